@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings.h"
+
+namespace hpip::bindings {
+
+void register_preprocess(pybind11::module_& /*module*/) {}
+
+}  // namespace hpip::bindings

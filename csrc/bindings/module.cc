@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/pybind11.h>
+
+#include "bindings.h"
+#include "hpip/check.h"
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "Native kernels of hpip; use hpip.ops.";
+  module.attr("__version__") = HPIP_VERSION;
+
+  // Imported when an error is raised, so that importing _core imports nothing of Python's.
+  py::register_exception_translator([](std::exception_ptr pending) {
+    try {
+      if (pending) std::rethrow_exception(pending);
+    } catch (const hpip::InvalidInput& error) {
+      py::object type = py::module_::import("hpip.errors").attr("InvalidInputError");
+      py::set_error(type, error.what());
+    }
+  });
+
+  hpip::bindings::register_preprocess(module);
+  hpip::bindings::register_masks(module);
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+namespace hpip {
+
+// A non-owning view of an interleaved (height, width, channels) image. Pixels of one row are
+// contiguous; rows may be any distance apart (row_stride in elements of T, negative for a flipped
+// image). Copying the view copies no pixel; the viewed memory must outlive it.
+template <typename T>
+struct ImageView {
+  T* data = nullptr;
+  std::ptrdiff_t height = 0;
+  std::ptrdiff_t width = 0;
+  std::ptrdiff_t channels = 0;
+  std::ptrdiff_t row_stride = 0;
+
+  T* row(std::ptrdiff_t y) const { return data + y * row_stride; }
+};
+
+}  // namespace hpip

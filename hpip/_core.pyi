@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+__version__: str

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors that hpip raises on purpose.
+
+Each is also a builtin's subclass, so that code which knows nothing of hpip still catches it. Every
+message says what is wrong, what was expected, what was received and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class HpipError(Exception):
+    """Base class: catch it to catch everything that hpip raises on purpose."""
+
+
+class InvalidInputError(HpipError, ValueError):
+    """An argument, an image or a configuration from the caller is out of contract."""
+
+
+class FailedInputsError(InvalidInputError):
+    """No input of a list, directory or pattern could be read.
+
+    Attributes:
+        failures: (name of the input, what was wrong with it), in input order.
+    """
+
+    def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
+        self.failures = tuple(failures)
+        lines = "\n".join(f"  {name}: {error}" for name, error in self.failures)
+        super().__init__(f"none of the {len(self.failures)} inputs could be read:\n{lines}")
+
+
+class ModelFormatError(HpipError, ValueError):
+    """A model directory is incomplete, damaged, or of a kind that hpip does not know."""
+
+
+class ModelNotFoundError(HpipError, FileNotFoundError):
+    """A model is neither on disk nor to be had by download."""
+
+
+class BackendUnavailableError(HpipError, ImportError):
+    """An engine or a device that was asked for is not here.
+
+    Attributes:
+        backend: name of the engine, as in `hpi_config`.
+        reason: why it can't be used.
+        hint: what the user can do about it; may be empty.
+    """
+
+    def __init__(self, backend: str, reason: str, hint: str = "") -> None:
+        self.backend = backend
+        self.reason = reason
+        self.hint = hint
+        super().__init__(f"{backend}: {reason}" + (f" {hint}" if hint else ""))
+
+
+class BackendError(HpipError, RuntimeError):
+    """An engine failed while it loaded or ran a model.
+
+    Attributes:
+        backend: name of the engine.
+        stage: what it was doing: "open", "run".
+    """
+
+    def __init__(self, backend: str, stage: str, message: str) -> None:
+        self.backend = backend
+        self.stage = stage
+        super().__init__(f"{backend} failed to {stage}: {message}")
