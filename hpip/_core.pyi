@@ -2,3 +2,5 @@
 from __future__ import annotations
 
 __version__: str
+
+def build_info() -> dict[str, str]: ...

@@ -9,6 +9,12 @@ namespace py = pybind11;
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Native kernels of hpip; use hpip.ops.";
   module.attr("__version__") = HPIP_VERSION;
+  module.def("build_info", [] {
+    return py::dict(py::arg("version") = HPIP_VERSION, py::arg("compiler") = HPIP_COMPILER,
+                    py::arg("build_type") = HPIP_BUILD_TYPE,
+                    py::arg("sanitizers") = HPIP_SANITIZERS,
+                    py::arg("pybind11") = HPIP_PYBIND11_VERSION);
+  });
 
   // Imported when an error is raised, so that importing _core imports nothing of Python's.
   py::register_exception_translator([](std::exception_ptr pending) {

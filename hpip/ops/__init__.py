@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Native kernels on numpy arrays: checked arguments, no GIL while they run."""
+
+from __future__ import annotations
+
+from hpip.ops._build import build_info
+
+__all__ = ["build_info"]
