@@ -39,6 +39,20 @@ class ModelNotFoundError(HpipError, FileNotFoundError):
     """A model is neither on disk nor to be had by download."""
 
 
+class GraphRewriteError(HpipError, RuntimeError):
+    """A pass of the graph compiler could not do its work; the untouched program still runs.
+
+    Attributes:
+        pass_name: class of the pass.
+        node: the operation where it stopped; may be empty.
+    """
+
+    def __init__(self, pass_name: str, message: str, node: str = "") -> None:
+        self.pass_name = pass_name
+        self.node = node
+        super().__init__(f"{pass_name}: {message}" + (f" (at {node})" if node else ""))
+
+
 class BackendUnavailableError(HpipError, ImportError):
     """An engine or a device that was asked for is not here.
 
