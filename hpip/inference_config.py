@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`inference.yml`: what an exported model says about its preprocessing, labels and threshold.
+
+The keys and defaults are those of PaddleX 3.7.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from hpip.errors import ModelFormatError
+from hpip.types import (
+    Interpolation,
+    NormalizeStep,
+    PadStrideStep,
+    PermuteStep,
+    PreprocessPlan,
+    PreprocessStep,
+    ResizeStep,
+)
+
+# PyYAML has the C loader only where it was built with libyaml; both are safe loaders.
+_SafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Options: TypeAlias = dict[str, Any]
+Triple: TypeAlias = tuple[float, float, float]
+
+_INTERPOLATIONS: Mapping[int | str, Interpolation] = {
+    0: "nearest",
+    1: "linear",
+    2: "cubic",
+    3: "area",
+    "NEAREST": "nearest",
+    "LINEAR": "linear",
+    "BICUBIC": "cubic",
+    "AREA": "area",
+}
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """What `inference.yml` holds that inference needs.
+
+    Attributes:
+        model_name: official name of the model's architecture.
+        preprocess: the steps from image to network input.
+        labels: class names by class id.
+        score_threshold: `draw_threshold`; 0.5 where the file has none.
+    """
+
+    model_name: str
+    preprocess: PreprocessPlan
+    labels: tuple[str, ...]
+    score_threshold: float
+
+
+def read_inference_config(config_file: Path) -> InferenceConfig:
+    """Read an `inference.yml`.
+
+    Raises:
+        ModelFormatError: the file is missing, empty, not YAML, or a key is missing or wrong; names
+            the file, the key, what was expected and what was received.
+    """
+    document = _load_mapping(config_file)
+    try:
+        return InferenceConfig(
+            model_name=_model_name(document),
+            preprocess=_preprocess_plan(document),
+            labels=_labels(document),
+            score_threshold=_score_threshold(document),
+        )
+    except _ConfigError as error:
+        raise ModelFormatError(
+            f"{config_file}: {error}. Correct the file, or copy or export the model again."
+        ) from error
+
+
+class _ConfigError(Exception):
+    """What is wrong with the document; becomes a ModelFormatError that names the file."""
+
+
+def _load_mapping(config_file: Path) -> Options:
+    try:
+        text = config_file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ModelFormatError(
+            f"{config_file} is missing: expected the inference.yml that PaddleX exports beside the "
+            "program. Copy it into the model directory."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFormatError(f"cannot read {config_file}: {error}") from error
+    try:
+        # The loader is one of PyYAML's two safe ones.
+        document = yaml.load(text, Loader=_SafeLoader)
+    except yaml.YAMLError as error:
+        raise ModelFormatError(f"{config_file} is not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        found = "an empty file" if document is None else type(document).__name__
+        raise ModelFormatError(
+            f"{config_file}: expected a mapping with Global, Preprocess and label_list, received "
+            f"{found}. Copy or export the model again."
+        )
+    return document
+
+
+def _model_name(document: Options) -> str:
+    section = document.get("Global")
+    name = section.get("model_name") if isinstance(section, dict) else None
+    if not isinstance(name, str) or not name:
+        raise _ConfigError(f"Global.model_name: expected the model's name, received {name!r}")
+    return name
+
+
+def _score_threshold(document: Options) -> float:
+    value = document.get("draw_threshold", 0.5)
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise _ConfigError(f"draw_threshold: expected a number from 0 to 1, received {value!r}")
+    return float(value)
+
+
+def _labels(document: Options) -> tuple[str, ...]:
+    labels = document.get("label_list")
+    if not isinstance(labels, list) or not labels:
+        raise _ConfigError(f"label_list: expected a list of class names, received {labels!r}")
+    for index, label in enumerate(labels):
+        if isinstance(label, bool) or not isinstance(label, str | int | float):
+            raise _ConfigError(
+                f"label_list[{index}]: expected a name, received {label!r} (YAML reads yes, no, "
+                "on, off and null as other things than text unless they are quoted)"
+            )
+    return tuple(str(label) for label in labels)
+
+
+def _preprocess_plan(document: Options) -> PreprocessPlan:
+    entries = document.get("Preprocess")
+    if not isinstance(entries, list) or not entries:
+        raise _ConfigError(f"Preprocess: expected a list of operators, received {entries!r}")
+    steps: list[PreprocessStep] = []
+    for index, entry in enumerate(entries):
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        if not isinstance(kind, str) or kind not in _STEP_READERS:
+            known = ", ".join(_STEP_READERS)
+            raise _ConfigError(
+                f"Preprocess[{index}]: expected an operator of type {known}, received "
+                f"{kind if kind is not None else entry!r}"
+            )
+        options = {key: value for key, value in entry.items() if key != "type"}
+        try:
+            steps.append(_STEP_READERS[kind](options))
+        except _ConfigError as error:
+            raise _ConfigError(f"Preprocess[{index}] ({kind}): {error}") from error
+        if options:
+            raise _ConfigError(f"Preprocess[{index}] ({kind}): unknown keys {sorted(options)}")
+    _check_order(steps)
+    return PreprocessPlan(tuple(steps))
+
+
+def _check_order(steps: list[PreprocessStep]) -> None:
+    """PaddleX's Resize and NormalizeImage read HWC, its PadStride reads CHW, the network too."""
+    layouts = ["CHW" if isinstance(step, PadStrideStep) else "HWC" for step in steps]
+    permutes = [index for index, step in enumerate(steps) if isinstance(step, PermuteStep)]
+    if len(permutes) != 1:
+        raise _ConfigError(f"Preprocess: expected Permute once, received it {len(permutes)} times")
+    before, after = layouts[: permutes[0]], layouts[permutes[0] + 1 :]
+    if "CHW" in before or "HWC" in after:
+        raise _ConfigError(
+            "Preprocess: expected Resize and NormalizeImage before Permute and PadStride after it, "
+            f"received {', '.join(type(step).__name__.removesuffix('Step') for step in steps)}"
+        )
+
+
+def _resize_step(options: Options) -> ResizeStep:
+    target = options.pop("target_size", None)
+    if (
+        not isinstance(target, list | tuple)
+        or len(target) != 2
+        or not all(_is_integer(side) and side > 0 for side in target)
+    ):
+        raise _ConfigError(f"target_size: expected [height, width], received {target!r}")
+    keep_ratio = options.pop("keep_ratio", False)
+    if not isinstance(keep_ratio, bool):
+        raise _ConfigError(f"keep_ratio: expected true or false, received {keep_ratio!r}")
+    interp = options.pop("interp", 2)
+    key = interp.upper() if isinstance(interp, str) else interp
+    if isinstance(key, bool) or not isinstance(key, int | str) or key not in _INTERPOLATIONS:
+        known = ", ".join(str(known_key) for known_key in _INTERPOLATIONS)
+        raise _ConfigError(f"interp: expected one of {known}, received {interp!r}")
+    return ResizeStep((target[0], target[1]), keep_ratio, _INTERPOLATIONS[key])
+
+
+def _normalize_step(options: Options) -> NormalizeStep:
+    norm_type = options.pop("norm_type", None)
+    if norm_type not in (None, "", "none", "mean_std"):
+        # PaddleX 3.7 cannot run other kinds either.
+        raise _ConfigError(f"norm_type: expected none or mean_std, received {norm_type!r}")
+    is_scale = options.pop("is_scale", True)
+    if not isinstance(is_scale, bool):
+        raise _ConfigError(f"is_scale: expected true or false, received {is_scale!r}")
+    mean = _triple(options, "mean", (0.485, 0.456, 0.406))
+    std = _triple(options, "std", (0.229, 0.224, 0.225))
+    if 0 in std:
+        raise _ConfigError(f"std: expected numbers other than 0, received {list(std)}")
+    return NormalizeStep(1 / 255 if is_scale else 1.0, mean, std)
+
+
+def _triple(options: Options, key: str, default: Triple) -> Triple:
+    value = options.pop(key, default)
+    values = [value] * 3 if _is_number(value) else value
+    if (
+        not isinstance(values, list | tuple)
+        or len(values) != 3
+        or not all(_is_number(item) for item in values)
+    ):
+        raise _ConfigError(f"{key}: expected three numbers (R, G, B), received {value!r}")
+    red, green, blue = values
+    return float(red), float(green), float(blue)
+
+
+def _permute_step(options: Options) -> PermuteStep:
+    return PermuteStep()
+
+
+def _pad_stride_step(options: Options) -> PadStrideStep:
+    stride = options.pop("stride", 32)
+    if not _is_integer(stride):
+        raise _ConfigError(f"stride: expected a whole number, received {stride!r}")
+    return PadStrideStep(stride)
+
+
+# Each reader takes the keys it knows out of the options; what is left over is an error.
+_STEP_READERS: Mapping[str, Callable[[Options], PreprocessStep]] = {
+    "Resize": _resize_step,
+    "NormalizeImage": _normalize_step,
+    "Permute": _permute_step,
+    "PadStride": _pad_stride_step,
+}
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
