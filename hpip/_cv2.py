@@ -23,8 +23,8 @@ def require_cv2(purpose: str) -> ModuleType:
         raise BackendUnavailableError(
             "opencv",
             f"{purpose} needs OpenCV, and `import cv2` failed: {error}.",
-            "Install one wheel, not both: opencv-python-headless, or beside PaddleX the"
-            " opencv-contrib-python version that PaddleX pins.",
+            "Install one wheel, not both: opencv-python-headless (`pip install 'hpip[cpu]'` brings"
+            " it), or beside PaddleX the opencv-contrib-python version that PaddleX pins.",
         ) from error
     module: ModuleType = cv2
     return module

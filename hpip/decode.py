@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From encoded files and arrays of any usual kind to BGR uint8 images of shape (H, W, 3).
+
+Files decode as `cv2.imdecode(buffer, cv2.IMREAD_COLOR)` does, because that is what PaddleX feeds
+its models: grey becomes three equal channels, alpha is dropped, 16 bits are scaled to 8, CMYK is
+converted, and the EXIF orientation is applied. docs/inputs.md is the table for users.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import numpy as np
+
+from hpip._cv2 import require_cv2
+from hpip.errors import InvalidInputError
+from hpip.image_headers import ImageHeader, read_header
+from hpip.types import AnyArray, UInt8Array
+
+# 512 MiB of BGR pixels. Pillow and PaddleX refuse pictures at the same size; a file of a few
+# kilobytes can claim a thousand times more.
+MAX_IMAGE_PIXELS = 178_956_970
+MAX_IMAGE_PIXELS_ENV = "HPIP_MAX_IMAGE_PIXELS"
+
+
+def max_image_pixels() -> int:
+    """Largest width * height that is decoded: `HPIP_MAX_IMAGE_PIXELS`, else the default.
+
+    Raises:
+        InvalidInputError: the environment variable is not a whole number above 0.
+    """
+    text = os.environ.get(MAX_IMAGE_PIXELS_ENV, "")
+    if not text:
+        return MAX_IMAGE_PIXELS
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidInputError(
+            f"{MAX_IMAGE_PIXELS_ENV} must be a whole number of pixels above 0, got {text!r}."
+            " Correct it or unset it."
+        )
+    return int(text)
+
+
+class EncodedImage:
+    """An encoded image of one or, for TIFF, several pages; decodes a page when asked.
+
+    Args:
+        data: the encoded file.
+        name: what error messages call it.
+        max_pixels: largest width * height of a page; None takes `max_image_pixels()`.
+
+    Raises:
+        InvalidInputError: empty, truncated, of zero size, or larger than the limit.
+    """
+
+    def __init__(
+        self, data: bytes | bytearray | memoryview, name: str, *, max_pixels: int | None = None
+    ) -> None:
+        self._data = bytes(data)
+        self._name = name
+        self._max_pixels = max_image_pixels() if max_pixels is None else max_pixels
+        self._header: ImageHeader = read_header(self._data, name)
+        for page_hw in self._header.page_hws:
+            self._check_pixels(page_hw)
+
+    @property
+    def page_count(self) -> int:
+        """1, or the number of a TIFF's pages."""
+        return max(1, len(self._header.page_hws))
+
+    def decode(self, page: int = 0) -> UInt8Array:
+        """Decode one page to (H, W, 3) BGR uint8, C-contiguous; the array is the caller's.
+
+        Raises:
+            InvalidInputError: OpenCV can't decode the bytes.
+            BackendUnavailableError: OpenCV is not installed.
+        """
+        cv2 = require_cv2("decoding an image")
+        buffer = np.frombuffer(self._page_bytes(page), np.uint8)
+        try:
+            image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+        except cv2.error as error:
+            raise InvalidInputError(self._undecodable()) from error
+        if image is None:
+            raise InvalidInputError(self._undecodable())
+        self._check_pixels(image.shape[:2])
+        decoded: UInt8Array = np.ascontiguousarray(image)
+        return decoded
+
+    def _page_bytes(self, page: int) -> bytes | bytearray:
+        """The file with its first-page pointer at `page`: imdecode reads the first page only."""
+        if not 0 <= page < self.page_count:
+            raise InvalidInputError(
+                f"{self._name}: page must be in 0..{self.page_count - 1}, got {page}"
+            )
+        if page == 0:
+            return self._data
+        patched = bytearray(self._data)
+        code = "<" if patched[:2] == b"II" else ">"
+        offset = self._header.tiff_page_offsets[page]
+        if b"+" in patched[2:4]:  # BigTIFF
+            struct.pack_into(f"{code}Q", patched, 8, offset)
+        else:
+            struct.pack_into(f"{code}I", patched, 4, offset)
+        return patched
+
+    def _check_pixels(self, image_hw: tuple[int, int]) -> None:
+        height, width = image_hw
+        if height * width > self._max_pixels:
+            raise InvalidInputError(
+                f"{self._name}: {width} x {height} is {height * width} pixels; at most"
+                f" {self._max_pixels} are decoded. If you trust the file, raise the limit with"
+                f" {MAX_IMAGE_PIXELS_ENV} or max_pixels; otherwise scale the picture down."
+            )
+
+    def _undecodable(self) -> str:
+        if self._header.kind:
+            return (
+                f"{self._name}: OpenCV can't decode this {self._header.kind} of {len(self._data)}"
+                " bytes: it is corrupt, or of a variant that this OpenCV does not know. Open it"
+                " in a viewer, and save it again."
+            )
+        return (
+            f"{self._name}: not an image: expected JPEG, PNG, WebP, BMP, TIFF, PNM or Sun raster,"
+            f" got {len(self._data)} bytes that start with {self._data[:8]!r}."
+        )
+
+
+def decode_image(
+    data: bytes | bytearray | memoryview, name: str = "image", *, max_pixels: int | None = None
+) -> UInt8Array:
+    """Decode an encoded image (the first page of a TIFF) to (H, W, 3) BGR uint8, C-contiguous.
+
+    Equal to `cv2.imdecode(data, cv2.IMREAD_COLOR)` for every whole file. 16-bit PNG and PNM keep
+    their upper 8 bits, 16-bit TIFF is rounded to the nearest of value / 257: both as OpenCV does.
+
+    Args:
+        data: the encoded file.
+        name: what error messages call it.
+        max_pixels: largest width * height; None takes `max_image_pixels()`.
+
+    Raises:
+        InvalidInputError: empty, truncated, corrupt, of zero size, too large, or not an image.
+        BackendUnavailableError: OpenCV is not installed.
+    """
+    return EncodedImage(data, name, max_pixels=max_pixels).decode()
+
+
+def as_bgr(array: AnyArray, name: str = "array") -> UInt8Array:
+    """Turn an image array of a usual kind into (H, W, 3) BGR uint8.
+
+    Taken: uint8 and uint16, of shape (H, W), (H, W, 1), (H, W, 3) in BGR or (H, W, 4) in BGRA
+    order, with any strides. Grey is copied to three channels, alpha is dropped, uint16 keeps its
+    upper 8 bits.
+
+    Args:
+        array: the image; H and W at least 1.
+        name: what error messages call it.
+
+    Returns:
+        `array` itself or a view of it where its pixels are packed and its rows run forward (rows
+        may be padded); otherwise a new C-contiguous array.
+
+    Raises:
+        InvalidInputError: another dtype, rank or channel count, or zero size.
+    """
+    array = np.asarray(array)
+    _check_array(array, name)
+    image = array[:, :, np.newaxis] if array.ndim == 2 else array
+    if image.shape[2] == 1:
+        image = np.broadcast_to(image, (*image.shape[:2], 3))
+    image = image[:, :, :3]
+    if image.dtype.itemsize == 2:
+        image = (image >> 8).astype(np.uint8)
+    row_stride, *pixel_strides = image.strides
+    if pixel_strides != [3, 1] or row_stride < 3 * image.shape[1]:
+        # Not ascontiguousarray: it leaves the odd strides of an axis of length 1 as they are.
+        return image.copy(order="C")
+    return image
+
+
+def _check_array(array: AnyArray, name: str) -> None:
+    expected = "expected uint8 or uint16 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
+    received = f"got {array.dtype} of shape {array.shape}"
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise InvalidInputError(
+            f"{name}: wrong dtype: {expected}, {received}. {_dtype_advice(array)}"
+        )
+    if array.ndim not in (2, 3):
+        advice = (
+            "Pass the images of a batch as a list: list(batch)."
+            if array.ndim == 4
+            else "Reshape it to rows, columns and channels."
+        )
+        raise InvalidInputError(f"{name}: wrong rank: {expected}, {received}. {advice}")
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        advice = (
+            "It looks like channels first: transpose it with array.transpose(1, 2, 0)."
+            if array.shape[0] in (1, 3, 4)
+            else "Choose the three channels to use."
+        )
+        raise InvalidInputError(f"{name}: wrong channel count: {expected}, {received}. {advice}")
+    if array.size == 0:
+        raise InvalidInputError(
+            f"{name}: zero size: {expected} with H and W at least 1, {received}."
+            " Check the crop that made it."
+        )
+
+
+def _dtype_advice(array: AnyArray) -> str:
+    if array.dtype.kind == "f":
+        return (
+            "For values in [0, 1]: (array * 255).round().astype(np.uint8);"
+            " for values in [0, 255]: array.round().astype(np.uint8)."
+        )
+    if array.dtype.kind == "b":
+        return "Convert it with array.astype(np.uint8) * 255."
+    if array.dtype.kind in "iu":
+        return "Convert it with np.clip(array, 0, 255).astype(np.uint8)."
+    return "Convert it to a numeric image first."
