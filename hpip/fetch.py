@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Download of an image from a URL, within limits that the caller sets.
+
+A server that fetches what strangers name can be led to its own network or kept busy for ever: see
+`UrlPolicy`. (PaddleX 3.7 fetches without a size limit, a timeout or a look at the status.)
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import IO
+from urllib.parse import urlsplit
+
+from hpip.errors import InvalidInputError
+
+# More than any photo that the models gain from: an uncompressed 4K TIFF has 25 MB, a 100 megapixel
+# JPEG at quality 95 about 50.
+DEFAULT_MAX_BYTES = 64 * 1024 * 1024
+DEFAULT_TIMEOUT_S = 10.0
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class UrlPolicy:
+    """What may be fetched from a URL.
+
+    Attributes:
+        max_bytes: largest body.
+        timeout_s: limit for each wait on the network, and for the whole body once it flows; a
+            fetch ends, well or badly, within twice this time per redirect.
+        allowed_hosts: host names (lower case, without port) that may be asked, redirects
+            included; None allows all. A server should set it: without it, whoever names the URL
+            reaches every host that the server reaches.
+    """
+
+    max_bytes: int = DEFAULT_MAX_BYTES
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    allowed_hosts: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_bytes < 1 or not self.timeout_s > 0:
+            raise InvalidInputError(
+                "UrlPolicy: max_bytes must be at least 1 and timeout_s above 0, got"
+                f" {self.max_bytes} and {self.timeout_s}"
+            )
+
+    def check(self, url: str) -> None:
+        """Refuse a URL that is not http or https, or whose host is not allowed.
+
+        Raises:
+            InvalidInputError: names the URL and what is allowed.
+        """
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname
+        except ValueError as error:
+            raise InvalidInputError(f"{url}: not a URL: {error}. Correct it.") from error
+        if parts.scheme.lower() not in ("http", "https") or not host:
+            raise InvalidInputError(
+                f"{url}: expected an http or https URL with a host, got scheme"
+                f" {parts.scheme!r}. Download the file and pass its path."
+            )
+        if self.allowed_hosts is not None and host not in self.allowed_hosts:
+            raise InvalidInputError(
+                f"{url}: host {host!r} is not allowed; allowed are:"
+                f" {', '.join(sorted(self.allowed_hosts)) or 'none'}. Add it to"
+                " UrlPolicy.allowed_hosts if you trust it."
+            )
+
+
+@dataclass(frozen=True)
+class FetchedBody:
+    """Body of a successful answer, and the type that the server gave it (lower case)."""
+
+    data: bytes
+    content_type: str
+
+
+def fetch_url(url: str, policy: UrlPolicy) -> FetchedBody:
+    """Download `url` within `policy`.
+
+    Raises:
+        InvalidInputError: not allowed, unreachable, an HTTP status other than 200, too large, too
+            slow, or cut short; chained from the cause.
+    """
+    policy.check(url)
+    request = urllib.request.Request(url, headers={"User-Agent": "hpip", "Accept": "image/*,*/*"})
+    try:
+        with _opener(policy).open(request, timeout=policy.timeout_s) as response:
+            return _read_body(response, url, policy)
+    except urllib.error.HTTPError as error:
+        # The error is also the open answer.
+        with error:
+            raise InvalidInputError(
+                f"{url}: the server answered HTTP {error.code} {error.reason}; expected 200."
+                " Check the URL, or download the file and pass its path."
+            ) from error
+    except TimeoutError as error:
+        raise _too_slow(url, policy) from error
+    except (OSError, HTTPException, UnicodeError) as error:
+        if isinstance(getattr(error, "reason", None), TimeoutError):
+            raise _too_slow(url, policy) from error
+        raise InvalidInputError(
+            f"{url}: can't be fetched: {error}. Check the URL and the network, or download the"
+            " file and pass its path."
+        ) from error
+
+
+def _opener(policy: UrlPolicy) -> urllib.request.OpenerDirector:
+    """An opener without the file, ftp and data handlers of urllib's own."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        _CheckedRedirects(policy),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    """Holds every redirect against the policy before it is followed."""
+
+    def __init__(self, policy: UrlPolicy) -> None:
+        self._policy = policy
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        try:
+            self._policy.check(newurl)
+        except InvalidInputError as error:
+            fp.close()
+            raise InvalidInputError(f"{req.full_url}: redirected, and refused: {error}") from error
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _read_body(response: HTTPResponse, url: str, policy: UrlPolicy) -> FetchedBody:
+    if response.status != 200:
+        raise InvalidInputError(
+            f"{url}: the server answered HTTP {response.status} {response.reason}; expected 200."
+        )
+    # Asked before the body is read: http.client counts it down.
+    announced_bytes = response.length
+    if announced_bytes is not None and announced_bytes > policy.max_bytes:
+        raise _too_large(url, policy, f"{announced_bytes} bytes")
+    deadline_s = time.monotonic() + policy.timeout_s
+    body = bytearray()
+    while chunk := response.read1(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > policy.max_bytes:
+            raise _too_large(url, policy, "more")
+        if time.monotonic() > deadline_s:
+            raise _too_slow(url, policy)
+    # read1 does not complain about a connection that closes early.
+    if announced_bytes is not None and len(body) < announced_bytes:
+        raise InvalidInputError(
+            f"{url}: the connection closed after {len(body)} of {announced_bytes} bytes. Try again."
+        )
+    return FetchedBody(bytes(body), response.headers.get_content_type())
+
+
+def _too_large(url: str, policy: UrlPolicy, received: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{url}: too large: expected at most {policy.max_bytes} bytes, got {received}. Raise"
+        " UrlPolicy.max_bytes, or download the file and pass its path."
+    )
+
+
+def _too_slow(url: str, policy: UrlPolicy) -> InvalidInputError:
+    return InvalidInputError(
+        f"{url}: no whole answer within {policy.timeout_s:g} s. Raise UrlPolicy.timeout_s, or"
+        " download the file and pass its path."
+    )
