@@ -124,7 +124,7 @@ def load_model_spec(model_dir: str | Path) -> ModelSpec:
             operator that hpip does not know, or the outputs are of no known family.
     """
     folder = Path(model_dir).expanduser()
-    files = _find_files(folder)
+    files = find_model_files(folder)
     config = read_inference_config(folder / CONFIG_NAME)
     interface = read_interface(files.program)
     network_hw, max_batch_size = _check_inputs(files.program, interface)
@@ -143,7 +143,12 @@ def load_model_spec(model_dir: str | Path) -> ModelSpec:
     )
 
 
-def _find_files(folder: Path) -> ModelFiles:
+def find_model_files(folder: Path) -> ModelFiles:
+    """Program and parameters in a model directory.
+
+    Raises:
+        ModelFormatError: the directory or one of its three files is missing, or a file is empty.
+    """
     wanted = f"{CONFIG_NAME}, {' or '.join(PROGRAM_NAMES)}, and {PARAMS_NAME}"
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else "does not exist"
