@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from hpip.ops._build import build_info
+from hpip.ops._preprocess import normalize, preprocess, resize
 
-__all__ = ["build_info"]
+__all__ = ["build_info", "normalize", "preprocess", "resize"]

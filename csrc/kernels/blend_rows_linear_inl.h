@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hpip::kernels {
+
+// The vertical half of a linear resize: two filtered rows into one output row of `count` values.
+
+// Both halves carry 11 fractional bits. OpenCV drops 4 of them before, and 16 after the product, of
+// each row on its own, and rounds the 2 that are left: kept to the bit.
+inline void blend_rows_linear_u8(const std::int32_t* __restrict upper,
+                                 const std::int32_t* __restrict lower, const std::int32_t* weight,
+                                 std::ptrdiff_t count, std::uint8_t* __restrict out) noexcept {
+  const std::int32_t upper_weight = weight[0];
+  const std::int32_t lower_weight = weight[1];
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    const std::int32_t sum =
+        (((upper[i] >> 4) * upper_weight) >> 16) + (((lower[i] >> 4) * lower_weight) >> 16);
+    out[i] = static_cast<std::uint8_t>((sum + 2) >> 2);
+  }
+}
+
+inline void blend_rows_linear_f32(const float* __restrict upper, const float* __restrict lower,
+                                  const float* weight, std::ptrdiff_t count,
+                                  float* __restrict out) noexcept {
+  const float upper_weight = weight[0];
+  const float lower_weight = weight[1];
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    out[i] = upper[i] * upper_weight + lower[i] * lower_weight;
+  }
+}
+
+}  // namespace hpip::kernels

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hpip::kernels {
+
+// The horizontal half of a separable resize: output pixel x is the sum over k of
+// source[index[x * kTaps + k]] * weight[x * kTaps + k], summed in the order of k. Indices count
+// pixels of kChannels values and are inside the row already. Sum is also the weights' type.
+template <int kTaps, int kChannels, typename T, typename Sum>
+void filter_row_hwc(const T* __restrict source, const std::int32_t* __restrict index,
+                    const Sum* __restrict weight, std::ptrdiff_t width,
+                    Sum* __restrict out) noexcept {
+  for (std::ptrdiff_t x = 0; x < width; ++x) {
+    Sum sums[static_cast<std::size_t>(kChannels)] = {};
+    for (int k = 0; k < kTaps; ++k) {
+      const T* pixel = source + std::ptrdiff_t{index[x * kTaps + k]} * kChannels;
+      for (int c = 0; c < kChannels; ++c) {
+        sums[c] += static_cast<Sum>(pixel[c]) * weight[x * kTaps + k];
+      }
+    }
+    for (int c = 0; c < kChannels; ++c) {
+      out[x * kChannels + c] = sums[c];
+    }
+  }
+}
+
+}  // namespace hpip::kernels
