@@ -90,7 +90,7 @@ void require_array(const char* name, const pybind11::array& array,
                " with gaps or in another order; pass numpy.ascontiguousarray(...)");
   HPIP_REQUIRE(has_whole_strides(array), name,
                ": expected an aligned array whose strides are whole items, received a ",
-               array_text(array), "; pass numpy.ascontiguousarray(...)");
+               array_text(array), "; pass a copy");
   if constexpr (!std::is_const_v<T>) {
     HPIP_REQUIRE(array.writeable(), name,
                  ": expected an array that can be written to, received a read-only ",

@@ -188,7 +188,7 @@ def _dense_rows(image: AnyArray) -> AnyArray:
     dense = image[:1].flags.c_contiguous
     if dense and image.flags.aligned and image.strides[0] % image.itemsize == 0:
         return image
-    return np.ascontiguousarray(image)
+    return np.array(image, order="C")
 
 
 def _output(
