@@ -258,8 +258,8 @@ def test_any_memory_layout(layout: str, dtype: Any) -> None:
     np.testing.assert_array_equal(view, image)
     for interpolation in INTERPOLATIONS:
         np.testing.assert_array_equal(
-            ops.resize(view, (11, 31), interpolation),  # type: ignore[arg-type]
-            ops.resize(image, (11, 31), interpolation),  # type: ignore[arg-type]
+            ops.resize(view, (11, 31), interpolation),
+            ops.resize(image, (11, 31), interpolation),
         )
 
 

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""preprocess against PaddleX's chain of operators: the same bits where the resize gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpip import ops
+from hpip.errors import InvalidInputError
+from hpip.types import (
+    Interpolation,
+    NormalizeStep,
+    PadStrideStep,
+    PermuteStep,
+    PreprocessPlan,
+    PreprocessStep,
+    ResizeStep,
+)
+from tests.reference import preprocess as reference
+
+IMAGENET = NormalizeStep(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+SCALE_ONLY = NormalizeStep(1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+PERMUTE = PermuteStep()
+
+
+def plan_of(*steps: PreprocessStep) -> PreprocessPlan:
+    return PreprocessPlan(steps)
+
+
+# The steps of the five families, at a size that keeps the tests quick.
+PLANS = {
+    "Mask-RT-DETR": plan_of(ResizeStep((64, 64), False, "cubic"), SCALE_ONLY, PERMUTE),
+    "PP-YOLOE_seg": plan_of(ResizeStep((64, 64), False, "cubic"), IMAGENET, PERMUTE),
+    "MaskRCNN": plan_of(
+        ResizeStep((80, 133), True, "linear"), IMAGENET, PERMUTE, PadStrideStep(32)
+    ),
+    "MaskRCNN-C4": plan_of(ResizeStep((80, 133), True, "linear"), IMAGENET, PERMUTE),
+    "SOLOv2": plan_of(IMAGENET, ResizeStep((80, 133), True, "linear"), PERMUTE, PadStrideStep(32)),
+    "SOLOv2 area": plan_of(IMAGENET, ResizeStep((40, 30), False, "area"), PERMUTE),
+    "nearest": plan_of(ResizeStep((50, 70), False, "nearest"), IMAGENET, PERMUTE),
+    "area": plan_of(ResizeStep((20, 31), False, "area"), IMAGENET, PERMUTE, PadStrideStep(8)),
+    "no resize": plan_of(IMAGENET, PERMUTE, PadStrideStep(32)),
+    "no normalization": plan_of(ResizeStep((30, 40), False, "linear"), PERMUTE),
+    "only permute": plan_of(PERMUTE, PadStrideStep(0)),
+}
+IMAGE_SIZES_HW = [(1, 1), (48, 64), (97, 61), (80, 133), (1, 50)]
+
+
+def random_bgr(hw: tuple[int, int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*hw, 3), np.uint8)
+
+
+def preprocess(images: list[np.ndarray], plan: PreprocessPlan, threads: int = 1) -> np.ndarray:
+    """The batch; every value of the buffer must be written, so it starts as NaN."""
+    size_hw = plan.network_hw((images[0].shape[0], images[0].shape[1]))
+    out = np.full((len(images), 3, *size_hw), np.nan, np.float32)
+    ops.preprocess(images, plan, out, threads=threads)
+    return out
+
+
+@pytest.mark.parametrize("image_hw", IMAGE_SIZES_HW, ids=str)
+@pytest.mark.parametrize("name", PLANS)
+def test_equals_the_chain_of_operators(name: str, image_hw: tuple[int, int]) -> None:
+    image = random_bgr(image_hw)
+    expected = reference.network_input(image, PLANS[name], ops.resize)
+    np.testing.assert_array_equal(preprocess([image], PLANS[name])[0], expected)
+
+
+@pytest.mark.parametrize("image_hw", IMAGE_SIZES_HW, ids=str)
+@pytest.mark.parametrize("name", PLANS)
+def test_matches_the_chain_with_opencv(name: str, image_hw: tuple[int, int]) -> None:
+    cv2 = pytest.importorskip("cv2")
+
+    def resize(image: np.ndarray, size_hw: tuple[int, int], interpolation: str) -> np.ndarray:
+        flag = getattr(cv2, f"INTER_{interpolation.upper()}")
+        resized: np.ndarray = cv2.resize(image, size_hw[::-1], interpolation=flag)
+        return resized
+
+    image = random_bgr(image_hw)
+    plan = PLANS[name]
+    expected = reference.network_input(image, plan, resize)
+    result = preprocess([image], plan)[0]
+    steps = [step for step in plan.steps if isinstance(step, ResizeStep | NormalizeStep)]
+    float_resize = len(steps) == 2 and isinstance(steps[0], NormalizeStep)
+    if float_resize:
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-4)
+    elif "cubic" in [getattr(step, "interpolation", None) for step in steps]:
+        # One uint8 level, after normalization, at few pixels of the larger pictures.
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1.001 / 255 / 0.224)
+        if min(image_hw) > 40 and cv2.ipp.useIPP():
+            assert (result == expected).mean() >= 0.99
+    else:
+        np.testing.assert_array_equal(result, expected)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=4),
+    st.sampled_from(["nearest", "linear", "cubic", "area"]),
+    st.booleans(),
+    st.sampled_from([0, 8, 32]),
+)
+@settings(max_examples=50)
+def test_a_batch_is_its_images_and_threads_change_nothing(
+    sizes_hw: list[tuple[int, int]],
+    interpolation: Interpolation,
+    normalize_first: bool,
+    stride: int,
+) -> None:
+    steps = [ResizeStep((21, 34), False, interpolation), IMAGENET]
+    plan = plan_of(*(steps[::-1] if normalize_first else steps), PERMUTE, PadStrideStep(stride))
+    images = [random_bgr(hw, seed) for seed, hw in enumerate(sizes_hw)]
+    size_hw = plan.network_hw((1, 1))
+    singles = [preprocess([image], plan)[0] for image in images]
+    for threads in (1, 4, 7):
+        out = np.full((len(images), 3, *size_hw), np.nan, np.float32)
+        ops.preprocess(images, plan, out, threads=threads)
+        np.testing.assert_array_equal(out, np.array(singles).reshape(out.shape))
+
+
+def test_images_of_one_network_size_and_different_pictures() -> None:
+    plan = PLANS["MaskRCNN"]
+    images = [random_bgr(hw) for hw in [(60, 97), (60, 99), (120, 195)]]
+    batch = preprocess(images, plan, threads=5)
+    for image, result in zip(images, batch, strict=True):
+        np.testing.assert_array_equal(result, preprocess([image], plan)[0])
+        height, width = plan.resized_hw((image.shape[0], image.shape[1]))
+        assert (result[:, height:] == 0).all()
+        assert (result[:, :, width:] == 0).all()
+
+
+def test_large_images_give_the_same_bits_on_any_thread_count() -> None:
+    image = random_bgr((700, 500))
+    for steps in ((IMAGENET, ResizeStep((300, 400), False, "linear")), (IMAGENET,)):
+        plan = plan_of(*steps, PERMUTE, PadStrideStep(32))
+        one = preprocess([image, image], plan)
+        for threads in (2, 7):
+            np.testing.assert_array_equal(preprocess([image, image], plan, threads), one)
+
+
+def test_any_memory_layout_of_images() -> None:
+    image = random_bgr((33, 41))
+    expected = preprocess([image], PLANS["MaskRCNN"])
+    for view in (
+        image[::-1].copy()[::-1],
+        np.asfortranarray(image),
+        np.concatenate([image, image], axis=1)[:, :41],
+        image[:, :, ::-1].copy()[:, :, ::-1],
+    ):
+        np.testing.assert_array_equal(preprocess([view], PLANS["MaskRCNN"]), expected)
+
+
+def test_an_empty_batch_writes_nothing() -> None:
+    ops.preprocess([], PLANS["MaskRCNN"], np.zeros((0, 3, 32, 32), np.float32))
+    ops.preprocess([], PLANS["MaskRCNN"], np.zeros((0, 3, 0, 0), np.float32))
+
+
+IMAGE = random_bgr((48, 64))
+OUT = np.zeros((1, 3, 64, 64), np.float32)
+PLAN = PLANS["PP-YOLOE_seg"]
+CUBIC = ResizeStep((64, 64), False, "cubic")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": ["a.jpg"]}, r"images\[0\]: expected a numpy array, received str"),
+        ({"images": [IMAGE[:, :, 0]]}, r"images\[0\]: expected a uint8 array of shape \(H, W, 3\)"),
+        ({"images": [IMAGE, IMAGE[:0]]}, r"images\[1\]: expected at least one pixel"),
+        ({"images": [IMAGE.astype(np.float32)]}, r"images\[0\]: expected a uint8 array"),
+        ({"images": [IMAGE, IMAGE]}, r"out: expected shape \(2, 3, 64, 64\), .*\(1, 3, 64, 64\)"),
+        ({"images": []}, r"out: expected shape \(0, 3, 64, 64\)"),
+        ({"out": np.zeros((1, 3, 64, 65), np.float32)}, r"out: expected shape \(1, 3, 64, 64\)"),
+        ({"out": np.zeros((1, 3, 64, 64))}, "out: expected a float32 array .* a float64"),
+        ({"out": None}, "out: expected a float32 array .* received NoneType"),
+        ({"out": np.zeros((1, 64, 64, 3), np.float32).transpose(0, 3, 1, 2)}, "C-contiguous"),
+        ({"out": np.frombuffer(OUT.tobytes(), np.float32).reshape(OUT.shape)}, "written to"),
+        ({"threads": -1}, "threads: expected at least 1, received -1"),
+        ({"plan": plan_of(CUBIC, IMAGENET)}, "plan: expected .* PermuteStep, .* received"),
+        ({"plan": plan_of(CUBIC, CUBIC, PERMUTE)}, "plan: expected at most one ResizeStep"),
+        ({"plan": plan_of(IMAGENET, CUBIC, IMAGENET, PERMUTE)}, "plan: expected at most one"),
+        ({"plan": plan_of(PERMUTE, CUBIC)}, "plan: expected at most one ResizeStep"),
+        ({"plan": plan_of(CUBIC, PadStrideStep(32), PERMUTE)}, "plan: expected at most one"),
+    ],
+)
+def test_refuses(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        ops.preprocess(**{"images": [IMAGE], "plan": PLAN, "out": OUT, **arguments})
+
+
+def test_refuses_a_batch_of_different_network_sizes() -> None:
+    plan = PLANS["MaskRCNN"]
+    images = [random_bgr((60, 99)), random_bgr((99, 60))]
+    with pytest.raises(InvalidInputError, match=r"images\[1\]: expected network size \(96, 160\)"):
+        ops.preprocess(images, plan, np.zeros((2, 3, 96, 160), np.float32))
+
+
+def test_refuses_to_write_over_an_image() -> None:
+    memory = np.zeros(3 * 64 * 64 * 4, np.uint8)
+    out = memory.view(np.float32).reshape(1, 3, 64, 64)
+    with pytest.raises(InvalidInputError, match="out: expected memory of its own"):
+        ops.preprocess([memory[:300].reshape(10, 10, 3)], PLAN, out)
