@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpip.types import Float32Array, UInt8Array
+from hpip.types import AnyArray, Float32Array, Int64Array, UInt8Array
 
 __version__: str
 
@@ -36,3 +36,44 @@ def preprocess(
     out: Float32Array,
     threads: int,
 ) -> None: ...
+def crop_boxes(boxes_xyxy: Float32Array, image_hw: tuple[int, int]) -> Int64Array: ...
+def threshold_masks(
+    values: AnyArray, mask_threshold: float, inclusive: bool, out: UInt8Array, threads: int
+) -> None: ...
+def paste_masks(
+    masks: AnyArray,
+    boxes_xyxy: Float32Array | None,
+    image_hw: tuple[int, int],
+    convention: str,
+    mask_threshold: float,
+    inclusive: bool,
+    out: UInt8Array,
+    threads: int,
+) -> None: ...
+def paste_mask_crops(
+    masks: AnyArray,
+    boxes_xyxy: Float32Array,
+    image_hw: tuple[int, int],
+    convention: str,
+    mask_threshold: float,
+    inclusive: bool,
+    threads: int,
+) -> list[UInt8Array]: ...
+def encode_rle(mask: AnyArray, threads: int) -> bytes: ...
+def encode_mask_crops(
+    masks: AnyArray,
+    boxes_xyxy: Float32Array,
+    indices: Int64Array,
+    mask_threshold: float,
+    inclusive: bool,
+    threads: int,
+) -> tuple[list[bytes], Int64Array]: ...
+def decode_rle(counts: bytes, size_hw: tuple[int, int], threads: int) -> UInt8Array: ...
+def rle_area(counts: bytes) -> int: ...
+def rle_to_bbox(counts: bytes, size_hw: tuple[int, int]) -> tuple[int, int, int, int]: ...
+def merge_rle(
+    counts: bytes,
+    crop_hw: tuple[int, int],
+    offset_yx: tuple[int, int],
+    image_hw: tuple[int, int],
+) -> bytes: ...

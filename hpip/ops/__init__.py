@@ -4,6 +4,29 @@
 from __future__ import annotations
 
 from hpip.ops._build import build_info
+from hpip.ops._masks import (
+    PasteConvention,
+    crop_boxes,
+    encode_mask_crops,
+    paste_masks,
+    threshold_masks,
+)
 from hpip.ops._preprocess import normalize, preprocess, resize
+from hpip.ops._rle import decode_rle, encode_rle, merge_rle, rle_area, rle_to_bbox
 
-__all__ = ["build_info", "normalize", "preprocess", "resize"]
+__all__ = [
+    "PasteConvention",
+    "build_info",
+    "crop_boxes",
+    "decode_rle",
+    "encode_mask_crops",
+    "encode_rle",
+    "merge_rle",
+    "normalize",
+    "paste_masks",
+    "preprocess",
+    "resize",
+    "rle_area",
+    "rle_to_bbox",
+    "threshold_masks",
+]

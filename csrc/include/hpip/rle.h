@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hpip/mask_ops.h"
+#include "hpip/strided_array.h"
+
+// Run-length codes as COCO and pycocotools define them. All functions throw InvalidInput when an
+// argument is out of contract; a mask may have at most 2^32 - 1 pixels.
+namespace hpip {
+
+// Lengths of alternating runs of zeros and ones, starting with zeros, over a mask's pixels read
+// column by column. Written by us: only the first run may be empty, and an empty mask is {0}. Read
+// from others: empty runs may stand anywhere. The sum fits into 32 bits.
+using Runs = std::vector<std::uint32_t>;
+
+// COCO's compressed string. Each run, from the fourth on as the difference to the run two before,
+// is written in groups of 5 bits, lowest first, as the characters '0' to 'o'; bit 5 says that more
+// groups follow, bit 4 of the last group is the sign.
+std::string rle_to_string(const Runs& runs);
+
+// The inverse. Throws on other characters, a string that ends within a run, a run written in more
+// characters than it needs, and negative or too large runs or sums.
+Runs rle_from_string(std::string_view counts);
+
+// As above; also throws unless the runs cover exactly the pixels of a mask of `size`.
+Runs rle_from_string(std::string_view counts, ImageSize size);
+
+// Encodes a (height, width) mask of any dtype and strides; what is not 0 is foreground.
+std::string encode_rle(const StridedArray& mask, int threads);
+
+// Encodes windows[n] of masks[indices[n]] for each of `count` windows; `masks` is (N, H, W) of any
+// dtype and strides and is not copied. Windows and indices must lie inside.
+std::vector<std::string> encode_mask_crops(const StridedArray& masks, const std::int64_t* indices,
+                                           const PixelBox* windows, std::ptrdiff_t count,
+                                           const Threshold& threshold, int threads);
+
+// Writes the mask as height x width items of {0, 1} in C order. `runs` must fit `size`.
+void decode_runs(const Runs& runs, ImageSize size, std::uint8_t* out, int threads);
+
+// Number of foreground pixels.
+std::uint64_t rle_area(const Runs& runs);
+
+// Smallest box around the foreground; all zeros without foreground. `runs` must fit `size`.
+PixelBox rle_to_bbox(const Runs& runs, ImageSize size);
+
+// The runs of an `image`-sized mask that is `runs` inside `crop`, and background elsewhere. `runs`
+// must fit the crop, which must lie inside the image. Equals encoding the dense image.
+Runs merge_runs(const Runs& runs, const PixelBox& crop, ImageSize image);
+
+}  // namespace hpip

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+namespace hpip::kernels {
+
+// Where a pixel's value comes from along one axis: the source items at `first` and `second`,
+// weighted 1 - second_weight and second_weight.
+struct AxisTap {
+  std::int32_t first;
+  std::int32_t second;
+  float second_weight;
+};
+
+// Taps of pixels first_pixel, first_pixel + 1, ... of an image of `image_length`, from a source of
+// `source_length` over the whole image. float32 in the order of Paddle's bilinear_interp kernel.
+inline void image_taps(std::ptrdiff_t source_length, std::ptrdiff_t image_length,
+                       std::ptrdiff_t first_pixel, std::size_t count, AxisTap* taps) noexcept {
+  const float ratio = static_cast<float>(source_length) / static_cast<float>(image_length);
+  const auto last = static_cast<std::int32_t>(source_length - 1);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto pixel = static_cast<float>(first_pixel + static_cast<std::ptrdiff_t>(i));
+    const float position = std::max(0.0F, ratio * (pixel + 0.5F) - 0.5F);
+    const std::int32_t first = std::min(last, static_cast<std::int32_t>(position));
+    taps[i] = {first, std::min(last, first + 1), position - static_cast<float>(first)};
+  }
+}
+
+// Taps of pixels first_pixel, ... from a source of `source_length` over [low, high) that was padded
+// with one zero on either side (so item 0 is a zero). float32 in the order of PaddleDetection's
+// mask pasting and Paddle's grid_sample kernel. Pixels that see only zeros, and all pixels when
+// low == high, get {0, 0, 0}.
+inline void region_taps(float low, float high, std::ptrdiff_t source_length,
+                        std::ptrdiff_t first_pixel, std::size_t count, AxisTap* taps) noexcept {
+  const auto length = static_cast<float>(source_length);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto pixel = static_cast<float>(first_pixel + static_cast<std::ptrdiff_t>(i));
+    const float normalized = (pixel + 0.5F - low) / (high - low) * 2.0F - 1.0F;
+    const float position = ((normalized + 1.0F) * length - 1.0F) * 0.5F;
+    if (!(position > -1.0F && position < length)) {  // also NaN and infinities
+      taps[i] = {0, 0, 0.0F};
+      continue;
+    }
+    const float below = std::floor(position);
+    const std::int32_t first = static_cast<std::int32_t>(below) + 1;
+    taps[i] = {first, first + 1, position - below};
+  }
+}
+
+}  // namespace hpip::kernels

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/axis_taps_inl.h"
+
+namespace hpip::kernels {
+
+// out[i] = top[i] * (1 - bottom_weight) + bottom[i] * bottom_weight.
+inline void blend_rows(const float* top, const float* bottom, float bottom_weight,
+                       std::size_t count, float* out) noexcept {
+  const float top_weight = 1.0F - bottom_weight;
+  for (std::size_t i = 0; i < count; ++i) {
+    out[i] = top[i] * top_weight + bottom[i] * bottom_weight;
+  }
+}
+
+// out[i] = predicate(row sampled at taps[i]).
+template <typename Predicate>
+void sample_row(const float* row, const AxisTap* taps, std::size_t count, Predicate predicate,
+                std::uint8_t* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    const AxisTap& tap = taps[i];
+    const float value =
+        row[tap.first] * (1.0F - tap.second_weight) + row[tap.second] * tap.second_weight;
+    out[i] = predicate(value) ? 1 : 0;
+  }
+}
+
+}  // namespace hpip::kernels

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns what callers pass to the mask operators into what the kernels take."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hpip.errors import InvalidInputError
+from hpip.types import AnyArray, Float32Array
+
+_MOST_PIXELS_PER_SIDE = 2**31 - 1
+
+
+def int_pair(name: str, value: tuple[int, int], minimum: int = 0) -> tuple[int, int]:
+    """Checks two numbers of rows and columns, whatever integers they are."""
+    try:
+        first, second = (operator.index(item) for item in value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{name}: expected two integers (rows, columns), received {value!r}"
+        ) from error
+    if not all(minimum <= item <= _MOST_PIXELS_PER_SIDE for item in (first, second)):
+        raise InvalidInputError(
+            f"{name}: expected integers from {minimum} to {_MOST_PIXELS_PER_SIDE}, "
+            f"received {value!r}"
+        )
+    return first, second
+
+
+def native_array(value: ArrayLike) -> AnyArray:
+    """The array itself, or a copy if it is misaligned or in foreign byte order."""
+    array = np.asarray(value)
+    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements="A")
+
+
+def mask_stack(value: ArrayLike) -> AnyArray:
+    """As `native_array`, of three axes."""
+    masks = native_array(value)
+    if masks.ndim != 3:
+        raise InvalidInputError(
+            f"masks: expected (N, height, width), received an array of shape {masks.shape}"
+        )
+    return masks
+
+
+def boxes_array(value: ArrayLike) -> Float32Array:
+    """Boxes as C-contiguous float32, converted from any real numbers."""
+    boxes = np.asarray(value)
+    if boxes.dtype.kind not in "biuf":
+        raise InvalidInputError(
+            f"boxes_xyxy: expected real numbers, received an array of {boxes.dtype}"
+        )
+    with np.errstate(over="ignore"):  # becomes an infinity, which the kernels refuse
+        return np.ascontiguousarray(boxes, dtype=np.float32)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO run-length codes of masks."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from hpip import _core
+from hpip.errors import InvalidInputError
+from hpip.ops._arguments import int_pair, native_array
+from hpip.types import UInt8Array
+
+
+def encode_rle(mask: ArrayLike, *, threads: int = 1) -> bytes:
+    """Encode a mask as COCO's compressed run-length string.
+
+    Byte for byte the `counts` of `pycocotools.mask.encode` for the same foreground.
+
+    Args:
+        mask: (H, W) of bool, integers, float32 or float64, with any strides; what is not 0 is
+            foreground (so NaN is, as in numpy). Not copied. H or W may be 0. At most 2**32 - 1
+            pixels.
+        threads: at least 1.
+
+    Returns:
+        Runs of the pixels read column by column, starting with zeros; b"0" for a mask without
+        pixels. The size is not in the string: keep it.
+
+    Raises:
+        InvalidInputError: wrong rank, dtype, size or `threads`.
+
+    Note:
+        Releases the GIL. Same bytes for every number of threads.
+    """
+    return _core.encode_rle(native_array(mask), threads)
+
+
+def decode_rle(counts: bytes | str, size_hw: tuple[int, int], *, threads: int = 1) -> UInt8Array:
+    """Decode COCO's compressed run-length string into a dense mask.
+
+    Args:
+        counts: the string, of ours or of another tool; checked, so it may come from anywhere.
+        size_hw: the mask's (H, W), each at least 0.
+        threads: at least 1.
+
+    Returns:
+        (H, W) uint8 of {0, 1}, C-contiguous.
+
+    Raises:
+        InvalidInputError: `counts` is no such string, is truncated, holds negative or too large
+            runs, or does not cover exactly H * W pixels.
+
+    Note:
+        Releases the GIL. Nothing of the mask's size is allocated before `counts` is found right.
+    """
+    return _core.decode_rle(_checked_bytes(counts), int_pair("size_hw", size_hw), threads)
+
+
+def rle_area(counts: bytes | str) -> int:
+    """Number of foreground pixels of a run-length string, without decoding it.
+
+    Raises:
+        InvalidInputError: `counts` is no run-length string. Whether it fits a size isn't known.
+    """
+    return _core.rle_area(_checked_bytes(counts))
+
+
+def rle_to_bbox(counts: bytes | str, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Smallest box around the foreground, without decoding.
+
+    Args:
+        counts: run-length string.
+        size_hw: the mask's (H, W).
+
+    Returns:
+        (x, y, width, height) in pixels, as `pycocotools.mask.toBbox`; all 0 without foreground.
+
+    Raises:
+        InvalidInputError: `counts` is no run-length string or does not cover H * W pixels.
+    """
+    return _core.rle_to_bbox(_checked_bytes(counts), int_pair("size_hw", size_hw))
+
+
+def merge_rle(
+    counts: bytes | str,
+    crop_hw: tuple[int, int],
+    offset_yx: tuple[int, int],
+    image_hw: tuple[int, int],
+) -> bytes:
+    """Lay a crop's run-length string into the frame of the whole image.
+
+    Equals `encode_rle` of the image's dense mask, which is never made: the work grows with the
+    runs, not with the pixels.
+
+    Args:
+        counts: run-length string of the crop.
+        crop_hw: the crop's (height, width).
+        offset_yx: the crop's top left pixel in the image, each at least 0.
+        image_hw: the image's (H, W); the crop must lie inside.
+
+    Returns:
+        Run-length string of the (H, W) mask that is background outside the crop.
+
+    Raises:
+        InvalidInputError: `counts` is no run-length string of the crop's size, or the crop does not
+            lie inside the image.
+    """
+    return _core.merge_rle(
+        _checked_bytes(counts),
+        int_pair("crop_hw", crop_hw),
+        int_pair("offset_yx", offset_yx),
+        int_pair("image_hw", image_hw),
+    )
+
+
+def _checked_bytes(counts: bytes | str) -> bytes:
+    if isinstance(counts, bytes):
+        return counts
+    if not isinstance(counts, str):
+        raise InvalidInputError(
+            f"counts: expected COCO's compressed string as bytes or str, received "
+            f"{type(counts).__name__}; encode uncompressed runs first"
+        )
+    try:
+        return counts.encode("ascii")
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            "counts: expected the characters '0' to 'o', received others than ASCII"
+        ) from error
