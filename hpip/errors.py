@@ -31,6 +31,10 @@ class FailedInputsError(InvalidInputError):
         super().__init__(f"none of the {len(self.failures)} inputs could be read:\n{lines}")
 
 
+class SaveError(HpipError, OSError):
+    """A file can't be written: the folder is read-only, the disk full, a name too long."""
+
+
 class ModelFormatError(HpipError, ValueError):
     """A model directory is incomplete, damaged, or of a kind that hpip does not know."""
 

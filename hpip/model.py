@@ -194,7 +194,7 @@ def _check_inputs(
         )
     batch, _, height, width = by_name["image"].dims
     network_hw = (height, width) if height > 0 and width > 0 else None
-    if interface.one_image_only:
+    if interface.reads_first_image_only:
         return network_hw, 1
     return network_hw, batch if batch > 0 else None
 

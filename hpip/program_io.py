@@ -7,7 +7,6 @@ protobuf (`inference.pdmodel`). Only the interface is read here; `hpip.graph` re
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,16 +73,13 @@ class ProgramInterface:
     Attributes:
         inputs: what must be fed.
         outputs: what can be fetched.
-        one_image_only: only batches of one come out right, because somewhere the program
-            - takes row 0 of a batch and drops the rest (the first image's size, its features), or
-            - takes a batch norm's statistics from the batch, so that images change each other, or
-            - joins tensors that a loop over the images collected, which Paddle 3.2 refuses where
-              their sizes differ (MaskRCNN's proposals).
+        reads_first_image_only: somewhere the program takes row 0 of a batch and drops the rest (the
+            size of the first image, its features), so that only batches of one come out right.
     """
 
     inputs: tuple[ProgramTensor, ...]
     outputs: tuple[ProgramTensor, ...]
-    one_image_only: bool
+    reads_first_image_only: bool
 
 
 def read_interface(program_file: Path) -> ProgramInterface:
@@ -129,13 +125,6 @@ def _takes_row_zero(
     )
 
 
-def _uses_batch_statistics(attribute: Callable[[str], object]) -> bool:
-    """Whether a batch norm ignores its stored statistics, as Paddle's kernel decides it."""
-    if attribute("use_global_stats"):
-        return False
-    return not attribute("is_test") or bool(attribute("trainable_statistics"))
-
-
 # PIR JSON. Keys: "#" kind, "%" value id, I operands, O results, A attributes (N name, AT value with
 # its data in D), TT type. Kinds carry their dialect's number in front ("1.slice" is pd_op.slice).
 
@@ -149,7 +138,7 @@ def _read_pir(data: bytes) -> ProgramInterface:
     constants: dict[int, list[int]] = {}
     inputs: list[ProgramTensor] = []
     fetched: list[tuple[int, ProgramTensor]] = []
-    one_only = False
+    first_only = False
     for op in _pir_ops(document["program"]["regions"][0]["blocks"][0]):
         kind = op["#"].rpartition(".")[2]
         for result in op["O"]:
@@ -164,19 +153,15 @@ def _read_pir(data: bytes) -> ProgramInterface:
             constants[op["O"][0]["%"]] = _pir_attribute(op, "value")
         elif kind == "slice":
             source, starts, ends = (operand["%"] for operand in op["I"])
-            one_only |= _takes_row_zero(
+            first_only |= _takes_row_zero(
                 dims_of.get(source, ()),
                 _pir_attribute(op, "axes"),
                 constants.get(starts),
                 constants.get(ends),
                 _pir_attribute(op, "decrease_axis"),
             )
-        elif kind in ("batch_norm", "batch_norm_"):
-            one_only |= _uses_batch_statistics(functools.partial(_pir_attribute, op))
-        elif kind == "array_to_tensor":
-            one_only = True
     outputs = tuple(tensor for _, tensor in sorted(fetched, key=lambda pair: pair[0]))
-    return ProgramInterface(tuple(inputs), outputs, one_only)
+    return ProgramInterface(tuple(inputs), outputs, first_only)
 
 
 def _pir_ops(block: JsonObject) -> Iterator[JsonObject]:
@@ -222,7 +207,7 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
     }
     inputs: list[ProgramTensor] = []
     outputs: list[ProgramTensor] = []
-    one_only = False
+    first_only = False
     for block in blocks:
         for op in map(_parse_message, block.get(4, [])):
             kind = _text(op[3][0])
@@ -236,12 +221,8 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
                 # Bounds that are computed while the program runs have -1 among the infer flags.
                 if -1 not in lists.get("infer_flags", []):
                     names = ("axes", "starts", "ends", "decrease_axis")
-                    one_only |= _takes_row_zero(dims, *(lists.get(name) for name in names))
-            elif kind == "batch_norm":
-                one_only |= _uses_batch_statistics(_proto_flags(op).get)
-            elif kind == "tensor_array_to_tensor":
-                one_only = True
-    return ProgramInterface(_by_column(inputs), _by_column(outputs), one_only)
+                    first_only |= _takes_row_zero(dims, *(lists.get(name) for name in names))
+    return ProgramInterface(_by_column(inputs), _by_column(outputs), first_only)
 
 
 def _by_column(tensors: list[ProgramTensor]) -> tuple[ProgramTensor, ...]:
@@ -279,12 +260,6 @@ def _proto_int_lists(op: Message) -> dict[str, list[int]]:
     """An OpDesc's attributes that are lists of int32, by name."""
     attributes = map(_parse_message, op.get(4, []))
     return {_text(item[1][0]): _signed(item[6]) for item in attributes if 6 in item}
-
-
-def _proto_flags(op: Message) -> dict[str, bool]:
-    """An OpDesc's boolean attributes, by name."""
-    attributes = map(_parse_message, op.get(4, []))
-    return {_text(item[1][0]): bool(item[10][0]) for item in attributes if 10 in item}
 
 
 def _text(data: memoryview) -> str:

@@ -31,7 +31,7 @@ def toy_programs(request, tmp_path_factory) -> dict[str, Path]:
         check=True,
         capture_output=True,
     )
-    return {name: folder / name / request.param for name in ("batch", "first", "mixing")}
+    return {name: folder / name / request.param for name in ("batch", "first")}
 
 
 def test_inputs_and_outputs_of_a_program_that_paddle_wrote(toy_programs):
@@ -50,11 +50,9 @@ def test_inputs_and_outputs_of_a_program_that_paddle_wrote(toy_programs):
     assert len({item.name for item in interface.outputs}) == 3
 
 
-@pytest.mark.parametrize(
-    ("name", "one_image_only"), [("batch", False), ("first", True), ("mixing", True)]
-)
-def test_programs_for_one_image_only_are_told_apart(toy_programs, name, one_image_only):
-    assert read_interface(toy_programs[name]).one_image_only is one_image_only
+def test_a_program_that_reads_row_zero_of_a_batch_is_told_apart(toy_programs):
+    assert not read_interface(toy_programs["batch"]).reads_first_image_only
+    assert read_interface(toy_programs["first"]).reads_first_image_only
 
 
 def test_the_names_are_the_ones_that_the_engine_uses(toy_programs):
