@@ -107,3 +107,43 @@ class RleMask:
     counts: bytes
     crop_hw: tuple[int, int]
     offset_yx: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class MaskSource:
+    """What a cut program returns instead of pasted masks, and what remains to be done natively.
+
+    Its outputs are named "boxes" (N, 6: class, score, x0, y0, x1, y1) and "counts" (boxes per
+    image), or "class_ids" and "scores" where the model has no boxes; then either "masks" or
+    "coefficients" (N, C) and "prototypes" (B, C, h, w), whose product is the masks' logits.
+
+    The remainder, in this order: `activation`; bilinear resize (pixel centres, as all resizing
+    here) to `upsample_hw`; zero outside the instance's box (`crops_to_box`) or outside the resized
+    picture (`crops_to_picture`); bilinear resize to `canvas_hw()`, or paste into the box where
+    `convention` is "region"; zero outside `origin_hw()`; compare with `threshold`.
+
+    Attributes:
+        convention: "image": each mask covers the network's picture; "region": its box only.
+        boxes_frame: "image": pixels of the original; "network": of the network's input, to be
+            divided by the scale factor; "none": there are no boxes.
+        activation: function between the network's values and those that are compared.
+        clips_boxes: boxes are to be clipped to the image, and dropped when that leaves nothing.
+        upsample_hw: size that masks are first brought to, or None.
+        crops_to_box: masks are zeroed outside their box in the network's input.
+        crops_to_picture: masks are cut to the resized picture, without its padding.
+        canvas: rule by which the size of the last resize follows from the feeds.
+        threshold: a pixel is set when its value is above (`inclusive`: or equal to) this.
+        inclusive: see `threshold`.
+    """
+
+    convention: Literal["image", "region"]
+    boxes_frame: Literal["image", "network", "none"]
+    threshold: float
+    inclusive: bool
+    activation: Literal["none", "sigmoid"] = "none"
+    has_prototypes: bool = False
+    upsample_hw: tuple[int, int] | None = None
+    clips_boxes: bool = False
+    crops_to_box: bool = False
+    crops_to_picture: bool = False
+    canvas: Literal["rounded", "unpadded", "row_scaled"] = "rounded"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,10 @@ def save_layer(folder: Path, layer: Any, **inputs: tuple[list[int | None], str])
     paddle = paddle_module()
     layer.eval()
     specs = [paddle.static.InputSpec(shape, dtype, name) for name, (shape, dtype) in inputs.items()]
-    paddle.jit.save(layer, str(folder / "inference"), input_spec=specs)
+    with warnings.catch_warnings():
+        # Paddle warns about its own spellings of operators while it traces.
+        warnings.simplefilter("ignore")
+        paddle.jit.save(layer, str(folder / "inference"), input_spec=specs)
     return folder
 
 
@@ -73,6 +77,7 @@ def run(
     config.enable_new_ir(True)
     config.enable_new_executor(True)
     config.set_optimization_level(0)
+    config.disable_glog_info()
     config.set_cpu_math_library_num_threads(1)
     predictor = inference.create_predictor(config)
     for name in predictor.get_input_names():

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes new operations for a program, in the form that every known format version reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpip.graph.operation import Json, Operation, shorten_name
+from hpip.graph.program import INPUT, OUTPUT, Program
+
+
+def tensor_type(dtype: str, shape: Sequence[int]) -> Json:
+    """Dense tensor type; `dtype` in Paddle's short form ("f32", "i64"), -1 for any length."""
+    return {"#": "0.t_dtensor", "D": [{"#": f"0.t_{dtype}"}, list(shape), "NCHW", [], 0]}
+
+
+def string(value: str) -> Json:
+    """Attribute that is a string."""
+    return {"#": "0.a_str", "D": value}
+
+
+def integer(value: int) -> Json:
+    """Attribute that is a 32-bit integer."""
+    return {"#": "0.a_i32", "D": value}
+
+
+def double(value: float) -> Json:
+    """Attribute that is a 64-bit float."""
+    return {"#": "0.a_f64", "D": value}
+
+
+def boolean(value: bool) -> Json:
+    """Attribute that is true or false."""
+    return {"#": "0.a_bool", "D": value}
+
+
+def dtype(name: str) -> Json:
+    """Attribute that names a data type in Paddle's long form ("float32")."""
+    return {"#": "1.a_dtype", "D": name}
+
+
+def shape(lengths: Sequence[int]) -> Json:
+    """Attribute that is a shape."""
+    return {"#": "1.a_intarray", "D": list(lengths)}
+
+
+def _place() -> Json:
+    # Undefined: whatever device the program runs on.
+    return {"#": "1.a_place", "D": [0, 0, ""]}
+
+
+def _flags(value: bool, count: int) -> Json:
+    return {"#": "0.a_array", "D": [boolean(value)] * count}
+
+
+def make(
+    program: Program,
+    name: str,
+    inputs: Sequence[int],
+    types: Sequence[Json],
+    attributes: dict[str, Json] | None = None,
+) -> Operation:
+    """An operation with fresh results, not yet in any block."""
+    raw: Json = {
+        "#": shorten_name(name),
+        "A": [{"AT": typed, "N": key} for key, typed in (attributes or {}).items()],
+        "I": [{"%": value} for value in inputs],
+        "O": [{"%": program.new_value(), "TT": typed} for typed in types],
+        "OA": [{"AT": _flags(True, len(types)), "N": "stop_gradient"}],
+    }
+    return Operation(raw)
+
+
+def make_output(program: Program, name: str, value: int, column: int) -> Operation:
+    """A fetch of `value` as output `column`."""
+    maker = program.maker(value)
+    if maker is None:
+        raise ValueError(f"value {value} has no maker and cannot be an output")
+    kind = maker.output_type_json(maker.outputs.index(value))
+    op = make(program, OUTPUT, [value], [kind], {"name": string(name), "col": integer(column)})
+    op.raw["OA"].insert(0, {"AT": _flags(True, 1), "N": "persistable"})
+    return op
+
+
+def make_input(
+    program: Program, name: str, short_dtype: str, long_dtype: str, lengths: Sequence[int]
+) -> Operation:
+    """An input of the program."""
+    return make(
+        program,
+        INPUT,
+        [],
+        [tensor_type(short_dtype, lengths)],
+        {
+            "name": string(name),
+            "shape": shape(lengths),
+            "dtype": dtype(long_dtype),
+            "place": _place(),
+        },
+    )
+
+
+def replace_outputs(program: Program, outputs: dict[str, int]) -> None:
+    """Let the program return the named values, in order, instead of what it returned so far."""
+    program.remove(program.outputs)
+    program.append(
+        [
+            make_output(program, name, value, column)
+            for column, (name, value) in enumerate(outputs.items())
+        ]
+    )

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions that passes ask when they look for a pattern; each answer or a reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+
+from hpip.graph.evaluate import NotEvaluableError, constant, evaluate
+from hpip.graph.operation import NO_VALUE, Operation
+from hpip.graph.passes.base import NoMatchError
+from hpip.graph.program import Program
+from hpip.types import AnyArray, Float32Array
+
+# Feeds (im_shape, scale_factor) with which sizes computed in a program are compared: both
+# orientations, and ratios that leave fractions below and above one half.
+_SAMPLE_FEEDS = (
+    ((800, 1067), (800 / 480, 1067 / 640)),
+    ((640, 640), (640 / 427, 640 / 641)),
+    ((1333, 823), (1333 / 2161, 823 / 1333)),
+    ((800, 1067), (1.6655, 1.7085)),
+)
+
+SizeRule = Callable[[Float32Array, Float32Array], AnyArray]
+
+
+def made_by(program: Program, value: int, *names: str) -> Operation:
+    """The operation that makes `value`, which must be one of `names` ("pd_op." left out)."""
+    op = program.maker(value)
+    if op is None or op.name.removeprefix("pd_op.") not in names:
+        raise NoMatchError(f"value {value} is made by {op}, not by {' or '.join(names)}")
+    return op
+
+
+def skip(program: Program, value: int, names: Collection[str]) -> int:
+    """Walk up through operations of these names, along their first operand."""
+    while True:
+        op = program.maker(value)
+        if op is None or op.name.removeprefix("pd_op.") not in names or not op.inputs:
+            return value
+        value = op.inputs[0]
+
+
+def listed(program: Program, value: int, count: int) -> tuple[int, ...]:
+    """The `count` values that a `combine` collects."""
+    op = program.maker(value)
+    if op is None or op.name != "builtin.combine" or len(op.inputs) != count:
+        raise NoMatchError(f"value {value} is no list of {count} made in place, but {op}")
+    return op.inputs
+
+
+def constant_list(program: Program, value: int) -> list[float]:
+    """A constant as a flat list of numbers."""
+    array = constant(program, value)
+    if array is None:
+        raise NoMatchError(f"value {value} is not constant")
+    return [float(number) for number in array.reshape(-1)]
+
+
+def constant_number(program: Program, value: int) -> float:
+    """A constant of one element."""
+    numbers = constant_list(program, value)
+    if len(numbers) != 1:
+        raise NoMatchError(f"value {value} holds {len(numbers)} numbers, not one")
+    return numbers[0]
+
+
+def one(program: Program, name: str) -> Operation:
+    """The only operation of that name in the program."""
+    found = [op for op in program.walk() if op.name == f"pd_op.{name}"]
+    if len(found) != 1:
+        raise NoMatchError(f"expected one {name}, found {len(found)}")
+    return found[0]
+
+
+def reader(program: Program, value: int, name: str) -> Operation:
+    """The only operation of that name that reads `value`; others may read it too."""
+    found = [op for op in program.readers(value) if op.name == f"pd_op.{name}"]
+    if len(found) != 1:
+        raise NoMatchError(f"expected one {name} to read value {value}, found {len(found)}")
+    return found[0]
+
+
+def output_values(program: Program, count: int) -> list[int]:
+    """What the program returns, when it returns `count` values."""
+    outputs = program.outputs
+    if len(outputs) != count:
+        raise NoMatchError(f"expected {count} outputs, found {len(outputs)}")
+    return [op.inputs[0] for op in outputs]
+
+
+def input_value(program: Program, name: str) -> int:
+    """The value that the caller feeds under that name."""
+    if name not in program.inputs:
+        raise NoMatchError(f"the program has no input {name}")
+    return program.inputs[name].outputs[0]
+
+
+def plain_bilinear(program: Program, op: Operation) -> None:
+    """Check that a resize samples at pixel centres, the convention of all native resizing."""
+    wanted = {"interp_method": "bilinear", "align_corners": False, "align_mode": 0}
+    found = {name: op.attribute(name) for name in wanted}
+    if found != wanted:
+        raise NoMatchError(f"{op} resizes with {found}, not with {wanted}")
+
+
+def fixed_size(program: Program, op: Operation) -> tuple[int, int]:
+    """Height and width that a resize brings its input to, when they are attributes of it."""
+    size = (int(op.attribute("out_h")), int(op.attribute("out_w")))
+    if min(size) < 1 or any(value != NO_VALUE for value in op.inputs[1:]):
+        raise NoMatchError(f"{op} does not resize to a fixed size")
+    return size
+
+
+def resize_target(program: Program, op: Operation) -> tuple[int, int]:
+    """Values that hold height and width of a resize whose size is computed."""
+    _, size, sizes, scale = op.inputs
+    if scale != NO_VALUE or (size == NO_VALUE) == (sizes == NO_VALUE):
+        raise NoMatchError(f"{op} takes its size from elsewhere")
+    if sizes != NO_VALUE:
+        height, width = listed(program, sizes, 2)
+        return height, width
+    return size, size
+
+
+def follows(program: Program, value: int, rule: SizeRule, index: int | None = None) -> bool:
+    """Whether a value computed from the feeds im_shape and scale_factor obeys `rule` for one image.
+
+    With `index`, one component of what the rule yields. Decided by computing both for sample
+    images, so that any spelling of the rule is understood.
+    """
+    im_shape = input_value(program, "im_shape")
+    scale_factor = input_value(program, "scale_factor")
+    for feeds in _SAMPLE_FEEDS:
+        shape, scale = (np.array([feed], np.float32) for feed in feeds)
+        try:
+            found = evaluate(program, value, {im_shape: shape, scale_factor: scale})
+        except NotEvaluableError:
+            return False
+        wanted = rule(shape[0], scale[0]).reshape(-1)
+        if not np.array_equal(found.reshape(-1), wanted if index is None else wanted[[index]]):
+            return False
+    return True
+
+
+def rounded_original(im_shape: Float32Array, scale_factor: Float32Array) -> Float32Array:
+    """Size of the original image: resized size over scale factor, to the nearest pixel."""
+    size: Float32Array = np.floor(im_shape / scale_factor + np.float32(0.5))
+    return size
