@@ -14,6 +14,7 @@ AnyArray: TypeAlias = NDArray[Any]
 UInt8Array: TypeAlias = NDArray[np.uint8]
 Int64Array: TypeAlias = NDArray[np.int64]
 Float32Array: TypeAlias = NDArray[np.float32]
+Float64Array: TypeAlias = NDArray[np.float64]
 
 Interpolation: TypeAlias = Literal["nearest", "linear", "cubic", "area"]
 
