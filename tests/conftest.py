@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +28,22 @@ def zoo_source_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the model zoo is not here: {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def zoo_model(zoo_source_dir: Path) -> Callable[[str], Path]:
+    """Name of an official model -> a model directory with its real graph and synthetic weights.
+
+    Directories are made in build/zoo when first asked for (35 to 490 MB each) and stay there.
+    """
+
+    def model_dir(name: str) -> Path:
+        folder = ROOT / "build" / "zoo" / name
+        if not folder.is_dir():
+            partial = folder.parent / ".partial"
+            script = zoo_source_dir / "materialize.py"
+            subprocess.run([sys.executable, script, partial, name], check=True)
+            (partial / name).rename(folder)
+        return folder
+
+    return model_dir
