@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this process may use of the machine."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+
+def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Number of CPUs that this process may keep busy, at least 1.
+
+    The smaller of the process's CPU affinity and its control group's quota, rounded up: a container
+    limited to 1.5 CPUs on a 64-core host gets 2. Engines left to themselves start a thread for each
+    of the 64.
+
+    Args:
+        proc: where procfs is mounted; tests give their own.
+        cgroup: where the control groups are mounted.
+    """
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity call
+        allowed = os.cpu_count() or 1
+    quotas = [quota for folder in _cgroup_folders(proc, cgroup) if (quota := _cpu_quota(folder))]
+    return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
+
+
+def _cgroup_folders(proc: Path, cgroup: Path) -> list[Path]:
+    """The process's control group and its parents, in version 2 and version 1 layout.
+
+    Inside a container the path in /proc/self/cgroup may be the host's; the mount's root is then the
+    container's own group, so it is always looked at.
+    """
+    folders = {cgroup, cgroup / "cpu", cgroup / "cpu,cpuacct"}
+    try:
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = cgroup / controllers if controllers else cgroup
+        group = root / path.lstrip("/")
+        folders.update([group, *(p for p in group.parents if p.is_relative_to(root))])
+    return sorted(folders)
+
+
+def _cpu_quota(folder: Path) -> float | None:
+    """CPUs that the group may use, or None where it sets no limit."""
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
+        period_us = int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return quota_us / period_us if quota_us > 0 and period_us > 0 else None

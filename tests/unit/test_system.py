@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hpip.system import available_cpus
+
+
+def _machine(tmp_path: Path, group: str, files: dict[str, str]) -> tuple[Path, Path]:
+    proc, cgroup = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "self" / "cgroup").write_text(group)
+    cgroup.mkdir()
+    for name, text in files.items():
+        path = cgroup / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return proc, cgroup
+
+
+@pytest.fixture
+def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+
+
+@pytest.mark.usefixtures("eight_cpus")
+@pytest.mark.parametrize(
+    ("group", "files", "expected"),
+    [
+        pytest.param("0::/\n", {"cpu.max": "150000 100000\n"}, 2, id="quota-rounds-up"),
+        pytest.param("0::/\n", {"cpu.max": "max 100000\n"}, 8, id="no-limit"),
+        pytest.param("0::/a/b\n", {"a/cpu.max": "300000 100000\n"}, 3, id="limit-of-the-parent"),
+        pytest.param("0::/host/path\n", {"cpu.max": "100000 100000"}, 1, id="path-of-the-host"),
+        pytest.param(
+            "4:cpu,cpuacct:/job\n",
+            {
+                "cpu,cpuacct/job/cpu.cfs_quota_us": "250000\n",
+                "cpu,cpuacct/job/cpu.cfs_period_us": "100000\n",
+            },
+            3,
+            id="version-1",
+        ),
+        pytest.param(
+            "4:cpu:/\n",
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "1"},
+            8,
+            id="v1-off",
+        ),
+        pytest.param("0::/\n", {"cpu.max": "10 100000\n"}, 1, id="at-least-one"),
+        pytest.param("0::/\n", {"cpu.max": "garbage"}, 8, id="unreadable"),
+    ],
+)
+def test_the_smallest_limit_counts(
+    tmp_path: Path, group: str, files: dict[str, str], expected: int
+) -> None:
+    assert available_cpus(*_machine(tmp_path, group, files)) == expected
+
+
+def test_affinity_counts_and_missing_folders_do_not_hurt(tmp_path: Path) -> None:
+    assert available_cpus(tmp_path / "no", tmp_path / "none") == len(os.sched_getaffinity(0))
