@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.inference_config import InferenceConfig, read_inference_config
 from hpip.program_io import ProgramInterface, ProgramTensor, read_interface
-from hpip.types import PreprocessPlan, ResizeStep
+from hpip.types import ModelFiles, PreprocessPlan, ResizeStep
 
 CONFIG_NAME = "inference.yml"
 PARAMS_NAME = "inference.pdiparams"
@@ -22,14 +22,6 @@ PROGRAM_NAMES = ("inference.json", "inference.pdmodel")
 # comparison cast to the output's type, so they are 0 and 1 already; only MaskRCNN also writes -1,
 # where a batch's canvas is larger than the instance's own image.
 MASK_FOREGROUND_ABOVE = 0.5
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """The files that an engine loads."""
-
-    program: Path
-    params: Path
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -148,3 +149,11 @@ class MaskSource:
     crops_to_box: bool = False
     crops_to_picture: bool = False
     canvas: Literal["rounded", "unpadded", "row_scaled"] = "rounded"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files that an engine loads."""
+
+    program: Path
+    params: Path

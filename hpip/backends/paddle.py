@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain Paddle Inference: the reference for every answer and the floor for every speed."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Mapping
+from importlib import util
+from typing import Any
+
+from hpip.backends.base import Backend, Probe, Session, SessionOptions
+from hpip.devices import Device
+from hpip.errors import BackendError, BackendUnavailableError
+from hpip.types import AnyArray, ModelFiles
+
+# Initial GPU memory pool; PaddleX 3.7 starts with the same and lets it grow.
+_GPU_POOL_MB = 100
+
+
+class PaddleBackend(Backend):
+    """Paddle Inference without oneDNN and TensorRT, set up as PaddleX's `run_mode="paddle"`."""
+
+    name = "paddle"
+
+    def probe(self) -> Probe:
+        """See `Backend.probe`; imports Paddle, which takes a second or more."""
+        if util.find_spec("paddle") is None:
+            return Probe(None, "paddlepaddle is not installed", ())
+        paddle = _import_paddle()
+        devices = tuple(str(device) for device in _devices(paddle))
+        return Probe(str(paddle.__version__), "", devices)
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        """See `Backend.open`."""
+        probe = self.probe()
+        if probe.version is None:
+            raise BackendUnavailableError(
+                self.name, probe.reason + ".", "Install it with: pip install 'hpip[cpu]'"
+            )
+        if str(options.device) not in probe.devices:
+            raise BackendUnavailableError(
+                self.name,
+                f"device {options.device} is not here; this Paddle {probe.version} "
+                f"has {', '.join(probe.devices)}.",
+                "Choose one of these, or install the Paddle build for your device.",
+            )
+        return PaddleSession(files, options)
+
+
+class PaddleSession(Session):
+    """One `paddle.inference` predictor."""
+
+    def __init__(self, files: ModelFiles, options: SessionOptions) -> None:
+        from paddle import inference
+
+        try:
+            self._predictor = inference.create_predictor(_config(files, options))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise BackendError(
+                "paddle", "open", f"{files.program} and {files.params.name}: {_first_lines(error)}"
+            ) from error
+        super().__init__(
+            tuple(self._predictor.get_input_names()), tuple(self._predictor.get_output_names())
+        )
+
+    def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        try:
+            for name, array in inputs.items():
+                handle = self._predictor.get_input_handle(name)
+                handle.reshape(array.shape)
+                handle.copy_from_cpu(array)
+            self._predictor.run()
+            return [
+                self._predictor.get_output_handle(name).copy_to_cpu() for name in self.output_names
+            ]
+        except (RuntimeError, ValueError, MemoryError, OSError) as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise BackendError(
+                "paddle", "run", f"inputs {shapes}: {_first_lines(error)}"
+            ) from error
+
+    def _close(self) -> None:
+        self._predictor = None
+        gc.collect()
+
+
+def _config(files: ModelFiles, options: SessionOptions) -> Any:
+    from paddle import inference
+
+    config = inference.Config(str(files.program), str(files.params))
+    kind, index = options.device.kind, options.device.index
+    # Paddle 3.0 to 3.2 start with oneDNN off, some later ones with it on. It gives wrong answers on
+    # some processors, so the reference never uses it. disable_mkldnn exists since 3.0.
+    if hasattr(config, "disable_mkldnn"):
+        config.disable_mkldnn()
+    if kind == "cpu":
+        config.disable_gpu()
+        config.set_cpu_math_library_num_threads(options.threads)
+        config.set_optimization_level(3)
+    elif kind == "gpu":
+        config.exp_disable_mixed_precision_ops({"feed", "fetch"})
+        config.enable_use_gpu(_GPU_POOL_MB, index, inference.PrecisionType.Float32)
+        config.set_optimization_level(3)
+    elif kind == "xpu":
+        config.enable_xpu()
+        config.set_xpu_device_id(index)
+        # Both passes break exported models on Kunlunxin devices; PaddleX 3.7 drops them too.
+        config.delete_pass("conv2d_bn_xpu_fuse_pass")
+        config.delete_pass("transfer_layout_pass")
+    else:
+        config.enable_custom_device(kind, index)
+    config.enable_new_ir(True)
+    config.enable_new_executor()
+    config.enable_memory_optim()
+    config.disable_glog_info()
+    return config
+
+
+def _import_paddle() -> Any:
+    with warnings.catch_warnings():
+        # Paddle tells everyone who imports it that ccache is missing; nothing is compiled here.
+        warnings.filterwarnings("ignore", message="No ccache found")
+        import paddle
+    return paddle
+
+
+def _devices(paddle: Any) -> list[Device]:
+    devices = [Device("cpu")]
+    if paddle.is_compiled_with_cuda():
+        devices += [Device("gpu", i) for i in range(paddle.device.cuda.device_count())]
+    if paddle.is_compiled_with_xpu():
+        devices += [Device("xpu", i) for i in range(paddle.device.xpu.device_count())]
+    for kind in paddle.device.get_all_custom_device_type() or []:
+        if kind in ("npu", "mlu"):
+            names = paddle.device.get_available_custom_device()
+            devices += [Device(kind, i) for i, name in enumerate(n for n in names if kind in n)]
+    return devices
+
+
+def _first_lines(error: BaseException) -> str:
+    """Paddle's messages carry a C++ stack trace; the cause stands in the last lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line for line in lines if "Error:" in line or "Hint:" in line]
+    return " ".join((causes or lines)[-2:]) or type(error).__name__

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions shared by many threads: a lease belongs to one caller until it is given back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hpip.backends.base import Session
+from hpip.errors import BackendError
+
+# Sessions of a parent process: freeing them in the child would wait for threads that are not there.
+_INHERITED: list[Session] = []
+
+
+class SessionPool:
+    """Opens up to `size` sessions as they are needed and lends each to one thread at a time.
+
+    Safe after fork: a child process that uses an inherited pool opens sessions of its own, since an
+    engine's threads do not survive a fork.
+
+    Args:
+        open_session: makes a session; called at most `size` times in a process.
+        size: most sessions at once. More than one pays only where the engine can't use all cores.
+    """
+
+    def __init__(self, open_session: Callable[[], Session], size: int = 1) -> None:
+        self._open_session = open_session
+        self._size = size
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._free: list[Session] = []
+        self._opened = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def lease(self) -> Iterator[Session]:
+        """Wait for a free session and hold it for the block.
+
+        Raises:
+            BackendError: the pool is closed.
+        """
+        session = self._take()
+        try:
+            yield session
+        finally:
+            self._give_back(session)
+
+    def close(self) -> None:
+        """Close all sessions, waiting for those on lease. Closing twice does nothing."""
+        if self._pid != os.getpid():
+            return
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self._free) == self._opened)
+            for session in self._free:
+                session.close()
+            self._free.clear()
+            self._opened = 0
+
+    def _take(self) -> Session:
+        if self._pid != os.getpid():
+            _INHERITED.extend(self._free)
+            self._start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._opened < self._size or self._closed)
+            if self._closed:
+                raise BackendError("session pool", "run", "it is closed; make a new predictor")
+            if self._free:
+                return self._free.pop()
+            self._opened += 1
+        try:
+            return self._open_session()
+        except BaseException:
+            with self._changed:
+                self._opened -= 1
+                self._changed.notify()
+            raise
+
+    def _give_back(self, session: Session) -> None:
+        with self._changed:
+            self._free.append(session)
+            self._changed.notify_all()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+from hpip.backends.base import Session
+from hpip.backends.pool import SessionPool
+from hpip.errors import BackendError
+from hpip.types import AnyArray
+
+
+class _Recorder(Session):
+    """A session that only counts."""
+
+    def __init__(self) -> None:
+        super().__init__((), ())
+        self.closings = 0
+
+    def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        return []
+
+    def _close(self) -> None:
+        self.closings += 1
+
+
+def test_a_session_belongs_to_one_caller_at_a_time() -> None:
+    opened: list[_Recorder] = []
+    pool = SessionPool(lambda: opened.append(_Recorder()) or opened[-1], size=2)
+    holders: dict[Session, int] = {}
+    guard, most = threading.Lock(), 0
+
+    def work() -> None:
+        nonlocal most
+        for _ in range(50):
+            with pool.lease() as session:
+                with guard:
+                    holders[session] = holders.get(session, 0) + 1
+                    assert holders[session] == 1
+                    most = max(most, sum(holders.values()))
+                session.run({})
+                with guard:
+                    holders[session] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) <= 2
+    assert most <= 2
+
+
+def test_closing_waits_for_leases_and_is_final() -> None:
+    session = _Recorder()
+    pool = SessionPool(lambda: session)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with pool.lease():
+            entered.set()
+            leave.wait(10)
+            assert session.closings == 0
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    entered.wait(10)
+    closer = threading.Thread(target=pool.close)
+    closer.start()
+    leave.set()
+    holder.join()
+    closer.join()
+    pool.close()
+    assert session.closings == 1
+    with pytest.raises(BackendError, match="closed"), pool.lease():
+        pass
+
+
+def test_a_session_that_fails_to_open_leaves_its_place_free() -> None:
+    attempts: list[int] = []
+
+    def open_session() -> Session:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise BackendError("engine", "open", "no")
+        return _Recorder()
+
+    pool = SessionPool(open_session)
+    with pytest.raises(BackendError, match="engine failed to open: no"), pool.lease():
+        pass
+    with pool.lease() as session:
+        assert session.run({}) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_opens_its_own_session() -> None:
+    pool = SessionPool(_Recorder)
+    with pool.lease() as session:
+        mine = id(session)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with pool.lease() as session:
+            os.write(writer, b"same" if id(session) == mine else b"own")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 10) == b"own"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_closed_session_and_wrong_inputs_are_errors() -> None:
+    session = _Recorder()
+    with pytest.raises(ValueError, match="received image"):
+        session.run({"image": None})
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run({})
