@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From images to the network's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hpip import ops
+from hpip.types import AnyArray, PreprocessPlan, UInt8Array
+
+
+def network_inputs(
+    images: Sequence[UInt8Array], plan: PreprocessPlan, *, threads: int = 1
+) -> dict[str, AnyArray]:
+    """Make the three inputs that the official exports take.
+
+    Args:
+        images: B arrays (H, W, 3), BGR uint8, of one network size: `plan.network_hw` must be the
+            same for all. B is at least 1.
+        plan: the model's preprocessing steps.
+        threads: CPU threads of the kernels.
+
+    Returns:
+        `image` (B, 3, h, w) float32; `im_shape` (B, 2) float32, height and width of the resized
+        picture before padding; `scale_factor` (B, 2) float32, resized over original, y then x:
+        PaddleX 3.7's values.
+
+    Raises:
+        InvalidInputError: an image is out of contract or of another network size.
+    """
+    network_hw = plan.network_hw(_hw(images[0]))
+    batch = np.empty((len(images), 3, *network_hw), np.float32)
+    ops.preprocess(images, plan, batch, threads=threads)
+    resized_hw = np.array([plan.resized_hw(_hw(image)) for image in images], np.float64)
+    image_hw = np.array([_hw(image) for image in images], np.float64)
+    return {
+        "image": batch,
+        "im_shape": resized_hw.astype(np.float32),
+        "scale_factor": (resized_hw / image_hw).astype(np.float32),
+    }
+
+
+def _hw(image: UInt8Array) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
