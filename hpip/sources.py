@@ -10,7 +10,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,21 @@ def is_single(inputs: Any) -> bool:
         path = os.fspath(inputs)
         return not isinstance(path, str) or not (os.path.isdir(path) or _is_pattern(path))  # noqa: PTH112
     return True
+
+
+def count_files(texts: Sequence[str]) -> int:
+    """Number of files and URLs that paths, directories, patterns and URLs name, for a progress bar.
+
+    Nothing is opened: a PDF counts as one, and so does what can't be found.
+    """
+    return sum(1 if _is_url(text) else _file_count(text) for text in texts)
+
+
+def _file_count(text: str) -> int:
+    try:
+        return len(_files_at(text))
+    except (InvalidInputError, OSError):
+        return 1
 
 
 class _Expander:

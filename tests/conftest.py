@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.tiny_model import export_tiny_model
+
 # How long an example takes says nothing on a shared machine or under a sanitizer.
 settings.register_profile("hpip", deadline=None)
 settings.load_profile("hpip")
@@ -52,3 +54,15 @@ def zoo_model(zoo_source_dir: Path) -> Callable[[str], Path]:
         return folder
 
     return model_dir
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that finds red, green and blue areas and returns boxes; see tests/tiny_model.py."""
+    return export_tiny_model(tmp_path_factory.mktemp("models") / "tiny-boxes")
+
+
+@pytest.fixture(scope="session")
+def tiny_classes_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with SOLOv2's outputs: no boxes."""
+    return export_tiny_model(tmp_path_factory.mktemp("models") / "tiny-classes", layout="classes")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from hpip.errors import BackendUnavailableError, InvalidInputError
-from hpip.sources import Source, is_single, iter_sources
+from hpip.sources import Source, count_files, is_single, iter_sources
 from hpip.types import UInt8Array
 
 
@@ -397,3 +397,10 @@ class TestIsSingle:
             {"input": folder},
         ):
             assert not is_single(many), many
+
+
+def test_files_are_counted_without_opening_them(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    texts = [str(tmp_path), str(tmp_path / "*.png"), "http://127.0.0.1:9/x.png", "missing.png"]
+    assert count_files(texts) == 2 + 1 + 1 + 1

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# The README's commands. `make VENV=DIR PYTHON=python3.12 test` uses another place and interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test test-slow lint sanitize wheel clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml CMakeLists.txt $(shell find csrc -type f)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[cpu,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python tools/demo.py --save_path output/demo
+
+test: setup
+	$(BIN)/pytest -m 'not slow'
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+lint: setup
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pre-commit run --all-files
+
+sanitize: setup
+	PATH="$(abspath $(BIN)):$$PATH" tools/sanitize.sh
+
+wheel: setup
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist output $(VENV)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands and their flags."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hpip
+from hpip.cli.predict import Request, run_predict
+from hpip.cli.values import parse_classes, parse_mapping
+from hpip.config import pipeline_file_text
+from hpip.errors import HpipError, InvalidInputError
+
+app = typer.Typer(
+    name="hpip",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Segment instances in images with PaddleX models.",
+)
+
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", help="Image, URL, directory, pattern or PDF; may be given several times."
+    ),
+]
+SavePath = Annotated[
+    Path | None,
+    typer.Option("--save_path", "--save-path", help="Directory for JSON and pictures."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, gpu:0, gpu:0,1, npu:0, xpu:0 or mlu:0.")
+]
+Threshold = Annotated[
+    float | None, typer.Option("--threshold", help="Lowest score, 0 to 1.", show_default=False)
+]
+ModelDir = Annotated[
+    str | None, typer.Option("--model_dir", "--model-dir", help="Directory of the model.")
+]
+HpiConfig = Annotated[
+    str | None,
+    typer.Option("--hpi_config", "--hpi-config", help="Mapping as JSON or a Python literal."),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch_size", "--batch-size", help="Images per run.")
+]
+Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@app.callback(invoke_without_command=True)
+def paddlex_style(
+    context: typer.Context,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", help="instance_segmentation, or a .yaml file.")
+    ] = None,
+    input: Input = None,
+    save_path: SavePath = None,
+    device: Device = None,
+    threshold: Threshold = None,
+    model_dir: ModelDir = None,
+    use_hpip: Annotated[
+        bool | None,
+        typer.Option("--use_hpip/--no-hpip", help="Off: the untouched program on plain Paddle."),
+    ] = None,
+    hpi_config: HpiConfig = None,
+    get_pipeline_config: Annotated[
+        str | None,
+        typer.Option(
+            "--get_pipeline_config", help="Print a pipeline file, or write it to --save_path."
+        ),
+    ] = None,
+    debug: Debug = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Segment instances in images with PaddleX models.
+
+    Without a command, the flags are PaddleX's: hpip --pipeline instance_segmentation --input X
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if version:
+        typer.echo(hpip.__version__)
+    elif get_pipeline_config is not None:
+        _give_pipeline_file(get_pipeline_config, save_path)
+    elif pipeline is None:
+        typer.echo(context.get_help())
+    else:
+        _predict(
+            Request(
+                pipeline=pipeline,
+                model=None,
+                model_dir=model_dir,
+                input=input or [],
+                save_path=save_path,
+                device=device,
+                threshold=threshold,
+                use_hpip=use_hpip,
+                hpi_config=parse_mapping(hpi_config, "--hpi_config"),
+                print_results=True,
+            )
+        )
+
+
+@app.command()
+def predict(
+    input: Input = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Official model's name, or demo.")
+    ] = None,
+    model_dir: ModelDir = None,
+    save_path: SavePath = None,
+    device: Device = None,
+    threshold: Threshold = None,
+    no_hpip: Annotated[
+        bool, typer.Option("--no-hpip", help="Run the untouched program on plain Paddle.")
+    ] = False,
+    hpi_config: HpiConfig = None,
+    batch_size: BatchSize = None,
+    max_detections: Annotated[
+        int | None,
+        typer.Option("--max_detections", "--max-detections", help="Most instances in one picture."),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Labels or ids to keep, with commas.")
+    ] = None,
+    threads: Threads = None,
+    print_results: Annotated[
+        bool, typer.Option("--print", help="Print every result in full.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Segment images and save a JSON file and a picture for each."""
+    if model is None and model_dir is None:
+        raise InvalidInputError("expected --model_dir DIR or --model NAME; received neither")
+    _predict(
+        Request(
+            pipeline=None,
+            model=model,
+            model_dir=model_dir,
+            input=input or [],
+            save_path=save_path,
+            device=device,
+            threshold=threshold,
+            use_hpip=False if no_hpip else None,
+            hpi_config=parse_mapping(hpi_config, "--hpi_config"),
+            batch_size=batch_size,
+            max_detections=max_detections,
+            classes=parse_classes(classes),
+            threads=threads,
+            print_results=print_results,
+        )
+    )
+
+
+def main() -> None:
+    """Run the command line; exit code 0, 1 (an input or the run failed) or 2 (usage)."""
+    try:
+        app()
+    except HpipError as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+def _predict(request: Request) -> None:
+    if not request.input:
+        raise InvalidInputError("expected --input with an image, directory or URL; received none")
+    if run_predict(request):
+        raise typer.Exit(1)
+
+
+def _give_pipeline_file(name: str, save_path: Path | None) -> None:
+    text = pipeline_file_text(name)
+    if save_path is None:
+        typer.echo(text)
+        return
+    is_file = save_path.suffix.lower() in (".yaml", ".yml")
+    target = save_path if is_file else save_path / f"{name}.yaml"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {target}")

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segments images from the command line: progress, files, failures."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hpip.pipeline import create_pipeline
+from hpip.results import InstanceSegResult
+from hpip.sources import count_files
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run of the command, as the flags gave it."""
+
+    pipeline: str | None
+    model: str | None
+    model_dir: str | None
+    input: list[str]
+    save_path: Path | None
+    device: str | None
+    threshold: float | None
+    use_hpip: bool | None
+    hpi_config: dict[str, Any] | None
+    batch_size: int | None = None
+    max_detections: int | None = None
+    classes: list[int | str] | None = None
+    threads: int | None = None
+    print_results: bool = False
+
+
+@dataclass
+class _Tally:
+    images: int = 0
+    instances: int = 0
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
+
+    def fail(self, name: str, error: Exception) -> None:
+        self.failures.append((name, error))
+
+
+def run_predict(request: Request) -> int:
+    """Segment every input, save what came out, and report what did not.
+
+    Results go to stdout, progress and failures to stderr.
+
+    Returns:
+        The number of failed inputs.
+    """
+    out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+    tally = _Tally()
+    with create_pipeline(
+        request.pipeline,
+        model=request.model,
+        model_dir=request.model_dir,
+        device=request.device,
+        use_hpip=request.use_hpip,
+        hpi_config=request.hpi_config,
+        batch_size=request.batch_size,
+        threshold=request.threshold,
+        max_detections=request.max_detections,
+        classes=request.classes,
+        threads=request.threads,
+    ) as pipeline:
+        started = time.perf_counter()
+        results = pipeline.predict(
+            request.input if len(request.input) > 1 else request.input[0], on_failure=tally.fail
+        )
+        _consume(results, request, tally, out, err)
+        seconds = time.perf_counter() - started
+    for name, error in tally.failures:
+        err.print(f"failed: {name}: {error}", style="red", markup=False, highlight=False)
+    rate = f", {seconds / tally.images:.2f} s each" if tally.images else ""
+    saved = f"; saved to {request.save_path}" if request.save_path and tally.images else ""
+    err.print(
+        f"{tally.images} images, {tally.instances} instances in {seconds:.2f} s{rate}"
+        f"; {len(tally.failures)} failed{saved}",
+        markup=False,
+        highlight=False,
+    )
+    return len(tally.failures)
+
+
+def _consume(
+    results: Iterator[InstanceSegResult],
+    request: Request,
+    tally: _Tally,
+    out: Console,
+    err: Console,
+) -> None:
+    stems = _Stems()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    ) as progress:
+        task = progress.add_task("segmenting", total=count_files(request.input))
+        for result in results:
+            tally.images += 1
+            tally.instances += len(result.scores)
+            if request.print_results:
+                result.print()
+            else:
+                out.print(_line(result), markup=False, highlight=False)
+            if request.save_path is not None:
+                stem = stems.take(result.stem)
+                result.save_to_json(request.save_path, stem=stem)
+                result.save_to_img(request.save_path, stem=stem)
+            progress.update(task, completed=tally.images + len(tally.failures))
+
+
+def _line(result: InstanceSegResult) -> str:
+    counts = Counter(result.labels)
+    found = ", ".join(f"{number} {label}" for label, number in counts.most_common())
+    return f"{result.input_path or result.name}: {found or 'nothing found'}"
+
+
+class _Stems:
+    """Gives each result a file stem of its own: pictures of several folders may share a name."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, stem: str) -> str:
+        unique, number = stem, 2
+        # Some file systems do not tell upper from lower case.
+        while unique.casefold() in self._taken:
+            unique, number = f"{stem}_{number}", number + 1
+        self._taken.add(unique.casefold())
+        return unique

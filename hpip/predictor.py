@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One model on one device: preprocess, run, postprocess."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from hpip.backends.base import SessionOptions
+from hpip.backends.paddle import PaddleBackend
+from hpip.backends.pool import SessionPool
+from hpip.batches import FailureReport, OnFailure, Outcome, read_batches
+from hpip.devices import Device, parse_devices
+from hpip.errors import BackendError, InvalidInputError
+from hpip.model import MASK_FOREGROUND_ABOVE, BoxOutputs, ModelSpec, load_model_spec
+from hpip.official import find_model
+from hpip.options import (
+    check_backend_threads,
+    check_count,
+    check_hpi_config,
+    check_score_threshold,
+    resolve_classes,
+)
+from hpip.postprocess import (
+    Instances,
+    Selection,
+    instances_from_boxes,
+    instances_from_classes,
+    split_batch,
+)
+from hpip.preprocess import network_inputs
+from hpip.results import InstanceSegResult
+from hpip.sources import Source
+from hpip.system import available_cpus
+from hpip.types import AnyArray, UInt8Array
+
+logger = logging.getLogger(__name__)
+
+
+class Predictor:
+    """Segments images with one model; made by `create_predictor`.
+
+    Safe to call from several threads: pre- and postprocessing run side by side, the network takes
+    one caller at a time. A forked child loads the network anew when it first predicts.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device: Device,
+        *,
+        use_hpip: bool,
+        threads: int,
+        batch_size: int,
+        selection: Selection,
+    ) -> None:
+        self.spec = spec
+        self.device = device
+        self.use_hpip = use_hpip
+        self.threads = threads
+        self.batch_size = batch_size
+        self._selection = selection
+        backend = PaddleBackend()
+        options = SessionOptions(device, threads)
+        self._pool = SessionPool(lambda: backend.open(spec.files, options))
+        with self._pool.lease():
+            logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
+
+    def predict(
+        self,
+        input: Any,
+        threshold: float | None = None,
+        *,
+        max_detections: int | None = None,
+        classes: Collection[int | str] | int | str | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> Iterator[InstanceSegResult]:
+        """Segment images, one result at a time, in input order.
+
+        Args:
+            input: an image, or many: see `hpip.sources.iter_sources`.
+            threshold: lowest score, 0 to 1; None takes the predictor's.
+            max_detections: keep this many of the highest scores in each picture.
+            classes: keep these classes only, by label or id.
+            on_failure: called with the name of an input that can't be read, and the error.
+
+        Returns:
+            A generator. Arguments are checked at the call, images are read as they are needed.
+
+        Raises:
+            InvalidInputError: an argument is out of contract, or the one image given can't be read.
+                In a list, directory or pattern a bad input is left out, logged as a warning and
+                handed to `on_failure`; the others come out.
+            FailedInputsError: none of the inputs of a list, directory or pattern could be read.
+            BackendError: the engine failed.
+        """
+        selection = self.select(threshold, max_detections, classes)
+        report = FailureReport(input, on_failure)
+        return self._predict(input, selection, report)
+
+    def select(
+        self,
+        threshold: float | None = None,
+        max_detections: int | None = None,
+        classes: Collection[int | str] | int | str | None = None,
+    ) -> Selection:
+        """Check one request's choices and fill in the predictor's own where they are None.
+
+        Raises:
+            InvalidInputError: a choice is out of contract.
+        """
+        mine = self._selection
+        return Selection(
+            mine.score_threshold if threshold is None else check_score_threshold(threshold),
+            mine.max_detections
+            if max_detections is None
+            else check_count(max_detections, "max_detections"),
+            mine.class_ids if classes is None else resolve_classes(classes, self.spec.labels),
+        )
+
+    def segment(self, sources: Sequence[Source], selection: Selection) -> Iterator[Outcome]:
+        """Segment images that have been read, in as few runs as the model and their sizes allow.
+
+        Where a run fails, its images are tried one by one, so that a picture that is too large
+        takes no other down; the error stands in its place.
+        """
+        plan, limit = self.spec.preprocess, self.spec.max_batch_size
+        for _, same_size in groupby(sources, lambda s: plan.network_hw(_hw(s))):
+            group = list(same_size)
+            step = len(group) if limit is None else min(limit, len(group))
+            for start in range(0, len(group), step):
+                yield from self._segment_together(group[start : start + step], selection)
+
+    def warm_up(self, image_hw: tuple[int, int] = (480, 640)) -> None:
+        """Run the network once on a grey picture, so that the first real one is not slower."""
+        grey = np.full((*image_hw, 3), 128, np.uint8)
+        for _ in self.predict(grey):
+            pass
+
+    def explain(self) -> str:
+        """Tell what runs where, and why."""
+        reason = (
+            "use_hpip is on; this version has no faster plan for the model yet"
+            if self.use_hpip
+            else "use_hpip is off"
+        )
+        batch = self.spec.max_batch_size
+        return "\n".join(
+            [
+                f"model:   {self.spec.model_name} ({self.spec.model_dir})",
+                f"runs:    the untouched program on plain Paddle, {reason}",
+                f"device:  {self.device}, {self.threads} CPU threads",
+                f"batch:   {self.batch_size} asked for, "
+                + ("any size runs at once" if batch is None else f"the export takes {batch}"),
+                f"keeps:   scores from {self._selection.score_threshold:g}",
+            ]
+        )
+
+    def close(self) -> None:
+        """Free the network's memory; calls in other threads finish first. Twice does nothing."""
+        self._pool.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _predict(
+        self, input: Any, selection: Selection, report: FailureReport
+    ) -> Iterator[InstanceSegResult]:
+        for batch in read_batches(input, self.batch_size, report):
+            yield from report.deliver(self.segment(batch, selection))
+        report.finish()
+
+    def _segment_together(
+        self, sources: Sequence[Source], selection: Selection
+    ) -> Iterator[Outcome]:
+        try:
+            found = self._run(sources, selection)
+        except BackendError as error:
+            if len(sources) == 1:
+                yield sources[0], error
+                return
+            for source in sources:
+                yield from self._segment_together([source], selection)
+            return
+        for source, instances in zip(sources, found, strict=True):
+            yield source, self._result(source, instances)
+
+    def _run(self, sources: Sequence[Source], selection: Selection) -> list[Instances]:
+        images = [_image(source) for source in sources]
+        inputs = network_inputs(images, self.spec.preprocess, threads=self.threads)
+        with self._pool.lease() as session:
+            outputs = session.run({name: inputs[name] for name in session.input_names})
+        return self._collect(outputs, [_hw(source) for source in sources], selection)
+
+    def _collect(
+        self,
+        outputs: Sequence[AnyArray],
+        image_sizes_hw: Sequence[tuple[int, int]],
+        selection: Selection,
+    ) -> list[Instances]:
+        roles = self.spec.outputs
+        if isinstance(roles, BoxOutputs):
+            parts = split_batch(
+                [outputs[role.index] for role in (roles.boxes, roles.counts, roles.masks)]
+            )
+            return [
+                instances_from_boxes(
+                    boxes,
+                    masks,
+                    image_hw,
+                    selection,
+                    mask_threshold=MASK_FOREGROUND_ABOVE,
+                    threads=self.threads,
+                )
+                for (boxes, masks), image_hw in zip(parts, image_sizes_hw, strict=True)
+            ]
+        class_ids, scores, masks = (
+            outputs[role.index] for role in (roles.class_ids, roles.scores, roles.masks)
+        )
+        return [
+            instances_from_classes(
+                class_ids,
+                scores,
+                masks,
+                selection,
+                mask_threshold=MASK_FOREGROUND_ABOVE,
+                threads=self.threads,
+            )
+        ]
+
+    def _result(self, source: Source, found: Instances) -> InstanceSegResult:
+        return InstanceSegResult(
+            input_path=source.input_path,
+            page_index=source.page_index,
+            name=source.stem,
+            image=_image(source),
+            class_ids=found.class_ids,
+            scores=found.scores,
+            boxes_xyxy=found.boxes_xyxy,
+            masks=found.masks,
+            labels=[self.spec.label(int(class_id)) for class_id in found.class_ids],
+            full_image_masks=self.spec.outputs.layout == "classes",
+        )
+
+
+def create_predictor(
+    model_name: str | None = None,
+    *,
+    model_dir: str | Path | None = None,
+    device: str | None = None,
+    use_hpip: bool | None = None,
+    hpi_config: Mapping[str, Any] | None = None,
+    batch_size: int = 1,
+    threshold: float | None = None,
+    max_detections: int | None = None,
+    classes: Collection[int | str] | int | str | None = None,
+    threads: int | None = None,
+) -> Predictor:
+    """Load one model on one device.
+
+    Args:
+        model_name: an official model's name, or "demo"; may be left out when `model_dir` is given.
+        model_dir: directory with inference.yml, inference.json or .pdmodel, inference.pdiparams.
+            Given, nothing is looked up or downloaded.
+        device: `cpu`, `gpu:0`, `npu:0`, `xpu:0` or `mlu:0`; None takes `gpu:0` where Paddle has
+            one, else `cpu`.
+        use_hpip: False runs the untouched program on plain Paddle, the reference; None means True.
+        hpi_config: PaddleX's mapping: `auto_config`, `backend`, `backend_config`,
+            `auto_paddle2onnx`.
+        batch_size: images per run. Exports that take one image are run in a loop.
+        threshold: lowest score; None takes the model's own `draw_threshold`.
+        max_detections: keep this many of the highest scores in each picture.
+        classes: keep these classes only, by label or id.
+        threads: CPU threads; None takes those that the process may use.
+
+    Raises:
+        InvalidInputError: an argument is out of contract.
+        ModelNotFoundError: the model is not on disk and can't be downloaded.
+        ModelFormatError: the model directory is damaged or of an unknown kind.
+        BackendUnavailableError: the engine or the device is not here.
+        BackendError: the engine can't load the model.
+    """
+    if model_name is None and model_dir is None:
+        raise InvalidInputError("expected a model_name or a model_dir; received neither")
+    config = check_hpi_config(hpi_config)
+    devices = () if device is None else parse_devices(device)
+    if len(devices) > 1:
+        raise InvalidInputError(
+            f"device: a predictor takes one device, received {device!r}; "
+            "create_pipeline takes several"
+        )
+    spec = load_model_spec(find_model(model_name or "", model_dir))
+    return Predictor(
+        spec,
+        devices[0] if devices else _default_device(),
+        use_hpip=True if use_hpip is None else bool(use_hpip),
+        threads=check_count(
+            threads or check_backend_threads(config) or available_cpus(), "threads"
+        ),
+        batch_size=check_count(batch_size, "batch_size"),
+        selection=Selection(
+            spec.score_threshold if threshold is None else check_score_threshold(threshold),
+            None if max_detections is None else check_count(max_detections, "max_detections"),
+            resolve_classes(classes, spec.labels),
+        ),
+    )
+
+
+def _default_device() -> Device:
+    probe = PaddleBackend().probe()
+    return Device("gpu", 0) if "gpu:0" in probe.devices else Device("cpu")
+
+
+def _image(source: Source) -> UInt8Array:
+    if source.image is None:
+        raise InvalidInputError(f"{source.name}: expected an image that was read") from source.error
+    return source.image
+
+
+def _hw(source: Source) -> tuple[int, int]:
+    image = _image(source)
+    return image.shape[0], image.shape[1]

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+
+ENGINES = ("paddle", "onnxruntime", "openvino", "tensorrt", "cv2", "PIL", "paddlex", "typer")
+
+
+def test_importing_hpip_imports_no_engine() -> None:
+    code = f"import sys, hpip; print([m for m in {ENGINES!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_these() -> None:
+    import hpip
+
+    assert sorted(hpip.__all__) == [
+        "HpipError",
+        "InstanceSegPipeline",
+        "InstanceSegResult",
+        "Predictor",
+        "__version__",
+        "create_pipeline",
+        "create_predictor",
+        "set_up_logging",
+    ]
+    assert all(hasattr(hpip, name) for name in hpip.__all__)
