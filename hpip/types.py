@@ -18,6 +18,7 @@ Float32Array: TypeAlias = NDArray[np.float32]
 Float64Array: TypeAlias = NDArray[np.float64]
 
 Interpolation: TypeAlias = Literal["nearest", "linear", "cubic", "area"]
+PasteConvention: TypeAlias = Literal["region", "image", "pasted"]
 
 
 @dataclass(frozen=True)

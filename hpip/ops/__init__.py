@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from hpip.ops._build import build_info
 from hpip.ops._masks import (
-    PasteConvention,
     crop_boxes,
     encode_mask_crops,
     paste_masks,
@@ -15,7 +14,6 @@ from hpip.ops._preprocess import normalize, preprocess, resize
 from hpip.ops._rle import decode_rle, encode_rle, merge_rle, rle_area, rle_to_bbox
 
 __all__ = [
-    "PasteConvention",
     "build_info",
     "crop_boxes",
     "decode_rle",

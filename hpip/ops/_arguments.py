@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns what callers pass to the mask operators into what the kernels take."""
+"""Turns what callers pass into what the kernels take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from hpip.errors import InvalidInputError
 from hpip.types import AnyArray, Float32Array
 
-_MOST_PIXELS_PER_SIDE = 2**31 - 1
+_LARGEST_INT32 = 2**31 - 1
 
 
 def int_pair(name: str, value: tuple[int, int], minimum: int = 0) -> tuple[int, int]:
@@ -20,14 +20,26 @@ def int_pair(name: str, value: tuple[int, int], minimum: int = 0) -> tuple[int, 
         first, second = (operator.index(item) for item in value)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"{name}: expected two integers (rows, columns), received {value!r}"
+            f"{name}: expected two whole numbers (rows, columns), received {value!r}"
         ) from error
-    if not all(minimum <= item <= _MOST_PIXELS_PER_SIDE for item in (first, second)):
+    if not all(minimum <= item <= _LARGEST_INT32 for item in (first, second)):
         raise InvalidInputError(
-            f"{name}: expected integers from {minimum} to {_MOST_PIXELS_PER_SIDE}, "
-            f"received {value!r}"
+            f"{name}: expected whole numbers from {minimum} to {_LARGEST_INT32}, received {value!r}"
         )
     return first, second
+
+
+def thread_count(value: int) -> int:
+    """Checks a number of threads, whatever integer it is."""
+    try:
+        threads = operator.index(value)
+    except TypeError as error:
+        raise InvalidInputError(
+            f"threads: expected a whole number of at least 1, received {value!r}"
+        ) from error
+    if not 1 <= threads <= _LARGEST_INT32:
+        raise InvalidInputError(f"threads: expected at least 1, received {value!r}")
+    return threads
 
 
 def native_array(value: ArrayLike) -> AnyArray:

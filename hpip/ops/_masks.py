@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, overload
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hpip import _core
 from hpip.errors import InvalidInputError
-from hpip.ops._arguments import boxes_array, int_pair, mask_stack, native_array
-from hpip.types import AnyArray, Int64Array, RleMask, UInt8Array
-
-PasteConvention: TypeAlias = Literal["region", "image", "pasted"]
+from hpip.ops._arguments import boxes_array, int_pair, mask_stack, native_array, thread_count
+from hpip.types import AnyArray, Int64Array, PasteConvention, RleMask, UInt8Array
 
 
 def threshold_masks(
@@ -46,7 +44,7 @@ def threshold_masks(
     """
     array = native_array(values)
     target = np.empty(array.shape, np.uint8) if out is None else out
-    _core.threshold_masks(array, mask_threshold, inclusive, target, threads)
+    _core.threshold_masks(array, mask_threshold, inclusive, target, thread_count(threads))
     return target
 
 
@@ -150,7 +148,14 @@ def paste_masks(
     if not crop:
         target = np.empty((len(array), *image_hw), np.uint8) if out is None else out
         _core.paste_masks(
-            array, boxes, image_hw, convention, mask_threshold, inclusive, target, threads
+            array,
+            boxes,
+            image_hw,
+            convention,
+            mask_threshold,
+            inclusive,
+            target,
+            thread_count(threads),
         )
         return target
     if boxes is None or out is not None:
@@ -159,7 +164,7 @@ def paste_masks(
             + ("no boxes_xyxy" if boxes is None else "an out; the crops are allocated one by one")
         )
     return _core.paste_mask_crops(
-        array, boxes, image_hw, convention, mask_threshold, inclusive, threads
+        array, boxes, image_hw, convention, mask_threshold, inclusive, thread_count(threads)
     )
 
 
@@ -189,8 +194,8 @@ def encode_mask_crops(
         One `RleMask` for each box.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, index, box, threshold or `threads`, or as many boxes
-            as indices are not given.
+        InvalidInputError: wrong rank, dtype, index, box, threshold or `threads`, or not as many
+            boxes as indices.
 
     Note:
         Releases the GIL. Same bytes for every number of threads.
@@ -205,7 +210,7 @@ def encode_mask_crops(
         np.ascontiguousarray(rows, dtype=np.int64),
         mask_threshold,
         inclusive,
-        threads,
+        thread_count(threads),
     )
     return [
         RleMask(counts, (y1 - y0, x1 - x0), (y0, x0))

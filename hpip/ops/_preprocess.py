@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from hpip import _core
 from hpip.errors import InvalidInputError
+from hpip.ops._arguments import int_pair, thread_count
 from hpip.types import (
     AnyArray,
     Float32Array,
@@ -64,10 +64,10 @@ def resize(
         level, but equal at about 95 % only (tests/kernels/test_resize.py).
     """
     source: AnyArray = _dense_rows(_image("image", image))
-    height, width = _size_hw(size_hw)
+    height, width = int_pair("size_hw", size_hw, minimum=1)
     result = _output(out, (height, width, *source.shape[2:]), source.dtype, source)
     run = _core.resize_u8 if source.dtype == np.uint8 else _core.resize_f32
-    run(source, interpolation, result, _threads(threads))
+    run(source, interpolation, result, thread_count(threads))
     return result
 
 
@@ -108,7 +108,7 @@ def normalize(
     factor, offset = _affine(scale, mean, std, 1 if source.ndim == 2 else source.shape[2])
     result = _output(out, source.shape, np.dtype(np.float32), source)
     run = _core.normalize_u8 if source.dtype == np.uint8 else _core.normalize_f32
-    run(source, factor, offset, result, _threads(threads))
+    run(source, factor, offset, result, thread_count(threads))
     return result
 
 
@@ -152,7 +152,7 @@ def preprocess(
         offset,
         normalize_first,
         out,
-        _threads(threads),
+        thread_count(threads),
     )
 
 
@@ -274,30 +274,6 @@ def _affine(
     factor = [scale / float(s) for s in std]
     offset = [-float(m) / float(s) for m, s in zip(mean, std, strict=True)]
     return factor, offset
-
-
-def _size_hw(value: tuple[int, int]) -> tuple[int, int]:
-    try:
-        height, width = (operator.index(side) for side in value)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"size_hw: expected two whole numbers (height, width), received {value!r}"
-        ) from error
-    if height < 1 or width < 1:
-        raise InvalidInputError(f"size_hw: expected sides of at least 1, received {value!r}")
-    return height, width
-
-
-def _threads(value: int) -> int:
-    try:
-        threads = operator.index(value)
-    except TypeError as error:
-        raise InvalidInputError(
-            f"threads: expected a whole number of at least 1, received {value!r}"
-        ) from error
-    if not 1 <= threads <= 2**31 - 1:
-        raise InvalidInputError(f"threads: expected at least 1, received {value!r}")
-    return threads
 
 
 def _array_text(value: Any) -> str:

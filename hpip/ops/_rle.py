@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from hpip import _core
 from hpip.errors import InvalidInputError
-from hpip.ops._arguments import int_pair, native_array
+from hpip.ops._arguments import int_pair, native_array, thread_count
 from hpip.types import UInt8Array
 
 
@@ -32,7 +32,7 @@ def encode_rle(mask: ArrayLike, *, threads: int = 1) -> bytes:
     Note:
         Releases the GIL. Same bytes for every number of threads.
     """
-    return _core.encode_rle(native_array(mask), threads)
+    return _core.encode_rle(native_array(mask), thread_count(threads))
 
 
 def decode_rle(counts: bytes | str, size_hw: tuple[int, int], *, threads: int = 1) -> UInt8Array:
@@ -53,7 +53,9 @@ def decode_rle(counts: bytes | str, size_hw: tuple[int, int], *, threads: int = 
     Note:
         Releases the GIL. Nothing of the mask's size is allocated before `counts` is found right.
     """
-    return _core.decode_rle(_checked_bytes(counts), int_pair("size_hw", size_hw), threads)
+    return _core.decode_rle(
+        _checked_bytes(counts), int_pair("size_hw", size_hw), thread_count(threads)
+    )
 
 
 def rle_area(counts: bytes | str) -> int:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from hpip import ops
 from hpip.errors import InvalidInputError
-from hpip.types import AnyArray, Float32Array, RleMask, UInt8Array
+from hpip.types import AnyArray, Float32Array, PasteConvention, RleMask, UInt8Array
 from tests.reference import masks as oracle
 
 IMAGE_HW = (23, 31)
-CONVENTIONS: list[ops.PasteConvention] = ["region", "image", "pasted"]
+CONVENTIONS: list[PasteConvention] = ["region", "image", "pasted"]
 
 # Boxes by how they lie in IMAGE_HW.
 BOXES = {
@@ -34,13 +34,13 @@ BOXES = {
 BOX_ARRAY = np.array(list(BOXES.values()), np.float32)
 
 
-def masks_for(convention: ops.PasteConvention, count: int, seed: int = 0) -> Float32Array:
+def masks_for(convention: PasteConvention, count: int, seed: int = 0) -> Float32Array:
     size_hw = {"region": (7, 5), "image": (6, 9), "pasted": IMAGE_HW}[convention]
     return np.random.default_rng(seed).random((count, *size_hw), np.float32)
 
 
 def oracle_values(
-    convention: ops.PasteConvention, mask: Float32Array, box: Float32Array
+    convention: PasteConvention, mask: Float32Array, box: Float32Array
 ) -> Float32Array:
     if convention == "region":
         return oracle.region_values(mask, box, IMAGE_HW)
@@ -63,7 +63,7 @@ def some_boxes(count: int, image_hw: tuple[int, int], seed: int = 0) -> Float32A
 @pytest.mark.parametrize("box", BOX_ARRAY, ids=list(BOXES))
 @pytest.mark.parametrize("threshold", [0.2, 0.5])
 def test_paste_follows_the_oracle(
-    convention: ops.PasteConvention, box: Float32Array, threshold: float
+    convention: PasteConvention, box: Float32Array, threshold: float
 ) -> None:
     masks = masks_for(convention, 1)
     values = oracle_values(convention, masks[0], box)
@@ -83,7 +83,7 @@ def test_paste_follows_the_oracle(
 @pytest.mark.parametrize("mask_hw", [(1, 1), (1, 6), (6, 1), (2, 3), (28, 28), (40, 50)])
 @pytest.mark.parametrize("image_hw", [(1, 1), (1, 17), (17, 1), (13, 8)])
 def test_odd_sizes(
-    convention: ops.PasteConvention, mask_hw: tuple[int, int], image_hw: tuple[int, int]
+    convention: PasteConvention, mask_hw: tuple[int, int], image_hw: tuple[int, int]
 ) -> None:
     mask = np.random.default_rng(1).standard_normal((1, *mask_hw)).astype(np.float32)
     box = np.array([[0.3, -0.4, image_hw[1] + 0.2, image_hw[0] - 0.1]], np.float32)
@@ -98,7 +98,7 @@ def test_odd_sizes(
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_each_mask_as_if_alone_on_any_number_of_threads(
-    convention: ops.PasteConvention,
+    convention: PasteConvention,
 ) -> None:
     image_hw = (211, 173)
     size_hw = {"region": (28, 28), "image": (53, 44), "pasted": image_hw}[convention]
@@ -127,7 +127,7 @@ def test_each_mask_as_if_alone_on_any_number_of_threads(
     st.floats(-0.5, 1.5),
 )
 def test_a_higher_threshold_never_adds_pixels(
-    convention: ops.PasteConvention, seed: int, one: float, other: float
+    convention: PasteConvention, seed: int, one: float, other: float
 ) -> None:
     masks = masks_for(convention, 3, seed)
     boxes = some_boxes(3, IMAGE_HW, seed)
@@ -199,7 +199,7 @@ def test_pasted_masks_of_any_dtype_and_strides(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("convention", ["region", "image"])
-def test_masks_need_not_be_contiguous(convention: ops.PasteConvention) -> None:
+def test_masks_need_not_be_contiguous(convention: PasteConvention) -> None:
     masks = np.random.default_rng(4).random((6, 12, 10), np.float32)
     boxes = some_boxes(3, IMAGE_HW)
     for view in (masks[::2, ::2, ::2], masks[:3, ::-1], np.asfortranarray(masks[:3])):
@@ -210,7 +210,7 @@ def test_masks_need_not_be_contiguous(convention: ops.PasteConvention) -> None:
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_no_masks(convention: ops.PasteConvention) -> None:
+def test_no_masks(convention: PasteConvention) -> None:
     masks = masks_for(convention, 0)
     boxes = np.zeros((0, 4), np.float32)
     pasted = ops.paste_masks(masks, boxes, IMAGE_HW, convention=convention, threads=2)

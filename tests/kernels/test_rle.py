@@ -292,8 +292,8 @@ def test_masks_beyond_32_bits_are_refused() -> None:
         ops.encode_rle(mask)
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_threads_below_one_are_refused(threads: int) -> None:
+@pytest.mark.parametrize("threads", [0, -1, 2**31, 1.5, "2", None])
+def test_bad_thread_counts_are_refused(threads: int) -> None:
     for size in (0, 3):
         with pytest.raises(InvalidInputError, match="threads"):
             ops.encode_rle(np.zeros((size, size)), threads=threads)
