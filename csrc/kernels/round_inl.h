@@ -6,15 +6,15 @@
 
 namespace hpip::kernels {
 
-// Nearest integer, ties to even, clamped to 0..255. `value` is not NaN.
-// Adding 2^23 leaves a float no bits for a fraction, so the addition itself rounds and the result
-// stands in the low byte: this vectorises everywhere, where lrintf does not.
+// Nearest integer, ties to even, clamped to 0..255; |value| < 2^22.
+// Adding 1.5 * 2^23 leaves a float no bits for a fraction, so the addition itself rounds and the
+// low bits hold the integer. Unlike lrintf, and unlike a clamp of floats, this vectorises.
 inline std::uint8_t round_to_u8(float value) noexcept {
-  const float clamped = value < 0.0F ? 0.0F : (value > 255.0F ? 255.0F : value);
-  const float shifted = clamped + 8388608.0F;
-  std::uint32_t bits = 0;
+  const float shifted = value + 12582912.0F;
+  std::int32_t bits = 0;
   std::memcpy(&bits, &shifted, sizeof bits);
-  return static_cast<std::uint8_t>(bits & 0xFFU);
+  const std::int32_t rounded = bits - 0x4B400000;  // the bits of 12582912.0F
+  return static_cast<std::uint8_t>(rounded < 0 ? 0 : (rounded > 255 ? 255 : rounded));
 }
 
 }  // namespace hpip::kernels

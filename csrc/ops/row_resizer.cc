@@ -13,6 +13,7 @@
 #include "kernels/blend_rows_linear_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
 #include "kernels/gather_row_hwc_inl.h"
+#include "kernels/widen_row_inl.h"
 #include "ops/resize_tables.h"
 
 namespace hpip {
@@ -89,6 +90,7 @@ class NearestResizer final : public RowResizer<T> {
 template <typename T, typename Weight, int kTaps>
 class FilterResizer final : public RowResizer<T> {
   static constexpr std::size_t kSlots = kTaps;
+  static constexpr bool kWidens = std::is_same_v<T, std::uint8_t> && std::is_same_v<Weight, float>;
 
  public:
   struct Tables {
@@ -100,6 +102,9 @@ class FilterResizer final : public RowResizer<T> {
     held_.fill(-1);
     for (std::vector<Weight>& buffer : filtered_) {
       buffer.resize(static_cast<std::size_t>(shape.target_width * shape.channels));
+    }
+    if constexpr (kWidens) {
+      widened_.resize(static_cast<std::size_t>(shape.source_width * shape.channels));
     }
   }
 
@@ -124,7 +129,7 @@ class FilterResizer final : public RowResizer<T> {
     const std::size_t slot = static_cast<std::size_t>(source_y % kTaps);
     Weight* buffer = filtered_[slot].data();
     if (held_[slot] != source_y) {
-      const T* source_row = source_.row(source_y);
+      const auto* source_row = filter_input(source_.row(source_y));
       with_channels(shape_.channels, [&](auto channels) {
         kernels::filter_row_hwc<kTaps, channels()>(source_row, tables_.x.index.data(),
                                                    tables_.x.weight.data(), shape_.target_width,
@@ -135,9 +140,20 @@ class FilterResizer final : public RowResizer<T> {
     return buffer;
   }
 
+  // The row in the type that the filter reads.
+  const auto* filter_input(const T* source_row) {
+    if constexpr (kWidens) {
+      kernels::widen_row(source_row, shape_.source_width * shape_.channels, widened_.data());
+      return static_cast<const float*>(widened_.data());
+    } else {
+      return source_row;
+    }
+  }
+
   const ResizeShape& shape_;
   const Tables& tables_;
   RowSource<T>& source_;
+  std::vector<float> widened_;
   std::array<std::vector<Weight>, kSlots> filtered_;
   std::array<std::int32_t, kSlots> held_;
 };

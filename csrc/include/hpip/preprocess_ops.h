@@ -23,8 +23,7 @@ inline constexpr std::ptrdiff_t kMaxSide = std::ptrdiff_t{1} << 24;
 inline constexpr std::ptrdiff_t kMaxChannels = 4;
 
 // Fills `out` with `image` resized to out's size; 1, 3 or 4 channels, T is uint8_t or float.
-// Equal sizes copy. Besides its tables it holds four rows of intermediate values per thread (kArea:
-// two).
+// Equal sizes copy. Besides its tables it holds at most five rows per thread.
 template <typename T>
 void resize(ImageView<const T> image, Interpolation interpolation, ImageView<T> out, int threads);
 
