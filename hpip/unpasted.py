@@ -139,7 +139,7 @@ class UnpastedPicture:
         """Values of one instance as they enter the last resize or the paste."""
         values = self.values[index]
         if self.prototypes is not None:
-            values = np.tensordot(values, self.prototypes, 1)
+            values = np.tensordot(values, self.prototypes, 1).astype(np.float32, copy=False)
         if self.source.activation == "sigmoid":
             # One exponential without overflow, unlike 1 / (1 + exp(-x)).
             values = _HALF * (1 + np.tanh(_HALF * values))
@@ -232,12 +232,13 @@ def _shares(
 def _to_image(
     source: MaskSource, boxes: Float32Array, scale_yx: Float32Array, sizes: Geometry
 ) -> Float32Array:
+    moved = boxes.astype(np.float32)
     if source.boxes_frame == "network":
-        boxes = boxes / np.tile(scale_yx[::-1], 2)
+        moved /= np.tile(scale_yx[::-1], 2)
     if source.clips_boxes:
         height, width = sizes.origin_hw
-        boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-    return boxes.astype(np.float32)
+        moved = moved.clip(0, np.array([width, height, width, height], np.float32))
+    return moved
 
 
 def _resize_window(

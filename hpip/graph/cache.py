@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of finished work that several processes may share and that may vanish at any time.
+
+Each entry is a folder named by a key over everything that its content depends on, so that an entry
+is never stale. It is written elsewhere and moved into place at once. What is damaged is made anew.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "HPIP_CACHE_DIR"
+_INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One entry as `hpip cache list` shows it."""
+
+    key: str
+    title: str
+    size_bytes: int
+    folder: Path
+
+
+def default_cache_dir() -> Path:
+    """HPIP_CACHE_DIR, else the user's cache folder."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hpip"
+
+
+def content_key(*parts: bytes | str) -> str:
+    """Key over contents: equal only when all parts are."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:32]
+
+
+class Cache:
+    """Entries under one folder; every method may be called by several processes at once."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or default_cache_dir()) / "graph"
+        self._private: Path | None = None
+
+    def load(self, key: str) -> tuple[Path, dict[str, Any]] | None:
+        """Folder and record of an entry, or None when it is not there or not whole."""
+        for base in filter(None, (self.root, self._private)):
+            folder = base / key
+            if not (folder / _INDEX).is_file():
+                continue
+            try:
+                index = json.loads((folder / _INDEX).read_bytes())
+                whole = all(_digest(folder / name) == sum_ for name, sum_ in index["files"].items())
+                if whole and isinstance(index["record"], dict):
+                    return folder, index["record"]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                logger.debug("cache entry %s can't be read: %s", folder, error)
+            logger.warning("cache entry %s is damaged and is made anew", folder)
+            self.discard(key)
+        return None
+
+    def discard(self, key: str) -> None:
+        """Remove an entry, if it is there."""
+        for base in filter(None, (self.root, self._private)):
+            shutil.rmtree(base / key, ignore_errors=True)
+
+    def store(self, key: str, record: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
+        """Write an entry and return its folder.
+
+        Where the cache can't be written (full, read-only, not a folder), the entry goes to a
+        private temporary folder that lives as long as the process: slower next time, not wrong.
+        """
+        try:
+            return _write_entry(self.root, key, record, files)
+        except OSError as error:
+            logger.warning("the cache %s can't be written: %s", self.root, error)
+        if self._private is None:
+            self._private = _temporary_folder()
+        return _write_entry(self._private, key, record, files)
+
+    def entries(self) -> list[CacheEntry]:
+        """Whole entries, by title."""
+        found = []
+        for folder in sorted(self.root.glob("*")) if self.root.is_dir() else ():
+            if folder.name.startswith(".") or (loaded := self.load(folder.name)) is None:
+                continue
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            found.append(CacheEntry(folder.name, str(loaded[1].get("title", "")), size, folder))
+        return sorted(found, key=lambda entry: entry.title)
+
+    def clear(self) -> int:
+        """Remove everything; returns how many bytes that freed."""
+        if not self.root.is_dir():
+            return 0
+        freed = sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+        shutil.rmtree(self.root)
+        return freed
+
+
+def _write_entry(
+    root: Path, key: str, record: Mapping[str, Any], files: Mapping[str, bytes]
+) -> Path:
+    partial = root / f".{key}-{secrets.token_hex(8)}"
+    folder = root / key
+    try:
+        partial.mkdir(parents=True)
+        for name, data in files.items():
+            (partial / name).write_bytes(data)
+        sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        index = {"files": sums, "record": dict(record)}
+        (partial / _INDEX).write_text(json.dumps(index, indent=1))
+        try:
+            partial.replace(folder)
+        except OSError:
+            # Another process was first; its entry has the same content.
+            if not (folder / _INDEX).is_file():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _temporary_folder() -> Path:
+    """A folder that is removed when this process ends; a forked child leaves it alone."""
+    folder = Path(tempfile.mkdtemp(prefix="hpip-"))
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

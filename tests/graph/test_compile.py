@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hpip.errors import GraphRewriteError, ModelFormatError
+from hpip.graph import compile as compiling
+from hpip.graph.cache import Cache
+from hpip.graph.compile import compile_model
+from hpip.graph.passes.base import Pass, PassResult
+from hpip.graph.program import Program
+from hpip.types import ModelFiles
+
+from .heads import coefficient_masks, image_masks
+from .programs import two_branch_net
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return coefficient_masks(tmp_path_factory.mktemp("export"))
+
+
+def files_of(folder: Path) -> ModelFiles:
+    return ModelFiles(folder / "inference.json", folder / "inference.pdiparams")
+
+
+def test_the_second_time_comes_from_the_cache(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path)
+    first = compile_model(files_of(exported), cache=cache)
+    assert first.masks is not None
+    assert first.threshold_input == "score_threshold"
+    assert first.files.params == exported / "inference.pdiparams"
+    assert first.files.program.parent.parent == tmp_path / "graph"
+    monkeypatch.setattr(compiling, "Sequential", None)
+    assert compile_model(files_of(exported), cache=cache) == first
+    assert sorted(path.name for path in exported.iterdir()) == [
+        "inference.json",
+        "inference.pdiparams",
+    ]
+
+
+def test_another_program_or_pass_version_gets_an_entry_of_its_own(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    keys = {compile_model(files_of(exported), cache=cache).key}
+    other = image_masks(tmp_path)
+    keys.add(compile_model(files_of(other), cache=cache).key)
+    monkeypatch.setattr(compiling.PASSES[0].__class__, "version", 99)
+    keys.add(compile_model(files_of(exported), cache=cache).key)
+    assert len(keys) == 3
+    assert len(cache.entries()) == 3
+
+
+def test_a_damaged_entry_is_rewritten(exported: Path, tmp_path: Path) -> None:
+    first = compile_model(files_of(exported), cache=Cache(tmp_path))
+    content = first.files.program.read_bytes()
+    first.files.program.write_bytes(content[:100])
+    again = compile_model(files_of(exported), cache=Cache(tmp_path))
+    assert again == first
+    assert again.files.program.read_bytes() == content
+
+
+def test_a_model_of_no_family_is_run_as_it_is(tmp_path: Path) -> None:
+    folder = two_branch_net(tmp_path)
+    for _ in range(2):
+        compiled = compile_model(files_of(folder), cache=Cache(tmp_path / "cache"))
+        assert compiled.masks is None
+        assert compiled.files == files_of(folder)
+        assert "CutImageMasksPass" in compiled.reason
+
+
+def test_an_unknown_version_is_run_as_it_is(exported: Path, tmp_path: Path) -> None:
+    document = json.loads((exported / "inference.json").read_text())
+    document["base_code"]["version"] = 1000
+    program = tmp_path / "inference.json"
+    program.write_text(json.dumps(document))
+    files = ModelFiles(program, exported / "inference.pdiparams")
+    compiled = compile_model(files, cache=Cache(tmp_path))
+    assert compiled.files == files
+    assert "format 1000" in compiled.reason
+
+
+def test_an_old_format_is_run_as_it_is(tmp_path: Path) -> None:
+    files = ModelFiles(tmp_path / "inference.pdmodel", tmp_path / "inference.pdiparams")
+    compiled = compile_model(files, cache=Cache(tmp_path))
+    assert (compiled.files, compiled.masks) == (files, None)
+    assert "Paddle 2" in compiled.reason
+
+
+def test_parameters_of_another_model_are_an_error(exported: Path, tmp_path: Path) -> None:
+    params = tmp_path / "inference.pdiparams"
+    params.write_bytes((exported / "inference.pdiparams").read_bytes()[:-4])
+    files = ModelFiles(exported / "inference.json", params)
+    with pytest.raises(ModelFormatError, match="ends before"):
+        compile_model(files, cache=Cache(tmp_path / "cache"))
+
+
+def test_a_failing_pass_leaves_the_export(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FailingPass(Pass):
+        def _apply(self, program: Program) -> PassResult:
+            raise GraphRewriteError(self.name, "it broke")
+
+    monkeypatch.setattr(compiling, "PASSES", (FailingPass(),))
+    compiled = compile_model(files_of(exported), cache=Cache(tmp_path))
+    assert compiled.files == files_of(exported)
+    assert "it broke" in compiled.reason
