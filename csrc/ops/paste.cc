@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "hpip/check.h"
@@ -10,7 +11,7 @@
 #include "kernels/axis_taps_inl.h"
 #include "kernels/predicates.h"
 #include "kernels/resample_row_inl.h"
-#include "kernels/threshold_inl.h"
+#include "kernels/threshold_row_inl.h"
 
 namespace hpip {
 namespace {

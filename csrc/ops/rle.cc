@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "hpip/check.h"
 #include "hpip/parallel.h"
+#include "kernels/fill_column_inl.h"
 
 namespace hpip {
 namespace {
@@ -77,9 +79,7 @@ void decode_runs(const Runs& runs, ImageSize size, std::uint8_t* out, int thread
       if (from < to) {
         for_each_column(from, to, size.height,
                         [&](std::int64_t x, std::int64_t y0, std::int64_t y1) {
-                          for (std::int64_t y = y0; y < y1; ++y) {
-                            out[y * size.width + x] = 1;
-                          }
+                          kernels::fill_column(out + y0 * size.width + x, size.width, y1 - y0);
                         });
       }
     });

@@ -6,7 +6,7 @@
 #include "hpip/mask_ops.h"
 #include "hpip/parallel.h"
 #include "kernels/predicates.h"
-#include "kernels/threshold_inl.h"
+#include "kernels/threshold_row_inl.h"
 
 namespace hpip {
 namespace {
