@@ -4,6 +4,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 ENGINES = ("paddle", "onnxruntime", "openvino", "tensorrt", "cv2", "PIL", "paddlex", "typer")
 
 
@@ -24,6 +26,20 @@ def test_the_public_names_are_these() -> None:
         "__version__",
         "create_pipeline",
         "create_predictor",
+        "ops",
         "set_up_logging",
     ]
     assert all(hasattr(hpip, name) for name in hpip.__all__)
+
+
+def test_names_are_imported_when_they_are_first_used() -> None:
+    code = "import hpip; print(hpip.ops.rle_area(hpip.ops.encode_rle([[1, 1]])))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    import hpip
+
+    with pytest.raises(AttributeError, match="nonsense"):
+        hpip.nonsense  # noqa: B018
