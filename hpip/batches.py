@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from hpip.errors import FailedInputsError
+from hpip.errors import FailedInputsError, describe_failure
 from hpip.results import InstanceSegResult
 from hpip.sources import Source, is_single, iter_sources
 
@@ -39,7 +39,7 @@ class FailureReport:
         if self._alone:
             raise error
         self._failures.append((name, error))
-        logger.warning("left out %s: %s", name, error)
+        logger.warning("left out: %s", describe_failure(name, error))
         if self._on_failure is not None:
             self._on_failure(name, error)
 

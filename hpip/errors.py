@@ -18,6 +18,12 @@ class InvalidInputError(HpipError, ValueError):
     """An argument, an image or a configuration from the caller is out of contract."""
 
 
+def describe_failure(name: str, error: Exception) -> str:
+    """The error's text, led by the input's name where it does not name it itself."""
+    text = str(error)
+    return text if name in text else f"{name}: {text}"
+
+
 class FailedInputsError(InvalidInputError):
     """No input of a list, directory or pattern could be read.
 
@@ -27,7 +33,7 @@ class FailedInputsError(InvalidInputError):
 
     def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
         self.failures = tuple(failures)
-        lines = "\n".join(f"  {name}: {error}" for name, error in self.failures)
+        lines = "\n".join(f"  {describe_failure(name, error)}" for name, error in self.failures)
         super().__init__(f"none of the {len(self.failures)} inputs could be read:\n{lines}")
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -161,6 +163,9 @@ def predict(
 
 def main() -> None:
     """Run the command line; exit code 0, 1 (an input or the run failed) or 2 (usage)."""
+    if not os.environ.get("HPIP_LOG"):
+        # Failures are printed at the end; Paddle's root handler would print each once more.
+        logging.getLogger("hpip").propagate = False
     try:
         app()
     except HpipError as error:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hpip.errors import describe_failure
 from hpip.pipeline import create_pipeline
 from hpip.results import InstanceSegResult
 from hpip.sources import count_files
@@ -78,7 +79,8 @@ def run_predict(request: Request) -> int:
         _consume(results, request, tally, out, err)
         seconds = time.perf_counter() - started
     for name, error in tally.failures:
-        err.print(f"failed: {name}: {error}", style="red", markup=False, highlight=False)
+        text = describe_failure(name, error)
+        err.print(f"failed: {text}", style="red", markup=False, highlight=False)
     rate = f", {seconds / tally.images:.2f} s each" if tally.images else ""
     saved = f"; saved to {request.save_path}" if request.save_path and tally.images else ""
     err.print(
