@@ -164,8 +164,10 @@ def predict(
 def main() -> None:
     """Run the command line; exit code 0, 1 (an input or the run failed) or 2 (usage)."""
     if not os.environ.get("HPIP_LOG"):
-        # Failures are printed at the end; Paddle's root handler would print each once more.
-        logging.getLogger("hpip").propagate = False
+        # Failures are printed at the end; a warning of each as it happens would break the progress bar.
+        logger = logging.getLogger("hpip")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
     try:
         app()
     except HpipError as error:
