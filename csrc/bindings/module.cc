@@ -1,10 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pybind11/pybind11.h>
 
+#include <string>
+
 #include "bindings.h"
 #include "hpip/check.h"
+#include "hpip/cpu_isa.h"
 
 namespace py = pybind11;
+
+namespace {
+
+// "scalar,avx2"
+std::string supported_isa_names() {
+  std::string names;
+  for (const hpip::Isa isa : hpip::supported_isas()) {
+    names += names.empty() ? "" : ",";
+    names += hpip::isa_name(isa);
+  }
+  return names;
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Native kernels of hpip; use hpip.ops.";
@@ -13,8 +30,11 @@ PYBIND11_MODULE(_core, module) {
     return py::dict(py::arg("version") = HPIP_VERSION, py::arg("compiler") = HPIP_COMPILER,
                     py::arg("build_type") = HPIP_BUILD_TYPE,
                     py::arg("sanitizers") = HPIP_SANITIZERS,
-                    py::arg("pybind11") = HPIP_PYBIND11_VERSION);
+                    py::arg("pybind11") = HPIP_PYBIND11_VERSION,
+                    py::arg("isa") = hpip::isa_name(hpip::active_isa()),
+                    py::arg("supported_isas") = supported_isa_names());
   });
+  hpip::active_isa();  // a wrong HPIP_FORCE_ISA fails the import, not the first image
 
   // Imported when an error is raised, so that importing _core imports nothing of Python's.
   py::register_exception_translator([](std::exception_ptr pending) {

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace hpip::kernels {
+#include "kernels/target.h"
+
+namespace hpip::HPIP_TARGET {
 
 // uint8 values as floats. A filter that reads a value several times converts it once: for the cubic
 // one, 1920 pixels to 640, this and the filter take 57 % of the time of a filter that converts
@@ -16,4 +18,4 @@ inline void widen_row(const std::uint8_t* __restrict source, std::ptrdiff_t coun
   }
 }
 
-}  // namespace hpip::kernels
+}  // namespace hpip::HPIP_TARGET

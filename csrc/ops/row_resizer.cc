@@ -13,7 +13,7 @@
 #include "kernels/blend_rows_linear_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
 #include "kernels/gather_row_hwc_inl.h"
-#include "kernels/widen_row_inl.h"
+#include "kernels/kernel_table.h"
 #include "ops/resize_tables.h"
 
 namespace hpip {
@@ -143,7 +143,8 @@ class FilterResizer final : public RowResizer<T> {
   // The row in the type that the filter reads.
   const auto* filter_input(const T* source_row) {
     if constexpr (kWidens) {
-      kernels::widen_row(source_row, shape_.source_width * shape_.channels, widened_.data());
+      active_kernels().widen_row(source_row, shape_.source_width * shape_.channels,
+                                 widened_.data());
       return static_cast<const float*>(widened_.data());
     } else {
       return source_row;

@@ -9,6 +9,8 @@ def build_info() -> dict[str, str]:
 
     Returns:
         `version` of hpip, `compiler`, CMake's `build_type`, `sanitizers` (comma-separated, empty
-        for none) and the version of `pybind11`.
+        for none) and the version of `pybind11`; `isa`, the instruction set whose kernels run
+        ("scalar", "avx2" or "avx512"), and `supported_isas` (comma-separated), those that the
+        environment variable HPIP_FORCE_ISA may name.
     """
     return _core.build_info()

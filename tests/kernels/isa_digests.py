@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Digests of what the kernels return: a process per instruction set prints them for test_isa.py.
+
+A new kernel adds a function to CASES; it takes the number of threads and yields arrays or bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hpip import ops
+from hpip.types import NormalizeStep, PadStrideStep, PermuteStep, PreprocessPlan, ResizeStep
+
+Outputs = Iterator[np.ndarray | bytes]
+
+# One pixel, odd sides, and rows both shorter and longer than any vector, at several ratios.
+SIZE_PAIRS_HW = [
+    ((1, 1), (5, 7)),
+    ((13, 17), (29, 5)),
+    ((31, 29), (17, 67)),
+    ((90, 161), (64, 64)),
+    ((61, 200), (40, 133)),
+    ((20, 37), (41, 150)),
+]
+IMAGENET = NormalizeStep(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def random_image(hw: tuple[int, int], channels: int) -> np.ndarray:
+    return np.random.default_rng(hw[0] * hw[1]).integers(0, 256, (*hw, channels), np.uint8)
+
+
+def resized(threads: int) -> Outputs:
+    for source_hw, target_hw in SIZE_PAIRS_HW:
+        for channels in (1, 3, 4):
+            image = random_image(source_hw, channels)
+            for interpolation in ("nearest", "linear", "cubic", "area"):
+                yield ops.resize(image, target_hw, interpolation, threads=threads)
+                values = image.astype(np.float32) / np.float32(7)
+                yield ops.resize(values, target_hw, interpolation, threads=threads)
+
+
+def preprocessed(threads: int) -> Outputs:
+    for source_hw, target_hw in SIZE_PAIRS_HW:
+        image = random_image(source_hw, 3)
+        for interpolation in ("nearest", "linear", "cubic", "area"):
+            steps = [ResizeStep(target_hw, False, interpolation), IMAGENET]
+            for order in (steps, steps[::-1]):
+                plan = PreprocessPlan((*order, PermuteStep(), PadStrideStep(32)))
+                out = np.empty((2, 3, *plan.network_hw(source_hw)), np.float32)
+                ops.preprocess([image, image[::-1]], plan, out, threads=threads)
+                yield out
+
+
+CASES: dict[str, Callable[[int], Outputs]] = {"resize": resized, "preprocess": preprocessed}
+
+
+def digests(threads: int) -> dict[str, str]:
+    """One digest per case, over dtypes, shapes and bits."""
+    found = {}
+    for name, case in CASES.items():
+        digest = hashlib.sha256()
+        for output in case(threads):
+            if isinstance(output, bytes):
+                digest.update(output)
+            else:
+                digest.update(f"{output.dtype} {output.shape}".encode())
+                digest.update(np.ascontiguousarray(output).tobytes())
+        found[name] = digest.hexdigest()
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps({"isa": ops.build_info()["isa"], "digests": digests(1)}))
