@@ -37,6 +37,10 @@ class FailedInputsError(InvalidInputError):
         super().__init__(f"none of the {len(self.failures)} inputs could be read:\n{lines}")
 
 
+class DatasetError(InvalidInputError):
+    """A COCO dataset is damaged or incomplete, or has nothing in common with the model."""
+
+
 class SaveError(HpipError, OSError):
     """A file can't be written: the folder is read-only, the disk full, a name too long."""
 
