@@ -6,16 +6,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import hpip
+from hpip.cli.evaluate import EvalRequest, run_eval
 from hpip.cli.predict import Request, run_predict
 from hpip.cli.values import parse_classes, parse_mapping
 from hpip.config import pipeline_file_text
 from hpip.errors import HpipError, InvalidInputError
+from hpip.evaluation.run import DEFAULT_THRESHOLD
 
 app = typer.Typer(
     name="hpip",
@@ -53,7 +56,17 @@ BatchSize = Annotated[
     int | None, typer.Option("--batch_size", "--batch-size", help="Images per run.")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads.")]
+Model = Annotated[str | None, typer.Option("--model", help="Official model's name, or demo.")]
+NoHpip = Annotated[
+    bool, typer.Option("--no-hpip", help="Run the untouched program on plain Paddle.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+class Reference(str, Enum):
+    """What `hpip eval` compares with."""
+
+    PLAIN = "plain"
 
 
 @app.callback(invoke_without_command=True)
@@ -113,16 +126,12 @@ def paddlex_style(
 @app.command()
 def predict(
     input: Input = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Official model's name, or demo.")
-    ] = None,
+    model: Model = None,
     model_dir: ModelDir = None,
     save_path: SavePath = None,
     device: Device = None,
     threshold: Threshold = None,
-    no_hpip: Annotated[
-        bool, typer.Option("--no-hpip", help="Run the untouched program on plain Paddle.")
-    ] = False,
+    no_hpip: NoHpip = False,
     hpi_config: HpiConfig = None,
     batch_size: BatchSize = None,
     max_detections: Annotated[
@@ -139,8 +148,7 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Segment images and save a JSON file and a picture for each."""
-    if model is None and model_dir is None:
-        raise InvalidInputError("expected --model_dir DIR or --model NAME; received neither")
+    _expect_model(model, model_dir)
     _predict(
         Request(
             pipeline=None,
@@ -161,10 +169,67 @@ def predict(
     )
 
 
+@app.command("eval")
+def evaluate(
+    images: Annotated[
+        Path, typer.Option("--images", help="Folder that the annotations' file names start from.")
+    ],
+    annotations: Annotated[Path, typer.Option("--annotations", help="COCO annotation file.")],
+    model: Model = None,
+    model_dir: ModelDir = None,
+    threshold: Annotated[
+        float, typer.Option("--threshold", help="Lowest score of the detections that count.")
+    ] = DEFAULT_THRESHOLD,
+    device: Device = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Evaluate on the first so many images only.")
+    ] = None,
+    save_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--save_path", "--save-path", help="Directory for detections, truth and figures."
+        ),
+    ] = None,
+    print_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON in place of tables.")
+    ] = False,
+    reference: Annotated[
+        Reference | None,
+        typer.Option("--reference", help="plain: show the difference to plain Paddle, too."),
+    ] = None,
+    no_hpip: NoHpip = False,
+    batch_size: BatchSize = None,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Compute COCO's mask and box AP of a model on a dataset; see docs/eval.md."""
+    _expect_model(model, model_dir)
+    failed = run_eval(
+        EvalRequest(
+            model=model,
+            model_dir=model_dir,
+            images_dir=images,
+            annotations=annotations,
+            threshold=threshold,
+            device=device,
+            max_images=limit,
+            save_path=save_path,
+            print_json=print_json,
+            with_reference=reference is Reference.PLAIN,
+            use_hpip=False if no_hpip else None,
+            batch_size=batch_size,
+            threads=threads,
+        )
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; exit code 0, 1 (an input or the run failed) or 2 (usage)."""
     if not os.environ.get("HPIP_LOG"):
-        # Failures are printed at the end; a warning of each as it happens would break the progress bar.
+        # Failures are printed at the end; a warning of each as it happens would break the progress
+        # bar.
         logger = logging.getLogger("hpip")
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
@@ -175,6 +240,11 @@ def main() -> None:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _expect_model(model: str | None, model_dir: str | None) -> None:
+    if model is None and model_dir is None:
+        raise InvalidInputError("expected --model_dir DIR or --model NAME; received neither")
 
 
 def _predict(request: Request) -> None:
