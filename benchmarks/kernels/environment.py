@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where and with what a benchmark ran."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from hpip import ops
+
+_PACKAGES = ("numpy", "opencv-python-headless", "opencv-contrib-python", "paddlex", "pycocotools")
+_PACKAGES += ("rlemasklib", "faster-coco-eval", "paddlepaddle")
+
+
+def environment() -> dict[str, Any]:
+    """CPU, versions, commit and load, for the JSON."""
+    return {
+        "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "commit": _commit(),
+        "hpip": ops.build_info(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "opencv": _opencv(),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "CPU implementer")):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _commit() -> str:
+    """As git describes it; "-dirty" where files differ."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _opencv() -> str | None:
+    try:
+        import cv2
+    except ImportError:
+        return None
+    return f"{cv2.__version__}, IPP {'on' if cv2.ipp.useIPP() else 'off'}"

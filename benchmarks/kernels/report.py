@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turn a result file into the README's Markdown table and a plot.
+
+`python -m benchmarks.kernels.report RESULTS.json [--plot OUT.svg] [--all]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kernels.case import HPIP
+
+Row = dict[str, Any]
+
+
+def markdown(report: dict[str, Any], every_row: bool = False) -> str:
+    """The table: by default warm, on one thread, one line per case, picture and contender."""
+    where = report["environment"]
+    lines = [
+        f"{where['cpu']}, {where['hpip']['isa']}, OpenCV {where['opencv']}, commit "
+        f"{where['commit']}, copy {report['copy_gb_per_s']:.1f} GB/s; medians of "
+        f"{report['results'][0]['n']} interleaved calls.",
+        "",
+        "| work | picture | threads | cache | against | ms | hpip ms | times faster | wanted |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row, own in _pairs(report["results"]):
+        if every_row or (row["threads"] == 1 and row["cache"] == "warm"):
+            wanted = f"{row['wanted']:g}" if row["wanted"] else ""
+            lines.append(
+                f"| {row['case']} | {row['picture']} | {row['threads']} | {row['cache']} "
+                f"| {row['contender']} | {row['median_ms']:.3g} | {own['median_ms']:.3g} "
+                f"| {row['times_slower_than_hpip']:.2f} | {wanted} |"
+            )
+    return "\n".join([*lines, "", *_own_table(report)])
+
+
+def _pairs(rows: list[Row]) -> Iterator[tuple[Row, Row]]:
+    """Every other contender's row with hpip's row of the same measurement."""
+    own = {_key(row): row for row in rows if row["contender"] == HPIP}
+    for row in rows:
+        if row["contender"] != HPIP:
+            yield row, own[_key(row)]
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["case"], row["picture"], row["threads"], row["cache"]
+
+
+def _own_table(report: dict[str, Any]) -> Iterator[str]:
+    """Lines on hpip alone: threads, caches and the distance to the roof."""
+    yield "| hpip alone | picture | cache | 1 thread, ms | 2 threads, ms | gain | of the roof |"
+    yield "|---|---|---|---|---|---|---|"
+    own = {_key(row): row for row in report["results"] if row["contender"] == HPIP}
+    for (case, picture, threads, cache), row in own.items():
+        if threads != 1:
+            continue
+        two = own.get((case, picture, 2, cache))
+        two_ms = f"{two['median_ms']:.3g}" if two else ""
+        gain = f"{row['median_ms'] / two['median_ms']:.2f}" if two else ""
+        share = row["gb_per_s"] / report["copy_gb_per_s"]
+        yield (
+            f"| {case} | {picture} | {cache} | {row['median_ms']:.3g} | {two_ms} | {gain} "
+            f"| {share:.0%} |"
+        )
+
+
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Bars of how many times faster hpip is; warm, one thread."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [r for r, _ in _pairs(report["results"]) if r["threads"] == 1 and r["cache"] == "warm"]
+    labels = [f"{row['case']}, {row['picture']}\nagainst {row['contender']}" for row in rows]
+    ratios = [row["times_slower_than_hpip"] for row in rows]
+    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.42 * len(rows)), layout="constrained")
+    places = range(len(rows))
+    bars = axes.barh(places, ratios, color="#3a7ca5")
+    axes.bar_label(bars, fmt="%.1fx", padding=3, fontsize=7)
+    for place, row in zip(places, rows, strict=True):
+        if row["wanted"]:
+            axes.plot([row["wanted"]] * 2, [place - 0.45, place + 0.45], color="#c1121f")
+    axes.set_yticks(places, labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("times faster than the other (red: promised), 1 thread, warm cache")
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table; draw the plot when asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels.report")
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--all", action="store_true", help="all threads and caches")
+    options = parser.parse_args(arguments)
+    report = json.loads(options.results.read_text(encoding="utf-8"))
+    print(markdown(report, options.all))
+    if options.plot:
+        plot(report, options.plot)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
