@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -103,11 +104,14 @@ def _tiles(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 @cache
 def _load(package: str, name: str) -> np.ndarray:
-    module = __import__(package)
-    path = Path(module.__file__).parent / name
+    spec = find_spec(package)  # the package lends its files only: nothing is imported
+    if spec is None or spec.origin is None:
+        message = f"{name} is a picture of {package}, which is not installed: see requirements.txt"
+        raise FileNotFoundError(message)
+    path = Path(spec.origin).parent / name
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        message = f"background {path} cannot be read; install requirements.txt"
+        message = f"{path} is missing or no picture: install {package} as in requirements.txt"
         raise FileNotFoundError(message)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

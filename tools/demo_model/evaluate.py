@@ -87,8 +87,7 @@ def coco_results(model: PlainPaddle, folder: Path) -> list[dict]:
     document = json.loads((folder / "annotations.json").read_text())
     records = []
     for image in tqdm(document["images"], desc="held-out pictures"):
-        rgb = cv2.imread(str(folder / image["file_name"]))[..., ::-1]
-        found = model(np.ascontiguousarray(rgb)).above(AP_SCORE)
+        found = model(read_rgb(folder / image["file_name"])).above(AP_SCORE)
         for label, score, mask in zip(found.classes, found.scores, found.masks, strict=True):
             rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
             rle["counts"] = rle["counts"].decode()
@@ -124,14 +123,18 @@ def coco_ap(folder: Path, records: list[dict]) -> dict[str, float]:
     return {"AP": ap, "AP50": ap50, "AP75": ap75, **per_class}
 
 
-def coin_report(model: PlainPaddle, photo: Path, reference: Path) -> dict[str, dict[str, float]]:
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a picture as (H, W, 3) uint8 RGB."""
+    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+
+
+def coin_report(found: Instances, reference: Path) -> dict[str, dict[str, float]]:
     """Match detections on the coins photograph, best score first, each coin once.
 
     Whatever is left over is false, whichever class it claims to be.
     """
     labels = cv2.imread(str(reference), cv2.IMREAD_UNCHANGED)
     coins = labels[None] == np.arange(1, labels.max() + 1)[:, None, None]
-    found = model(np.ascontiguousarray(cv2.imread(str(photo))[..., ::-1]))
     report = {}
     for score in COIN_SCORES:
         kept = found.above(score)
@@ -160,7 +163,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     model = PlainPaddle(args.model, args.threads)
-    report: dict = {"coins": coin_report(model, args.coins, args.reference)}
+    report: dict = {"coins": coin_report(model(read_rgb(args.coins)), args.reference)}
     if args.held_out:
         report["held_out"] = coco_ap(args.held_out, coco_results(model, args.held_out))
     print(json.dumps(report, indent=2))
