@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
+TOOLS = Path(__file__).resolve().parents[2] / "tools" / "demo_model"
 pytestmark = pytest.mark.usefixtures("generator_parts")
 
 
@@ -21,7 +24,6 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     shards: Path, tmp_path: Path
 ) -> None:
@@ -41,6 +43,16 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     records = [json.loads(line) for line in lines]
     assert [record["step"] for record in records] == [2, 4]
     assert {"seconds", "class", "iou", "bins", "mask"} <= set(records[-1])
+
+
+@pytest.mark.slow
+def test_the_command_trains_in_two_processes(shards: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(TOOLS / "train.py"), str(shards), str(tmp_path), "--steps", "2"]
+    subprocess.run([*command, "--processes", "2"], check=True, capture_output=True)
+    for log in ("log.jsonl", "log1.jsonl"):
+        assert json.loads((tmp_path / log).read_text().splitlines()[-1])["step"] == 2
+    with np.load(tmp_path / "weights.npz") as weights:
+        assert all(np.isfinite(weights[name]).all() for name in weights.files if name != "labels")
 
 
 def test_resuming_with_another_recipe_is_refused(shards: Path, tmp_path: Path) -> None:
