@@ -11,6 +11,7 @@ import numpy as np
 from hpip import ops
 from hpip.errors import BackendError
 from hpip.types import AnyArray, Float32Array, Int64Array, RleMask
+from hpip.unpasted import UnpastedPicture
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,10 @@ def instances_from_boxes(
         mask_threshold: a pixel belongs to the instance when its value is greater.
         threads: CPU threads of the kernels.
     """
-    height, width = image_hw
     class_ids = boxes[:, 0].astype(np.int64)
     scores = boxes[:, 1]
-    corner = np.array([width, height, width, height], np.float32)
-    clipped = np.clip(boxes[:, 2:6].astype(np.float32), 0, corner)
-    passes = (
-        (scores > selection.score_threshold)
-        & (class_ids > -1)
-        & (clipped[:, 2] > clipped[:, 0])
-        & (clipped[:, 3] > clipped[:, 1])
-    )
+    clipped = _clip_boxes(boxes[:, 2:6], image_hw)
+    passes = (scores > selection.score_threshold) & (class_ids > -1) & _have_area(clipped)
     kept = selection.indices(passes, scores, class_ids)
     boxes_xyxy = np.ascontiguousarray(clipped[kept])
     rle_masks = ops.encode_mask_crops(
@@ -175,3 +169,45 @@ def _mask_box(mask: AnyArray, mask_threshold: float) -> tuple[int, int, int, int
         return None
     columns = np.flatnonzero(inside[rows[0] : rows[-1] + 1].any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def instances_from_unpasted(
+    picture: UnpastedPicture,
+    image_hw: tuple[int, int],
+    selection: Selection,
+    *,
+    threads: int = 1,
+) -> Instances:
+    """Keep instances of a cut program, by the rules that its export's outputs have.
+
+    Args:
+        picture: one picture's share of what the program returned.
+        image_hw: H and W.
+        selection: what to keep.
+        threads: CPU threads of the kernels.
+    """
+    scores, class_ids = picture.scores, picture.class_ids
+    if picture.boxes_xyxy is None:
+        kept = selection.indices(scores >= selection.score_threshold, scores, class_ids)
+        boxes, masks = picture.encode(kept, image_hw, threads=threads)
+        seen = np.flatnonzero(boxes[:, 2] > boxes[:, 0])
+        kept, boxes, masks = kept[seen], boxes[seen], [masks[index] for index in seen]
+        return Instances(class_ids[kept], scores[kept].astype(np.float32), boxes, masks)
+    clipped = _clip_boxes(picture.boxes_xyxy, image_hw)
+    passes = (scores > selection.score_threshold) & (class_ids > -1) & _have_area(clipped)
+    kept = selection.indices(passes, scores, class_ids)
+    _, masks = picture.encode(kept, image_hw, threads=threads)
+    boxes = np.ascontiguousarray(clipped[kept])
+    return Instances(class_ids[kept], scores[kept].astype(np.float32), boxes, masks)
+
+
+def _clip_boxes(boxes_xyxy: AnyArray, image_hw: tuple[int, int]) -> Float32Array:
+    height, width = image_hw
+    corner = np.array([width, height, width, height], np.float32)
+    return boxes_xyxy.astype(np.float32).clip(0, corner)
+
+
+def _have_area(boxes_xyxy: Float32Array) -> AnyArray:
+    x0, y0, x1, y1 = boxes_xyxy.T
+    passes: AnyArray = (x1 > x0) & (y1 > y0)
+    return passes

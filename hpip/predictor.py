@@ -16,9 +16,10 @@ from hpip.backends.base import SessionOptions
 from hpip.backends.paddle import PaddleBackend
 from hpip.backends.pool import SessionPool
 from hpip.batches import FailureReport, OnFailure, Outcome, read_batches
+from hpip.choice import choose_plan
 from hpip.devices import Device, parse_devices
 from hpip.errors import BackendError, InvalidInputError
-from hpip.model import MASK_FOREGROUND_ABOVE, BoxOutputs, ModelSpec, load_model_spec
+from hpip.model import ModelSpec, load_model_spec
 from hpip.official import find_model
 from hpip.options import (
     check_backend_threads,
@@ -27,18 +28,12 @@ from hpip.options import (
     check_score_threshold,
     resolve_classes,
 )
-from hpip.postprocess import (
-    Instances,
-    Selection,
-    instances_from_boxes,
-    instances_from_classes,
-    split_batch,
-)
+from hpip.postprocess import Instances, Selection
 from hpip.preprocess import network_inputs
 from hpip.results import InstanceSegResult
 from hpip.sources import Source
 from hpip.system import available_cpus
-from hpip.types import AnyArray, UInt8Array
+from hpip.types import UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +58,13 @@ class Predictor:
         self.spec = spec
         self.device = device
         self.use_hpip = use_hpip
+        self._plan, self._reason = choose_plan(spec, use_hpip=use_hpip, threads=threads)
         self.threads = threads
         self.batch_size = batch_size
         self._selection = selection
         backend = PaddleBackend()
         options = SessionOptions(device, threads)
-        self._pool = SessionPool(lambda: backend.open(spec.files, options))
+        self._pool = SessionPool(lambda: backend.open(self._plan.files, options))
         with self._pool.lease():
             logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
 
@@ -130,7 +126,7 @@ class Predictor:
         Where a run fails, its images are tried one by one, so that a picture that is too large
         takes no other down; the error stands in its place.
         """
-        plan, limit = self.spec.preprocess, self.spec.max_batch_size
+        plan, limit = self.spec.preprocess, self._plan.max_batch_size
         for _, same_size in groupby(sources, lambda s: plan.network_hw(_hw(s))):
             group = list(same_size)
             step = len(group) if limit is None else min(limit, len(group))
@@ -145,16 +141,11 @@ class Predictor:
 
     def explain(self) -> str:
         """Tell what runs where, and why."""
-        reason = (
-            "use_hpip is on; this version has no faster plan for the model yet"
-            if self.use_hpip
-            else "use_hpip is off"
-        )
-        batch = self.spec.max_batch_size
+        batch = self._plan.max_batch_size
         return "\n".join(
             [
                 f"model:   {self.spec.model_name} ({self.spec.model_dir})",
-                f"runs:    the untouched program on plain Paddle, {reason}",
+                f"runs:    {self._plan.summary} on plain Paddle; {self._reason}",
                 f"device:  {self.device}, {self.threads} CPU threads",
                 f"batch:   {self.batch_size} asked for, "
                 + ("any size runs at once" if batch is None else f"the export takes {batch}"),
@@ -202,45 +193,11 @@ class Predictor:
     def _run(self, sources: Sequence[Source], selection: Selection) -> list[Instances]:
         images = [_image(source) for source in sources]
         inputs = network_inputs(images, self.spec.preprocess, threads=self.threads)
+        feeds = self._plan.feeds(inputs, selection)
         with self._pool.lease() as session:
-            outputs = session.run({name: inputs[name] for name in session.input_names})
-        return self._collect(outputs, [_hw(source) for source in sources], selection)
-
-    def _collect(
-        self,
-        outputs: Sequence[AnyArray],
-        image_sizes_hw: Sequence[tuple[int, int]],
-        selection: Selection,
-    ) -> list[Instances]:
-        roles = self.spec.outputs
-        if isinstance(roles, BoxOutputs):
-            parts = split_batch(
-                [outputs[role.index] for role in (roles.boxes, roles.counts, roles.masks)]
-            )
-            return [
-                instances_from_boxes(
-                    boxes,
-                    masks,
-                    image_hw,
-                    selection,
-                    mask_threshold=MASK_FOREGROUND_ABOVE,
-                    threads=self.threads,
-                )
-                for (boxes, masks), image_hw in zip(parts, image_sizes_hw, strict=True)
-            ]
-        class_ids, scores, masks = (
-            outputs[role.index] for role in (roles.class_ids, roles.scores, roles.masks)
-        )
-        return [
-            instances_from_classes(
-                class_ids,
-                scores,
-                masks,
-                selection,
-                mask_threshold=MASK_FOREGROUND_ABOVE,
-                threads=self.threads,
-            )
-        ]
+            outputs = session.run({name: feeds[name] for name in session.input_names})
+        sizes_hw = [_hw(source) for source in sources]
+        return self._plan.collect(outputs, inputs, sizes_hw, selection, threads=self.threads)
 
     def _result(self, source: Source, found: Instances) -> InstanceSegResult:
         return InstanceSegResult(

@@ -83,20 +83,24 @@ class UnpastedPicture:
     values: Float32Array
     prototypes: Float32Array | None
 
-    def encode(self, kept: Int64Array, *, threads: int = 1) -> tuple[Float32Array, list[RleMask]]:
+    def encode(
+        self, kept: Int64Array, image_hw: tuple[int, int], *, threads: int = 1
+    ) -> tuple[Float32Array, list[RleMask]]:
         """Finish the instances of these indices.
 
         Args:
             kept: indices, ascending.
+            image_hw: size of the image. The export's own arithmetic may make masks that are a pixel
+                larger or smaller; nothing outside the image comes out.
             threads: CPU threads of the kernels.
 
         Returns:
-            (K, 4) boxes inside the origin and K masks of the boxes' crops. Where the model has no
+            (K, 4) boxes inside the image and K masks of the boxes' crops. Where the model has no
             boxes, the box is the mask's, and one without a pixel is (0, 0, 0, 0).
         """
+        height, width = np.minimum(self.geometry.origin_hw, image_hw).tolist()
         if self.boxes_xyxy is None:
-            return self._encode_whole(kept, threads)
-        height, width = self.geometry.origin_hw
+            return self._encode_whole(kept, (height, width), threads)
         limit = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes_xyxy[kept], 0, limit)
         masks = []
@@ -116,11 +120,13 @@ class UnpastedPicture:
             masks.append(RleMask(ops.encode_rle(crop), crop_hw, (y0, x0)))
         return boxes, masks
 
-    def _encode_whole(self, kept: Int64Array, threads: int) -> tuple[Float32Array, list[RleMask]]:
+    def _encode_whole(
+        self, kept: Int64Array, size_hw: tuple[int, int], threads: int
+    ) -> tuple[Float32Array, list[RleMask]]:
         boxes = np.zeros((len(kept), 4), np.float32)
         masks = []
         for row, index in enumerate(kept):
-            (mask,) = ops.paste_masks(
+            (whole,) = ops.paste_masks(
                 self._prepared(int(index))[None],
                 None,
                 self.geometry.canvas_hw,
@@ -129,6 +135,7 @@ class UnpastedPicture:
                 inclusive=self.source.inclusive,
                 threads=threads,
             )
+            mask = whole[: size_hw[0], : size_hw[1]]
             x0, y0, x1, y1 = _bounds(mask)
             boxes[row] = x0, y0, x1, y1
             crop = mask[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]

@@ -74,7 +74,7 @@ class PaddleSession(Session):
             return [
                 self._predictor.get_output_handle(name).copy_to_cpu() for name in self.output_names
             ]
-        except (RuntimeError, ValueError, MemoryError, OSError) as error:
+        except (RuntimeError, ValueError, LookupError, MemoryError, OSError) as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise BackendError(
                 "paddle", "run", f"inputs {shapes}: {_first_lines(error)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,19 +117,24 @@ def _from_record(
     if record["masks"] is None:
         reasons = "; ".join(f"{report.name}: {report.reason}" for report in reports)
         return CompiledModel(files, None, None, f"no pass matched ({reasons})", reports, "")
-    fields = dict(record["masks"])
-    if fields["upsample_hw"] is not None:
-        height, width = fields["upsample_hw"]
-        fields["upsample_hw"] = (int(height), int(width))
     reason = "; ".join(report.reason for report in reports if report.modified)
     return CompiledModel(
         ModelFiles(folder / _PROGRAM_NAME, files.params),
-        MaskSource(**fields),
+        mask_source_from_json(record["masks"]),
         record["threshold_input"],
         reason,
         reports,
         key,
     )
+
+
+def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:
+    """The inverse of `dataclasses.asdict` after a trip through JSON."""
+    fields = dict(record)
+    if fields["upsample_hw"] is not None:
+        height, width = fields["upsample_hw"]
+        fields["upsample_hw"] = (int(height), int(width))
+    return MaskSource(**fields)
 
 
 def _untouched(files: ModelFiles, reason: str) -> CompiledModel:

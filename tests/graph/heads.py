@@ -200,7 +200,8 @@ def coefficient_masks(folder: Path, *, threshold: float = 0.5) -> Path:
             prototypes = self.prototypes(image)
             scores = functional.sigmoid(self.scores(image).flatten(2) * 2)
             coefficients = self.coefficients(image).flatten(2) * 3
-            rows, counts, index = nms(paddle, self.candidates, scores, None, nms_threshold=0.7)
+            boxes = paddle.expand(self.candidates, [image.shape[0], 16, 4])
+            rows, counts, index = nms(paddle, boxes, scores, None, nms_threshold=0.7)
             if counts.sum() > 0:
                 each = coefficients.transpose([0, 2, 1]).reshape([-1, 4])
                 kept = paddle.gather(each, index)

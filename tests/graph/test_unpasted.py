@@ -39,6 +39,8 @@ SOURCES = {
         canvas="row_scaled",
     ),
 }
+# Larger than any picture here: nothing is cut off beyond what the export does.
+WHOLE = (999, 999)
 SIZES = [((48, 40), (64, 64)), ((33, 97), (22, 64)), ((64, 64), (64, 64)), ((1, 3), (21, 64))]
 
 
@@ -84,7 +86,7 @@ def test_crops_agree_with_the_oracle(
     np.testing.assert_array_equal(picture.class_ids, rows[:, 0])
     np.testing.assert_array_equal(picture.scores, rows[:, 1])
     kept = np.flatnonzero(picture.class_ids >= 0)
-    boxes, masks = picture.encode(kept)
+    boxes, masks = picture.encode(kept, WHOLE)
     assert boxes.shape == (len(kept), 4)
     for index, box, mask in zip(kept, boxes, masks, strict=True):
         crop = ops.decode_rle(mask.counts, mask.crop_hw)
@@ -112,7 +114,7 @@ def test_a_batch_is_shared_out() -> None:
         feeds = im_shape[[index]], scale[[index]]
         (single,) = split_unpasted(source, alone, *feeds)
         kept = np.arange(len(picture.scores))
-        assert picture.encode(kept)[1] == single.encode(kept)[1]
+        assert picture.encode(kept, WHOLE)[1] == single.encode(kept, WHOLE)[1]
 
 
 def test_no_kept_instance_costs_no_mask() -> None:
@@ -125,7 +127,7 @@ def test_no_kept_instance_costs_no_mask() -> None:
     }
     feeds = np.full((1, 2), 64, np.float32), np.ones((1, 2), np.float32)
     (picture,) = split_unpasted(source, outputs, *feeds)
-    boxes, masks = picture.encode(np.arange(0))
+    boxes, masks = picture.encode(np.arange(0), WHOLE)
     assert (len(boxes), masks) == (0, [])
 
 
@@ -144,4 +146,16 @@ def test_every_thread_count_gives_the_same(name: str) -> None:
     feeds = np.full((1, 2), 64, np.float32), (64 / np.array([[48, 40]])).astype(np.float32)
     (picture,) = split_unpasted(source, outputs, *feeds)
     kept = np.flatnonzero(picture.class_ids >= 0)
-    assert picture.encode(kept, threads=1)[1] == picture.encode(kept, threads=3)[1]
+    assert picture.encode(kept, WHOLE, threads=1)[1] == picture.encode(kept, WHOLE, threads=3)[1]
+
+
+def test_nothing_outside_the_image_comes_out() -> None:
+    source = SOURCES["whole"]
+    outputs = fake_outputs(source, (48, 40), 4)
+    im_shape, scale = np.full((1, 2), 64, np.float32), np.array([[1.0, 2.0]], np.float32)
+    (picture,) = split_unpasted(source, outputs, im_shape, scale)
+    assert picture.geometry.canvas_hw == (64, 64)
+    boxes, masks = picture.encode(np.arange(4), (64, 32))
+    assert boxes[:, 2].max() <= 32
+    for mask in masks:
+        assert mask.offset_yx[1] + mask.crop_hw[1] <= 32

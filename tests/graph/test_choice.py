@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictors run the cut program where it gave the export's answers, and the export elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import hpip
+from hpip import verify
+from hpip.choice import choose_plan
+from hpip.errors import ModelFormatError
+from hpip.graph.compile import compile_model
+from hpip.model import load_model_spec
+from hpip.plans import CutPlan, UntouchedPlan
+from hpip.sameness import compare
+from hpip.verify import scene
+
+from .heads import coefficient_masks, image_masks, matrix_nms_masks, region_masks
+
+SETTINGS = {
+    "mode": "paddle",
+    "draw_threshold": 0.5,
+    "Preprocess": [
+        {"type": "Resize", "target_size": [32, 32], "keep_ratio": False, "interp": 2},
+        {
+            "type": "NormalizeImage",
+            "is_scale": True,
+            "mean": [0.4, 0.4, 0.4],
+            "std": [0.2, 0.2, 0.2],
+        },
+        {"type": "Permute"},
+    ],
+    "label_list": ["one", "two", "three"],
+    "Global": {"model_name": "Little"},
+}
+HEADS = {
+    "image": image_masks,
+    "region": region_masks,
+    "coefficient": coefficient_masks,
+    "matrix_nms": matrix_nms_masks,
+}
+
+
+@pytest.fixture(autouse=True)
+def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def model_dir(folder: Path, head: Callable[[Path], Path]) -> Path:
+    folder.mkdir()
+    (folder / "inference.yml").write_text(yaml.safe_dump(SETTINGS))
+    return head(folder)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_both_programs_give_the_same_answers(name: str, tmp_path: Path) -> None:
+    folder = model_dir(tmp_path / "model", HEADS[name])
+    images = [scene(60, 80, 1), scene(97, 33, 2), scene(64, 64, 3)]
+    with (
+        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=True) as cut,
+        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=False) as untouched,
+    ):
+        assert "the cut program" in cut.explain()
+        assert "same answers as the export" in cut.explain()
+        assert "untouched" in untouched.explain()
+        for threshold in (0.1, 0.4, 0.6):
+            found = list(cut.predict(images, threshold=threshold))
+            wanted = list(untouched.predict(images, threshold=threshold))
+            for ours, theirs in zip(found, wanted, strict=True):
+                comparison = compare(theirs, ours, threshold)
+                assert comparison.same, comparison.violations()
+
+
+@pytest.mark.parametrize("name", ["image", "coefficient"])
+def test_batches_come_out_as_single_images(name: str, tmp_path: Path) -> None:
+    folder = model_dir(tmp_path / "model", HEADS[name])
+    images = [scene(60, 80, 1), scene(97, 33, 2), scene(64, 64, 3)]
+    with hpip.create_predictor(model_dir=folder, device="cpu", batch_size=3) as predictor:
+        assert "any size runs at once" in predictor.explain()
+        together = list(predictor.predict(images, threshold=0.2))
+        for image, result in zip(images, together, strict=True):
+            (alone,) = predictor.predict(image, threshold=0.2)
+            assert len(alone.scores) == len(result.scores)
+            np.testing.assert_allclose(result.boxes_xyxy, alone.boxes_xyxy, atol=1e-3)
+
+
+def test_the_verdict_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
+    plan, reason = choose_plan(spec, use_hpip=True, threads=1)
+    assert isinstance(plan, CutPlan)
+    monkeypatch.setattr(verify.subprocess, "run", None)
+    again, same_reason = choose_plan(spec, use_hpip=True, threads=1)
+    assert isinstance(again, CutPlan)
+    assert same_reason == reason
+
+
+def test_a_wrong_cut_program_is_not_used(tmp_path: Path) -> None:
+    folder = model_dir(tmp_path / "model", image_masks)
+    spec = load_model_spec(folder)
+    compiled = compile_model(spec.files)
+    index = compiled.files.program.with_name("index.json")
+    entry = json.loads(index.read_text())
+    entry["record"]["masks"]["threshold"] = 0.4
+    index.write_text(json.dumps(entry))
+    plan, reason = choose_plan(spec, use_hpip=True, threads=1)
+    assert isinstance(plan, UntouchedPlan)
+    assert "mask IoU" in reason
+
+
+def test_a_child_that_dies_leaves_the_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
+    with monkeypatch.context() as patch:
+        patch.setattr(verify.sys, "executable", "/bin/false")
+        plan, reason = choose_plan(spec, use_hpip=True, threads=1)
+    assert isinstance(plan, UntouchedPlan)
+    assert "exit code 1" in reason
+    # A check that did not end is no verdict: it is made again.
+    assert isinstance(choose_plan(spec, use_hpip=True, threads=1)[0], CutPlan)
+
+
+def test_use_hpip_off_touches_nothing(tmp_path: Path, cache_dir: Path) -> None:
+    spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
+    plan, reason = choose_plan(spec, use_hpip=False, threads=1)
+    assert isinstance(plan, UntouchedPlan)
+    assert "off" in reason
+    assert not cache_dir.exists()
+
+
+def test_a_missing_parameter_is_an_error(tmp_path: Path) -> None:
+    folder = model_dir(tmp_path / "model", image_masks)
+    params = folder / "inference.pdiparams"
+    params.write_bytes(params.read_bytes()[:50])
+    with pytest.raises(ModelFormatError, match="ends before"):
+        choose_plan(load_model_spec(folder), use_hpip=True, threads=1)
+
+
+def test_scenes_are_always_the_same() -> None:
+    np.testing.assert_array_equal(scene(30, 40), scene(30, 40))
+    assert scene(30, 40).shape == (30, 40, 3)
