@@ -14,6 +14,7 @@ import typer
 
 import hpip
 from hpip.cli.evaluate import EvalRequest, run_eval
+from hpip.cli.graph import cache_app, compile_command, inspect_command
 from hpip.cli.predict import Request, run_predict
 from hpip.cli.values import parse_classes, parse_mapping
 from hpip.config import pipeline_file_text
@@ -28,6 +29,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Segment instances in images with PaddleX models.",
 )
+
+app.command("compile")(compile_command)
+app.command("inspect")(inspect_command)
+app.add_typer(cache_app, name="cache")
 
 Input = Annotated[
     list[str] | None,

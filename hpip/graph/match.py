@@ -29,7 +29,7 @@ def made_by(program: Program, value: int, *names: str) -> Operation:
     """The operation that makes `value`, which must be one of `names` ("pd_op." left out)."""
     op = program.maker(value)
     if op is None or op.name.removeprefix("pd_op.") not in names:
-        raise NoMatchError(f"value {value} is made by {op}, not by {' or '.join(names)}")
+        raise NoMatchError(f"expected {' or '.join(names)}, found {op or f'input {value}'}")
     return op
 
 
@@ -46,7 +46,7 @@ def listed(program: Program, value: int, count: int) -> tuple[int, ...]:
     """The `count` values that a `combine` collects."""
     op = program.maker(value)
     if op is None or op.name != "builtin.combine" or len(op.inputs) != count:
-        raise NoMatchError(f"value {value} is no list of {count} made in place, but {op}")
+        raise NoMatchError(f"expected a list of {count} made in place, found {op}")
     return op.inputs
 
 

@@ -135,7 +135,8 @@ class Operation:
         return {**self.raw, "regions": [region.to_json() for region in self.regions]}
 
     def __repr__(self) -> str:
-        return f"{list(self.outputs)} = {self.name}{list(self.inputs)}"
+        first = f" (value {self.outputs[0]})" if self.outputs else ""
+        return self.name.removeprefix("pd_op.") + first
 
 
 class Block:

@@ -61,7 +61,7 @@ class CutCoefficientMasksPass(Pass):
         replace_outputs(program, outputs)
         # It writes scaled boxes into those of NMS, so that liveness alone would keep it.
         program.remove([branch])
-        removed = remove_dead_code(program)
+        removed = sum(1 for _ in branch.walk()) + remove_dead_code(program)
         source = MaskSource(
             "image",
             boxes_frame="network",

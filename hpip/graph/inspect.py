@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts about a program for people: operators, arithmetic, and how much it returns."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpip.graph.evaluate import constant
+from hpip.graph.operation import PARAMETER, Operation, TensorType
+from hpip.graph.program import Program
+
+_ITEM_BYTES = {"bool": 1, "ui8": 1, "i8": 1, "i16": 2, "f16": 2, "bf16": 2, "i64": 8, "f64": 8}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiply-adds of one image's convolutions and matrix products.
+
+    Attributes:
+        macs: of those whose sizes the program states.
+        unknown: how many of them have sizes that depend on the input.
+    """
+
+    macs: int
+    unknown: int
+
+
+def operator_counts(program: Program) -> Counter[str]:
+    """How often each operator occurs, those inside of `if` and `while` too."""
+    names = (op.name.removeprefix("pd_op.") for op in program.walk() if op.name != PARAMETER)
+    return Counter(names)
+
+
+def parameter_count(program: Program) -> int:
+    """Numbers among the weights."""
+    kinds = (op.output_types[0] for op in program.parameters.values())
+    return sum(math.prod(kind.shape) for kind in kinds if kind is not None)
+
+
+def work(program: Program) -> Work:
+    """Count the multiply-adds of one image."""
+    macs = unknown = 0
+    for op in program.walk():
+        if op.name not in _COUNTED:
+            continue
+        kinds = [program.type_of(value) for value in op.inputs[:2]]
+        result = op.output_types[0]
+        if result is None or None in kinds:
+            unknown += 1
+            continue
+        sizes = [_one_image(kind.shape) for kind in (*kinds, result) if kind is not None]
+        if any(-1 in size for size in sizes):
+            unknown += 1
+            continue
+        macs += math.prod(sizes[2]) * _length_of_sum(op, sizes[0], sizes[1])
+    return Work(macs, unknown)
+
+
+_COUNTED = {"pd_op.conv2d", "pd_op.depthwise_conv2d", "pd_op.matmul", "pd_op.bmm"}
+
+
+def _length_of_sum(op: Operation, left: Sequence[int], right: Sequence[int]) -> int:
+    """Products that are added up for one number of the result."""
+    if op.name.endswith("conv2d"):
+        return math.prod(right[1:])
+    transposed = op.has_attribute("transpose_x") and op.attribute("transpose_x")
+    return left[-2] if transposed else left[-1]
+
+
+def _one_image(shape: Sequence[int]) -> tuple[int, ...]:
+    return (1 if shape and shape[0] == -1 else shape[0] if shape else 1, *shape[1:])
+
+
+def most_rows(program: Program) -> int:
+    """Most instances that one image can have; 100, the usual limit, where the program is silent."""
+    for op in program.walk():
+        if op.name == "pd_op.multiclass_nms3":
+            return int(op.attribute("keep_top_k"))
+    limits = [constant(program, op.inputs[1]) for op in program.walk() if op.name == "pd_op.topk"]
+    numbers = [int(limit.item()) for limit in limits if limit is not None and limit.size == 1]
+    return min(numbers, default=100)
+
+
+def returned_bytes(program: Program, image_hw: tuple[int, int]) -> int:
+    """Most that the program hands back for one image of this size.
+
+    A mask output whose height and width the program leaves open is at the image's size.
+    """
+    rows = most_rows(program)
+    total = 0
+    for output in program.outputs:
+        kind = _most_exact_type(program, output.inputs[0])
+        if kind is None:
+            continue
+        shape: tuple[int, ...]
+        if len(kind.shape) == 3 and kind.shape[1:] == (-1, -1):
+            shape = (rows, *image_hw)
+        elif len(kind.shape) == 4 or kind.shape in ((), (1,)):
+            shape = tuple(abs(length) for length in kind.shape)
+        else:
+            shape = tuple(rows if length == -1 else length for length in kind.shape)
+        total += math.prod(shape) * _ITEM_BYTES.get(kind.dtype, 4)
+    return total
+
+
+def _most_exact_type(program: Program, value: int) -> TensorType | None:
+    """The type of a value; of an `if`, that of the branch which says most."""
+    kind, op = program.type_of(value), program.maker(value)
+    if op is None or op.name != "pd_op.if" or kind is None:
+        return kind
+    position = op.outputs.index(value)
+    for region in op.regions:
+        inner = program.type_of(region.blocks[0].operations[-1].inputs[position])
+        if inner is not None and inner.shape[:1] == (-1,):
+            return inner
+    return kind
