@@ -68,6 +68,20 @@ def encode_mask_crops(
     inclusive: bool,
     threads: int,
 ) -> tuple[list[bytes], Int64Array]: ...
+def encode_masks(
+    masks: Float32Array,
+    boxes_xyxy: Float32Array | None,
+    indices: Int64Array,
+    image_hw: tuple[int, int],
+    convention: str,
+    mask_threshold: float,
+    inclusive: bool,
+    whole_image: bool,
+    upsampled_hw: tuple[int, int],
+    kept_hw: tuple[int, int],
+    windows_xyxy: Int64Array | None,
+    threads: int,
+) -> tuple[list[bytes], Int64Array]: ...
 def decode_rle(counts: bytes, size_hw: tuple[int, int], threads: int) -> UInt8Array: ...
 def rle_area(counts: bytes) -> int: ...
 def rle_to_bbox(counts: bytes, size_hw: tuple[int, int]) -> tuple[int, int, int, int]: ...

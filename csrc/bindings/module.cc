@@ -48,4 +48,5 @@ PYBIND11_MODULE(_core, module) {
 
   hpip::bindings::register_preprocess(module);
   hpip::bindings::register_masks(module);
+  hpip::bindings::register_rle(module);
 }

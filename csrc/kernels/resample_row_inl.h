@@ -29,4 +29,14 @@ void sample_row(const float* row, const AxisTap* taps, std::size_t count, Predic
   }
 }
 
+// out[i] = a column, `stride` items from one to the next, sampled at taps[i].
+inline void sample_column(const float* column, std::ptrdiff_t stride, const AxisTap* taps,
+                          std::size_t count, float* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    const AxisTap& tap = taps[i];
+    out[i] = column[tap.first * stride] * (1.0F - tap.second_weight) +
+             column[tap.second * stride] * tap.second_weight;
+  }
+}
+
 }  // namespace hpip::kernels

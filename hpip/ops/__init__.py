@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from hpip.ops._build import build_info
+from hpip.ops._encode import Upsampling, encode_masks
 from hpip.ops._masks import (
     crop_boxes,
     encode_mask_crops,
@@ -14,10 +15,12 @@ from hpip.ops._preprocess import normalize, preprocess, resize
 from hpip.ops._rle import decode_rle, encode_rle, merge_rle, rle_area, rle_to_bbox
 
 __all__ = [
+    "Upsampling",
     "build_info",
     "crop_boxes",
     "decode_rle",
     "encode_mask_crops",
+    "encode_masks",
     "encode_rle",
     "merge_rle",
     "normalize",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hpip.errors import InvalidInputError
-from hpip.types import AnyArray, Float32Array
+from hpip.types import AnyArray, Float32Array, Int64Array
 
 _LARGEST_INT32 = 2**31 - 1
 
@@ -67,3 +67,11 @@ def boxes_array(value: ArrayLike) -> Float32Array:
         )
     with np.errstate(over="ignore"):  # becomes an infinity, which the kernels refuse
         return np.ascontiguousarray(boxes, dtype=np.float32)
+
+
+def integer_array(name: str, value: ArrayLike) -> Int64Array:
+    """Whole numbers as C-contiguous int64."""
+    numbers = np.asarray(value)
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise InvalidInputError(f"{name}: expected integers, received {numbers.dtype}")
+    return np.ascontiguousarray(numbers, dtype=np.int64)

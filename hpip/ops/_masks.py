@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike
 
 from hpip import _core
 from hpip.errors import InvalidInputError
-from hpip.ops._arguments import boxes_array, int_pair, mask_stack, native_array, thread_count
+from hpip.ops._arguments import (
+    boxes_array,
+    int_pair,
+    integer_array,
+    mask_stack,
+    native_array,
+    thread_count,
+)
 from hpip.types import AnyArray, Int64Array, PasteConvention, RleMask, UInt8Array
 
 
@@ -201,13 +208,11 @@ def encode_mask_crops(
         Releases the GIL. Same bytes for every number of threads.
     """
     array = mask_stack(masks)
-    rows = np.arange(len(array)) if indices is None else np.asarray(indices)
-    if rows.size and rows.dtype.kind not in "iu":
-        raise InvalidInputError(f"indices: expected integers, received {rows.dtype}")
+    rows = np.arange(len(array)) if indices is None else integer_array("indices", indices)
     strings, crops = _core.encode_mask_crops(
         array,
         boxes_array(boxes_xyxy),
-        np.ascontiguousarray(rows, dtype=np.int64),
+        rows,
         mask_threshold,
         inclusive,
         thread_count(threads),

@@ -31,6 +31,18 @@ enum class PasteConvention {
   kPasted,
 };
 
+// A bilinear resize of float32 masks before they are pasted.
+struct Upsampling {
+  // Both 0: there is none.
+  ImageSize size;
+  // What is kept of it from its top left; what is pasted is this.
+  ImageSize kept;
+  // (N): outside of it, each mask is zero. Inside `kept`; may be empty.
+  const PixelBox* windows = nullptr;
+
+  bool is_none() const { return size.height == 0; }
+};
+
 // Throws unless the threshold is finite.
 void require_threshold(const Threshold& threshold);
 

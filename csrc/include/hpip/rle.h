@@ -40,6 +40,16 @@ std::vector<std::string> encode_mask_crops(const StridedArray& masks, const std:
                                            const PixelBox* windows, std::ptrdiff_t count,
                                            const Threshold& threshold, int threads);
 
+// Encodes windows[n] of masks[indices[n]] as `paste_masks` would paste it, without making a pixel:
+// the work grows with the source and the runs. Equal to the dense way at every pixel whose value is
+// not within rounding of the threshold. `masks` is (N, ., .) float32, the convention not kPasted;
+// `boxes_xyxy` (count, 4) is read for kRegion, `upsampling` for kImage.
+std::vector<std::string> encode_resampled(const StridedArray& masks, const std::int64_t* indices,
+                                          PasteConvention convention, const float* boxes_xyxy,
+                                          ImageSize image, const Upsampling& upsampling,
+                                          const PixelBox* windows, std::ptrdiff_t count,
+                                          const Threshold& threshold, int threads);
+
 // Writes the mask as height x width items of {0, 1} in C order. `runs` must fit `size`.
 void decode_runs(const Runs& runs, ImageSize size, std::uint8_t* out, int threads);
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "hpip/mask_ops.h"
+#include "hpip/strided_array.h"
+#include "kernels/axis_taps_inl.h"
+
+namespace hpip {
+
+// The values that a mask is sampled from, one column at a time.
+class SourceColumns {
+ public:
+  virtual ~SourceColumns() = default;
+  virtual std::ptrdiff_t height() const = 0;
+  // Writes height() items.
+  virtual void load(std::ptrdiff_t column, float* out) = 0;
+};
+
+// A mask with a border of `border` zeros.
+class PlaneColumns final : public SourceColumns {
+ public:
+  PlaneColumns(const Plane<float>& plane, std::ptrdiff_t border) : plane_(plane), border_(border) {}
+
+  std::ptrdiff_t height() const override { return plane_.height + 2 * border_; }
+  void load(std::ptrdiff_t column, float* out) override;
+
+ private:
+  Plane<float> plane_;
+  std::ptrdiff_t border_;
+};
+
+// Taps of the first of two resizes, shared by all masks.
+struct UpsampleTaps {
+  std::vector<kernels::AxisTap> rows;
+  std::vector<kernels::AxisTap> columns;
+};
+
+UpsampleTaps upsample_taps(const Upsampling& upsampling, ImageSize source);
+
+// A mask resized bilinearly, zero outside `window`.
+class UpsampledColumns final : public SourceColumns {
+ public:
+  UpsampledColumns(const Plane<float>& plane, const UpsampleTaps& taps, const PixelBox& window)
+      : plane_(plane), taps_(taps), window_(window) {}
+
+  std::ptrdiff_t height() const override { return static_cast<std::ptrdiff_t>(taps_.rows.size()); }
+  void load(std::ptrdiff_t column, float* out) override;
+
+ private:
+  // A column of the mask, resized along y.
+  struct TallColumn {
+    std::ptrdiff_t column = -1;
+    std::vector<float> items;
+  };
+
+  const float* tall_column(std::ptrdiff_t column);
+
+  Plane<float> plane_;
+  const UpsampleTaps& taps_;
+  PixelBox window_;
+  std::array<TallColumn, 2> tall_;  // even columns in the first, odd ones in the second
+};
+
+}  // namespace hpip
