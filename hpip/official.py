@@ -99,6 +99,16 @@ def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
     return folder
 
 
+def demo_pictures() -> list[str]:
+    """Paths of the pictures that come with the demo model, sorted.
+
+    Raises:
+        ModelNotFoundError: this build has no demo model.
+    """
+    pictures = (path for path in _demo_dir().iterdir() if path.suffix in (".jpg", ".png"))
+    return sorted(map(str, pictures))
+
+
 def _demo_dir() -> Path:
     folder = Path(__file__).parent / "demo"
     if not (folder / CONFIG_NAME).is_file():

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -14,9 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hpip
-
-PICTURES = resources.files("hpip") / "demo"
-SUFFIXES = (".png", ".jpg")
+from hpip.official import demo_pictures
 
 
 def main() -> None:
@@ -25,9 +22,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     console = Console()
-    paths = sorted(
-        str(entry) for entry in PICTURES.iterdir() if entry.name.lower().endswith(SUFFIXES)
-    )
+    paths = demo_pictures()
     started = time.perf_counter()
     with hpip.create_pipeline(model="demo", device=arguments.device) as pipeline:
         pipeline.warm_up()
@@ -38,8 +33,8 @@ def main() -> None:
             (result,) = pipeline.predict(path)
             latency_ms = (time.perf_counter() - began) * 1e3
             console.print(instances_table(result, latency_ms))
-            result.save_all(arguments.save_path)
-            drawings.append(cv2.imread(str(arguments.save_path / f"{result.stem}_res.png")))
+            _, picture = result.save_all(arguments.save_path)
+            drawings.append(cv2.imread(str(picture)))
         console.print(pipeline.explain(), highlight=False)
     montage = arguments.save_path / "demo.png"
     cv2.imwrite(str(montage), side_by_side(drawings))

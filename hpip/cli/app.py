@@ -20,6 +20,7 @@ from hpip.cli.values import parse_classes, parse_mapping
 from hpip.config import pipeline_file_text
 from hpip.errors import HpipError, InvalidInputError
 from hpip.evaluation.run import DEFAULT_THRESHOLD
+from hpip.official import DEMO_NAME, demo_pictures
 
 app = typer.Typer(
     name="hpip",
@@ -152,14 +153,18 @@ def predict(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Segment images and save a JSON file and a picture for each."""
+    """Segment images and save a JSON file and a picture for each.
+
+    With --model demo, --input may be left out: the pictures that come with hpip are taken.
+    """
     _expect_model(model, model_dir)
+    shipped = demo_pictures() if model == DEMO_NAME and not input else []
     _predict(
         Request(
             pipeline=None,
             model=model,
             model_dir=model_dir,
-            input=input or [],
+            input=input or shipped,
             save_path=save_path,
             device=device,
             threshold=threshold,
