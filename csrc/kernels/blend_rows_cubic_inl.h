@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/multiply_add_inl.h"
 #include "kernels/round_inl.h"
 
 namespace hpip::kernels {
 
 // The vertical half of a cubic resize: four filtered rows into one output row of `count` values of
-// T, which is float or uint8_t (rounded to nearest, ties to even, and clamped).
+// T, which is float or uint8_t (rounded to nearest, ties to even, and clamped). Each outer row is
+// fused with its inner neighbour, as in IPP.
 template <typename T>
 void blend_rows_cubic(const float* const rows[4], const float* weight, std::ptrdiff_t count,
                       T* __restrict out) noexcept {
@@ -23,7 +25,8 @@ void blend_rows_cubic(const float* const rows[4], const float* weight, std::ptrd
   const float weight2 = weight[2];
   const float weight3 = weight[3];
   for (std::ptrdiff_t i = 0; i < count; ++i) {
-    const float sum = row0[i] * weight0 + row1[i] * weight1 + row2[i] * weight2 + row3[i] * weight3;
+    const float sum = multiply_add(row0[i], weight0, row1[i] * weight1) +
+                      multiply_add(row2[i], weight2, row3[i] * weight3);
     if constexpr (std::is_same_v<T, std::uint8_t>) {
       out[i] = round_to_u8(sum);
     } else {

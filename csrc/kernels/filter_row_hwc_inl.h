@@ -4,11 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/multiply_add_inl.h"
+
 namespace hpip::kernels {
 
 // The horizontal half of a separable resize: output pixel x is the sum over k of
-// source[index[x * kTaps + k]] * weight[x * kTaps + k], summed in the order of k. Indices count
-// pixels of kChannels values and are inside the row already. Sum is also the weights' type.
+// source[index[x * kTaps + k]] * weight[x * kTaps + k], summed in the order of k; the sums of a cubic
+// filter are fused, as in IPP. Indices count pixels of kChannels values and are inside the row
+// already. Sum is also the weights' type.
 template <int kTaps, int kChannels, typename T, typename Sum>
 void filter_row_hwc(const T* __restrict source, const std::int32_t* __restrict index,
                     const Sum* __restrict weight, std::ptrdiff_t width,
@@ -18,7 +21,12 @@ void filter_row_hwc(const T* __restrict source, const std::int32_t* __restrict i
     for (int k = 0; k < kTaps; ++k) {
       const T* pixel = source + std::ptrdiff_t{index[x * kTaps + k]} * kChannels;
       for (int c = 0; c < kChannels; ++c) {
-        sums[c] += static_cast<Sum>(pixel[c]) * weight[x * kTaps + k];
+        const Sum value = static_cast<Sum>(pixel[c]);
+        if constexpr (kTaps == 4) {
+          sums[c] = multiply_add(value, weight[x * kTaps + k], sums[c]);
+        } else {
+          sums[c] += value * weight[x * kTaps + k];
+        }
       }
     }
     for (int c = 0; c < kChannels; ++c) {

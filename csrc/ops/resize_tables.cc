@@ -97,21 +97,24 @@ FilterTable<float> linear_table_f32(std::ptrdiff_t source, std::ptrdiff_t target
 FilterTable<float> cubic_table(std::ptrdiff_t source, std::ptrdiff_t target) {
   constexpr double a = -0.75;
   const double step = source_step(source, target);
-  // Weight of a sample at distance d: one polynomial within 1 pixel, another from 1 to 2.
+  // Weight of a sample d pixels away, and of one 1 + d pixels away; d is at most 1.
   const auto near_weight = [](double d) { return ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0; };
-  const auto far_weight = [](double d) { return ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a; };
+  const auto far_weight = [](double d) { return a * d * (1.0 - d) * (1.0 - d); };
   FilterTable<float> table;
   table.index.reserve(static_cast<std::size_t>(target) * 4);
   table.weight.reserve(static_cast<std::size_t>(target) * 4);
   for (std::ptrdiff_t i = 0; i < target; ++i) {
     const Position<double> at = centre_position<double>(i, step);
-    const double before = far_weight(at.fraction + 1.0);
-    const double left = near_weight(at.fraction);
-    const double right = near_weight(1.0 - at.fraction);
+    // IPP holds the distance to the farther left sample in float32: the bits that this costs are
+    // lost for all four weights, and seen in the result.
+    const float far_distance = 1.0F + static_cast<float>(at.fraction);
+    const double left = static_cast<double>(far_distance - 1.0F);
+    const double right = 1.0 - left;
     for (std::ptrdiff_t k = -1; k <= 2; ++k) {
       table.index.push_back(clamp_index(at.base + k, source));
     }
-    for (const double weight : {before, left, right, 1.0 - before - left - right}) {
+    for (const double weight :
+         {far_weight(left), near_weight(left), near_weight(right), far_weight(right)}) {
       table.weight.push_back(static_cast<float>(weight));
     }
   }
