@@ -68,6 +68,10 @@ class PlainPaddle:
         rows, _, masks = (self._predictor.get_output_handle(n).copy_to_cpu() for n in names)
         order = np.argsort(-rows[:, 1], kind="stable")
         rows, masks = rows[order], masks[order] > 0.5
+        # The graph truncates 320 / (320 / H), which float32 may round below H: a row or column of
+        # the export's masks is then missing (262 gives 261), as in the official models.
+        missing = (height - masks.shape[1], width - masks.shape[2])
+        masks = np.pad(masks, ((0, 0), (0, missing[0]), (0, missing[1])))
         return Instances(rows[:, 0].astype(int), rows[:, 1], rows[:, 2:], masks)
 
 
