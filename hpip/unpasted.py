@@ -104,9 +104,9 @@ class UnpastedPicture:
         limit = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes_xyxy[kept], 0, limit)
         masks = []
-        for index, box in zip(kept, boxes, strict=True):
+        for index, values, box in zip(kept.tolist(), self._values(kept), boxes, strict=True):
             (crop,) = ops.paste_masks(
-                self._prepared(int(index))[None],
+                self._prepared(index, values)[None],
                 box[None],
                 self.geometry.canvas_hw,
                 convention=self.source.convention,
@@ -125,9 +125,9 @@ class UnpastedPicture:
     ) -> tuple[Float32Array, list[RleMask]]:
         boxes = np.zeros((len(kept), 4), np.float32)
         masks = []
-        for row, index in enumerate(kept):
+        for row, (index, values) in enumerate(zip(kept.tolist(), self._values(kept), strict=True)):
             (whole,) = ops.paste_masks(
-                self._prepared(int(index))[None],
+                self._prepared(index, values)[None],
                 None,
                 self.geometry.canvas_hw,
                 convention="image",
@@ -142,11 +142,16 @@ class UnpastedPicture:
             masks.append(RleMask(ops.encode_rle(crop), (crop.shape[0], crop.shape[1]), (y0, x0)))
         return boxes, masks
 
-    def _prepared(self, index: int) -> Float32Array:
+    def _values(self, kept: Int64Array) -> Float32Array:
+        """(K, h, w) at the network's resolution, which is small, for all kept instances at once."""
+        values = self.values[kept]
+        if self.prototypes is None:
+            return values
+        flat = values @ self.prototypes.reshape(values.shape[1], -1)
+        return flat.reshape(len(kept), *self.prototypes.shape[1:])
+
+    def _prepared(self, index: int, values: Float32Array) -> Float32Array:
         """Values of one instance as they enter the last resize or the paste."""
-        values = self.values[index]
-        if self.prototypes is not None:
-            values = np.tensordot(values, self.prototypes, 1).astype(np.float32, copy=False)
         if self.source.activation == "sigmoid":
             # One exponential without overflow, unlike 1 / (1 + exp(-x)).
             values = _HALF * (1 + np.tanh(_HALF * values))
@@ -205,7 +210,7 @@ def split_unpasted(
                 class_ids[gone] = -1
         name = "coefficients" if source.has_prototypes else "masks"
         values = outputs[name]
-        values = values if source.has_prototypes else values.reshape(-1, *values.shape[-2:])
+        values = values.reshape(-1, *values.shape[-1 if source.has_prototypes else -2 :])
         pictures.append(
             UnpastedPicture(
                 source, sizes, class_ids, scores, boxes, network_boxes, values[share], prototypes

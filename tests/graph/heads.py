@@ -42,8 +42,17 @@ def nms(paddle: Any, boxes: Any, scores: Any, rois_num: Any, **options: Any) -> 
     return rows, counts, index
 
 
-def image_masks(folder: Path, *, probability: float = 0.5, pixel_centres: bool = True) -> Path:
-    """Mask logits at a quarter of the input, resized to the original, as Mask-RT-DETR ends."""
+def image_masks(
+    folder: Path,
+    *,
+    probability: float = 0.5,
+    pixel_centres: bool = True,
+    from_queries: bool = False,
+) -> Path:
+    """Mask logits at a quarter of the input, resized to the original, as Mask-RT-DETR ends.
+
+    `from_queries`: the logits of five among seven queries, each times prototypes.
+    """
     paddle = paddle_module()
     functional = paddle.nn.functional
 
@@ -51,9 +60,10 @@ def image_masks(folder: Path, *, probability: float = 0.5, pixel_centres: bool =
         def __init__(self) -> None:
             super().__init__()
             self.logits = paddle.nn.Conv2D(3, 5, 4, stride=4)
+            self.queries = paddle.nn.Linear(5, 7)
 
         def forward(self, im_shape: Any, image: Any, scale_factor: Any) -> Any:
-            logits = self.logits(image)
+            logits = self.picked(self.logits(image)) if from_queries else self.logits(image)
             original = paddle.floor(im_shape / scale_factor + 0.5)
             height, width = paddle.split(original, 2, axis=-1)
             size = [height[0].astype("int32"), width[0].astype("int32")]
@@ -68,6 +78,15 @@ def image_masks(folder: Path, *, probability: float = 0.5, pixel_centres: bool =
             rows = paddle.concat([labels.unsqueeze(-1), scores.unsqueeze(-1), boxes], -1)
             counts = paddle.to_tensor(5, "int32").tile([rows.shape[0]])
             return rows.reshape([-1, 6]), counts, masks.flatten(0, 1).astype("int32")
+
+        def picked(self, prototypes: Any) -> Any:
+            embeddings = self.queries(prototypes.mean(3).transpose([0, 2, 1]))[:, :5]
+            embeddings = embeddings.transpose([0, 2, 1])
+            product = paddle.bmm(embeddings, prototypes.flatten(2))
+            every = paddle.stack([product.reshape([prototypes.shape[0], 7, 8, 8])])[-1]
+            _, index = paddle.topk(embeddings.sum(-1), 5)
+            rows = paddle.arange(embeddings.shape[0]).unsqueeze(-1).tile([1, 5])
+            return paddle.gather_nd(every, paddle.stack([rows, index], -1))
 
     paddle.seed(0)
     return save_layer(folder, Net(), **INPUTS)

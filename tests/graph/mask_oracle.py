@@ -90,7 +90,8 @@ def finish(
     if source.has_prototypes:
         prototypes = outputs["prototypes"]
         prototypes = prototypes.reshape(prototypes.shape[-3:])
-        values = np.tensordot(outputs["coefficients"], prototypes, 1)
+        coefficients = outputs["coefficients"]
+        values = np.tensordot(coefficients.reshape(-1, coefficients.shape[-1]), prototypes, 1)
     else:
         values = outputs["masks"].reshape(-1, *outputs["masks"].shape[-2:])
     masks = np.zeros((len(rows), *origin), np.uint8)

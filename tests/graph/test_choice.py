@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ SETTINGS = {
 }
 HEADS = {
     "image": image_masks,
+    "queries": partial(image_masks, from_queries=True),
     "region": region_masks,
     "coefficient": coefficient_masks,
     "matrix_nms": matrix_nms_masks,
@@ -78,7 +80,7 @@ def test_both_programs_give_the_same_answers(name: str, tmp_path: Path) -> None:
                 assert comparison.same, comparison.violations()
 
 
-@pytest.mark.parametrize("name", ["image", "coefficient"])
+@pytest.mark.parametrize("name", ["queries", "coefficient"])
 def test_batches_come_out_as_single_images(name: str, tmp_path: Path) -> None:
     folder = model_dir(tmp_path / "model", HEADS[name])
     images = [scene(60, 80, 1), scene(97, 33, 2), scene(64, 64, 3)]

@@ -20,6 +20,25 @@ def test_logits_come_out_and_the_oracle_finishes_them(tmp_path: Path) -> None:
     assert_same(folder, source)
 
 
+def test_queries_and_prototypes_come_out_where_there_are_any(tmp_path: Path) -> None:
+    folder = image_masks(tmp_path, from_queries=True)
+    program, source = rewrite(folder, [CutImageMasksPass()])
+    names = [op.attribute("name") for op in program.outputs]
+    assert names == ["boxes", "counts", "coefficients", "prototypes"]
+    assert source.has_prototypes
+    assert_same(folder, source)
+
+
+def test_a_product_of_other_shapes_is_cut_behind_it(tmp_path: Path) -> None:
+    program = Program.read(image_masks(tmp_path, from_queries=True) / "inference.json")
+    (product,) = [op for op in program.walk() if op.name == "pd_op.bmm"]
+    product.raw["#"] = "1.matmul"
+    program = Program(program.to_json())
+    result = CutImageMasksPass()(program)
+    assert result.modified
+    assert [op.attribute("name") for op in program.outputs][2:] == ["masks"]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

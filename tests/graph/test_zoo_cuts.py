@@ -16,7 +16,7 @@ from hpip.graph.standard_passes import PASSES
 
 # Family by what the name begins with: outputs of the cut program, and operations that must be gone.
 FAMILIES: dict[str, tuple[list[str], set[str]]] = {
-    "Mask-RT-DETR": (["boxes", "counts", "masks"], set()),
+    "Mask-RT-DETR": (["boxes", "counts", "coefficients", "prototypes"], set()),
     "MaskRCNN": (["boxes", "counts", "masks"], {"pd_op.grid_sample"}),
     "Cascade": (["boxes", "counts", "masks"], {"pd_op.grid_sample"}),
     "PP-YOLOE_seg": (["boxes", "counts", "coefficients", "prototypes"], {"pd_op.if"}),

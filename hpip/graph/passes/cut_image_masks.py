@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from hpip.graph.builder import replace_outputs
+from typing import ClassVar
+
+from hpip.graph.builder import make, replace_outputs, tensor_type
 from hpip.graph.liveness import remove_dead_code
 from hpip.graph.match import (
+    constant_list,
     constant_number,
     follows,
+    listed,
     made_by,
     output_values,
     plain_bilinear,
@@ -18,21 +22,26 @@ from hpip.graph.program import Program
 from hpip.types import MaskSource
 
 _RESHAPING = ("cast", "flatten", "reshape", "squeeze")
+_LAST = 2**31 - 1
 
 
 class CutImageMasksPass(Pass):
-    """Return mask logits as the network makes them, before they are resized to the whole image.
+    """Return what the network makes its masks of, before they are resized to the whole image.
 
     Cases:
         1. Three outputs; the last is `sigmoid(bilinear(logits, original size)) > 0.5`, cast and
            flattened: cut before the resize, the native side compares logits with 0.
-        2. The threshold is another probability: left alone.
-        3. The resize does not sample at pixel centres, or its size does not follow from im_shape
+        2. As 1, and the logits are picked among `queries x prototypes`: cut before that product
+           too, so that it is made for kept instances only.
+        3. The threshold is another probability: left alone.
+        4. The resize does not sample at pixel centres, or its size does not follow from im_shape
            and scale_factor as the original's does: left alone.
-        4. Any other last output: left alone.
+        5. Any other last output: left alone.
 
     Boxes and counts stay as they are: boxes in pixels of the original.
     """
+
+    version: ClassVar[int] = 2
 
     def _apply(self, program: Program) -> PassResult:
         boxes, counts, masks = output_values(program, 3)
@@ -46,8 +55,59 @@ class CutImageMasksPass(Pass):
         for index, value in enumerate((height, width)):
             if not follows(program, value, rounded_original, index):
                 raise NoMatchError("the masks are not resized to the size of the original")
-        replace_outputs(program, {"boxes": boxes, "counts": counts, "masks": resize.inputs[0]})
+        factors = _factors(program, resize.inputs[0])
+        outputs = {"boxes": boxes, "counts": counts}
+        replace_outputs(program, outputs | (factors or {"masks": resize.inputs[0]}))
         removed = remove_dead_code(program)
-        source = MaskSource("image", boxes_frame="image", threshold=0.0, inclusive=False)
-        reason = f"cut before the resize to the image, {removed} operations removed"
+        source = MaskSource(
+            "image",
+            boxes_frame="image",
+            threshold=0.0,
+            inclusive=False,
+            has_prototypes=factors is not None,
+        )
+        place = "queries meet prototypes" if factors else "the resize to the image"
+        reason = f"cut before {place}, {removed} operations removed"
         return PassResult(program, modified=True, reason=reason, masks=source)
+
+
+def _factors(program: Program, logits: int) -> dict[str, int] | None:
+    """Picked queries and the prototypes, when `logits` is their product; else None."""
+    try:
+        picked = made_by(program, logits, "gather_nd")
+        shaped = made_by(program, _only_element(program, picked.inputs[0]), "reshape")
+        product = made_by(program, shaped.inputs[0], "bmm")
+        queries, flat = product.inputs
+        prototypes = made_by(program, flat, "flatten").inputs[0]
+    except NoMatchError:
+        return None
+    shapes = [
+        kind.shape if kind is not None else ()
+        for kind in map(program.type_of, (queries, prototypes, shaped.outputs[0], logits))
+    ]
+    query, prototype, every, kept = shapes
+    if [len(shape) for shape in shapes] != [3, 4, 4, 4]:
+        return None
+    if query[2] != prototype[1] or every[1:] != (query[1], *prototype[2:]):
+        return None
+    kind = tensor_type("f32", (*kept[:2], query[2]))
+    gathered = make(program, "pd_op.gather_nd", [queries, picked.inputs[1]], [kind])
+    program.insert(picked, [gathered], after=True)
+    return {"coefficients": gathered.outputs[0], "prototypes": prototypes}
+
+
+def _only_element(program: Program, value: int) -> int:
+    """What was put into a stack of one, when `value` is the stack's last element."""
+    op = program.maker(value)
+    if op is None or op.name != "pd_op.slice":
+        return value
+    bounds = [constant_list(program, operand) for operand in op.inputs[1:]]
+    stack = made_by(program, op.inputs[0], "stack")
+    if (
+        bounds != [[-1], [_LAST]]
+        or op.attribute("axes") != [0]
+        or op.attribute("decrease_axis") != [0]
+        or stack.attribute("axis") != 0
+    ):
+        raise NoMatchError(f"{op} does not take the last element of a stack")
+    return listed(program, stack.inputs[0], 1)[0]
