@@ -9,9 +9,9 @@
 namespace hpip::kernels {
 
 // The horizontal half of a separable resize: output pixel x is the sum over k of
-// source[index[x * kTaps + k]] * weight[x * kTaps + k], summed in the order of k; the sums of a cubic
-// filter are fused, as in IPP. Indices count pixels of kChannels values and are inside the row
-// already. Sum is also the weights' type.
+// source[index[x * kTaps + k]] * weight[x * kTaps + k], in the order of k, and of a cubic filter
+// with fused multiply-adds, as in IPP. Indices count pixels of kChannels values and are inside the
+// row already. Sum is also the weights' type.
 template <int kTaps, int kChannels, typename T, typename Sum>
 void filter_row_hwc(const T* __restrict source, const std::int32_t* __restrict index,
                     const Sum* __restrict weight, std::ptrdiff_t width,
