@@ -142,16 +142,23 @@ def cubic_share() -> float:
     return 0.9999 if cv2.ipp.useIPP() else 0.9
 
 
+@pytest.mark.parametrize(
+    ("interpolation", "dtype"),
+    [("linear", np.uint8), ("linear", np.float32), ("cubic", np.uint8)],
+    ids=["linear-u8", "linear-f32", "cubic-u8"],
+)
 @pytest.mark.parametrize("target_hw", [(640, 640), (800, 1267), (719, 1279), (404, 801), (190, 97)])
-def test_cubic_equals_opencv_to_the_bit(target_hw: tuple[int, int]) -> None:
+def test_equals_opencv_to_the_bit(
+    target_hw: tuple[int, int], interpolation: Any, dtype: Any
+) -> None:
     # One level in a few values of a million moves scores by more than parity with PaddleX allows.
     cv2 = pytest.importorskip("cv2")
     avx512_skx = 256
     if not (cv2.ipp.useIPP() and cv2.checkHardwareSupport(avx512_skx)):
         pytest.skip("OpenCV sums in another order here: no IPP, or no AVX-512")
-    image = random_image((404, 640), 3)
-    expected = cv2_resize(image, target_hw, "cubic")
-    np.testing.assert_array_equal(ops.resize(image, target_hw, "cubic"), expected)
+    image = random_image((404, 640), 3, dtype)
+    expected = cv2_resize(image, target_hw, interpolation)
+    np.testing.assert_array_equal(ops.resize(image, target_hw, interpolation), expected)
 
 
 sizes_hw = st.tuples(st.integers(1, 40), st.integers(1, 40))
