@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow lint sanitize wheel clean
+.PHONY: setup demo test test-slow test-training lint sanitize wheel clean
 
 setup: $(VENV)/.ready
 
@@ -19,6 +19,12 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -m 'not slow'
+
+# The demo model's pictures and training, on PyTorch; Python 3.11 and Debian's fonts-noto-color-emoji.
+test-training:
+	$(PYTHON) -m venv $(VENV)-training
+	$(VENV)-training/bin/pip install --quiet -r tools/demo_model/requirements.txt pytest hypothesis pyyaml
+	$(VENV)-training/bin/python -m pytest tests/demo_model/test_generator.py tests/demo_model/test_training.py
 
 test-slow: setup
 	$(BIN)/pytest -m slow

@@ -36,7 +36,7 @@ def main() -> None:
             _, picture = result.save_all(arguments.save_path)
             drawings.append(cv2.imread(str(picture)))
         console.print(pipeline.explain(), highlight=False)
-    montage = arguments.save_path / "demo.png"
+    montage = arguments.save_path / "demo.jpg"
     cv2.imwrite(str(montage), side_by_side(drawings))
     console.print(f"pictures and JSON are in {arguments.save_path}, all side by side in {montage}")
 
@@ -55,7 +55,7 @@ def instances_table(result: hpip.InstanceSegResult, latency_ms: float) -> Table:
     return table
 
 
-def side_by_side(pictures: list[np.ndarray], height: int = 400) -> np.ndarray:
+def side_by_side(pictures: list[np.ndarray], height: int = 300) -> np.ndarray:
     """The pictures at one height, next to each other."""
     scaled = [
         cv2.resize(picture, (round(picture.shape[1] * height / picture.shape[0]), height))
