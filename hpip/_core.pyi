@@ -26,14 +26,28 @@ def normalize_f32(
     out: Float32Array,
     threads: int,
 ) -> None: ...
-def preprocess(
+def preprocess_f32(
     images: Sequence[UInt8Array],
     resized_hw: Sequence[tuple[int, int]],
     interpolation: str,
     factor: Sequence[float],
     offset: Sequence[float],
     normalize_first: bool,
-    out: Float32Array,
+    channel_order: str,
+    out: AnyArray,
+    layout: str,
+    threads: int,
+) -> None: ...
+def preprocess_f16(
+    images: Sequence[UInt8Array],
+    resized_hw: Sequence[tuple[int, int]],
+    interpolation: str,
+    factor: Sequence[float],
+    offset: Sequence[float],
+    normalize_first: bool,
+    channel_order: str,
+    out: AnyArray,
+    layout: str,
     threads: int,
 ) -> None: ...
 def crop_boxes(boxes_xyxy: Float32Array, image_hw: tuple[int, int]) -> Int64Array: ...

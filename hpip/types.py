@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 AnyArray: TypeAlias = NDArray[Any]
 UInt8Array: TypeAlias = NDArray[np.uint8]
 Int64Array: TypeAlias = NDArray[np.int64]
+Float16Array: TypeAlias = NDArray[np.float16]
 Float32Array: TypeAlias = NDArray[np.float32]
 Float64Array: TypeAlias = NDArray[np.float64]
 
 Interpolation: TypeAlias = Literal["nearest", "linear", "cubic", "area"]
+ChannelOrder: TypeAlias = Literal["bgr", "rgb"]
+TensorLayout: TypeAlias = Literal["nchw", "nhwc"]
 PasteConvention: TypeAlias = Literal["region", "image", "pasted"]
 
 

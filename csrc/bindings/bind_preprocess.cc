@@ -58,12 +58,37 @@ void normalize_array(py::array image, const std::vector<float>& factor,
   normalize<T>(source, affine, target, threads);
 }
 
+ChannelOrder channel_order_of(const std::string& name) {
+  if (name == "bgr") return ChannelOrder::kBgr;
+  if (name == "rgb") return ChannelOrder::kRgb;
+  throw InvalidInput(concat("channel_order: expected 'bgr' or 'rgb', received '", name, "'"));
+}
+
+TensorLayout layout_of(const std::string& name) {
+  if (name == "nchw") return TensorLayout::kNchw;
+  if (name == "nhwc") return TensorLayout::kNhwc;
+  throw InvalidInput(concat("layout: expected 'nchw' or 'nhwc', received '", name, "'"));
+}
+
+// The tensor in `out`, which is an array of T; halves come as uint16.
+template <typename T>
+BatchView<T> batch_view(py::array& out, TensorLayout layout) {
+  if (layout == TensorLayout::kNhwc) {
+    require_array<T>("out", out, {kAnyLength, kAnyLength, kAnyLength, 3}, Layout::kContiguous);
+    return {array_data<T>(out), out.shape(0), out.shape(1), out.shape(2), layout};
+  }
+  require_array<T>("out", out, {kAnyLength, 3, kAnyLength, kAnyLength}, Layout::kContiguous);
+  return {array_data<T>(out), out.shape(0), out.shape(2), out.shape(3), layout};
+}
+
+template <typename T>
 void preprocess_arrays(std::vector<py::array> images,
                        const std::vector<std::pair<std::ptrdiff_t, std::ptrdiff_t>>& resized_hw,
                        const std::string& interpolation, const std::vector<float>& factor,
-                       const std::vector<float>& offset, bool normalize_first, py::array out,
+                       const std::vector<float>& offset, bool normalize_first,
+                       const std::string& channel_order, py::array out, const std::string& layout,
                        int threads) {
-  require_array<float>("out", out, {kAnyLength, 3, kAnyLength, kAnyLength}, Layout::kContiguous);
+  const BatchView<T> batch = batch_view<T>(out, layout_of(layout));
   HPIP_REQUIRE(images.size() == resized_hw.size(), "resized_hw: expected ", images.size(),
                " sizes, one per image, received ", resized_hw.size());
   std::vector<PreprocessItem> items;
@@ -73,10 +98,17 @@ void preprocess_arrays(std::vector<py::array> images,
                      resized_hw[i].second});
   }
   const PreprocessParams params{interpolation_of(interpolation), affine_of(factor, offset, 3),
-                                normalize_first};
-  const BatchView batch{array_data<float>(out), out.shape(0), out.shape(2), out.shape(3)};
+                                normalize_first, channel_order_of(channel_order)};
   const py::gil_scoped_release no_gil;
-  preprocess(items, params, batch, threads);
+  preprocess<T>(items, params, batch, threads);
+}
+
+template <typename T>
+void register_preprocess_of(py::module_& module, const char* name) {
+  module.def(name, &preprocess_arrays<T>, py::arg("images"), py::arg("resized_hw"),
+             py::arg("interpolation"), py::arg("factor"), py::arg("offset"),
+             py::arg("normalize_first"), py::arg("channel_order"), py::arg("out"),
+             py::arg("layout"), py::arg("threads"));
 }
 
 }  // namespace
@@ -90,9 +122,8 @@ void register_preprocess(py::module_& module) {
              py::arg("offset"), py::arg("out"), py::arg("threads"));
   module.def("normalize_f32", &normalize_array<float>, py::arg("image"), py::arg("factor"),
              py::arg("offset"), py::arg("out"), py::arg("threads"));
-  module.def("preprocess", &preprocess_arrays, py::arg("images"), py::arg("resized_hw"),
-             py::arg("interpolation"), py::arg("factor"), py::arg("offset"),
-             py::arg("normalize_first"), py::arg("out"), py::arg("threads"));
+  register_preprocess_of<float>(module, "preprocess_f32");
+  register_preprocess_of<std::uint16_t>(module, "preprocess_f16");
 }
 
 }  // namespace hpip::bindings

@@ -7,8 +7,9 @@
 
 #include "kernels/multiply_add_inl.h"
 #include "kernels/round_inl.h"
+#include "kernels/target.h"
 
-namespace hpip::kernels {
+namespace hpip::HPIP_TARGET {
 
 // The vertical half of a cubic resize: four filtered rows into one output row of `count` values of
 // T, which is float or uint8_t (rounded to nearest, ties to even, and clamped). Each outer row is
@@ -35,4 +36,4 @@ void blend_rows_cubic(const float* const rows[4], const float* weight, std::ptrd
   }
 }
 
-}  // namespace hpip::kernels
+}  // namespace hpip::HPIP_TARGET

@@ -5,8 +5,9 @@
 #include <cstdint>
 
 #include "kernels/multiply_add_inl.h"
+#include "kernels/target.h"
 
-namespace hpip::kernels {
+namespace hpip::HPIP_TARGET {
 
 // The vertical half of a linear resize: two filtered rows into one output row of `count` values.
 
@@ -34,4 +35,4 @@ inline void blend_rows_linear_f32(const float* __restrict upper, const float* __
   }
 }
 
-}  // namespace hpip::kernels
+}  // namespace hpip::HPIP_TARGET

@@ -8,14 +8,41 @@
 
 namespace hpip {
 
+// Planes that filter_taps_* write hold a multiple of this many values: the widest vector's.
+inline constexpr std::ptrdiff_t kTapBlock = 16;
+
 // The kernels that gain from an instruction set, one pointer each. What they do is said where the
 // portable one is defined. A table starts as a copy of the next narrower one, so a kernel is
 // written for an instruction set only where that was measured to be faster.
 struct KernelTable {
+  using FilterTaps = void(const std::uint8_t* pixels, const std::int32_t* begin,
+                          const float* weight, const float* factor, const float* offset,
+                          std::ptrdiff_t plane, float* out) noexcept;
+
   Isa isa = Isa::kScalar;
 
   // Preprocessing
   void (*widen_row)(const std::uint8_t* source, std::ptrdiff_t count, float* out) noexcept;
+  void (*filter_taps_u8)(const std::uint8_t* pixels, const std::int32_t* begin,
+                         const std::int16_t* weight, std::ptrdiff_t plane,
+                         std::int16_t* out) noexcept;
+  FilterTaps* filter_cubic_f32;
+  FilterTaps* filter_affine_linear_f32;
+  FilterTaps* filter_affine_cubic_f32;
+  void (*blend_normalize_linear_u8)(const std::int16_t* upper, const std::int16_t* lower,
+                                    std::int16_t upper_weight, std::int16_t lower_weight,
+                                    float factor, float offset, std::ptrdiff_t count,
+                                    float* out) noexcept;
+  void (*blend_normalize_cubic_u8)(const float* const rows[4], const float* weight, float factor,
+                                   float offset, std::ptrdiff_t count, float* out) noexcept;
+  void (*blend_linear_f32)(const float* upper, const float* lower, const float* weight,
+                           std::ptrdiff_t count, float* out) noexcept;
+  void (*blend_cubic_f32)(const float* const rows[4], const float* weight, std::ptrdiff_t count,
+                          float* out) noexcept;
+  void (*narrow_f16)(const float* values, std::ptrdiff_t count, std::uint16_t* out) noexcept;
+  void (*interleave_f32)(const float* const rows[3], std::ptrdiff_t width, float* out) noexcept;
+  void (*interleave_f16)(const std::uint16_t* const rows[3], std::ptrdiff_t width,
+                         std::uint16_t* out) noexcept;
 };
 
 // Each may only be called where is_supported(isa), and exists only where it can be.

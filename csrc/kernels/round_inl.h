@@ -4,17 +4,23 @@
 #include <cstdint>
 #include <cstring>
 
-namespace hpip::kernels {
+#include "kernels/target.h"
+
+namespace hpip::HPIP_TARGET {
 
 // Nearest integer, ties to even, clamped to 0..255; |value| < 2^22.
 // Adding 1.5 * 2^23 leaves a float no bits for a fraction, so the addition itself rounds and the
 // low bits hold the integer. Unlike lrintf, and unlike a clamp of floats, this vectorises.
-inline std::uint8_t round_to_u8(float value) noexcept {
+inline std::int32_t round_to_level(float value) noexcept {
   const float shifted = value + 12582912.0F;
   std::int32_t bits = 0;
   std::memcpy(&bits, &shifted, sizeof bits);
   const std::int32_t rounded = bits - 0x4B400000;  // the bits of 12582912.0F
-  return static_cast<std::uint8_t>(rounded < 0 ? 0 : (rounded > 255 ? 255 : rounded));
+  return rounded < 0 ? 0 : (rounded > 255 ? 255 : rounded);
 }
 
-}  // namespace hpip::kernels
+inline std::uint8_t round_to_u8(float value) noexcept {
+  return static_cast<std::uint8_t>(round_to_level(value));
+}
+
+}  // namespace hpip::HPIP_TARGET

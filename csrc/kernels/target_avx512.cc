@@ -2,7 +2,14 @@
 // The kernels that are faster with AVX-512. CMakeLists.txt has the compiler flags.
 #define HPIP_TARGET avx512
 
+#include "kernels/blend_normalize_rows_inl.h"
+#include "kernels/blend_rows_cubic_inl.h"
+#include "kernels/blend_rows_linear_inl.h"
+#include "kernels/filter_taps_simd_inl.h"
+#include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/narrow_row_f16_f16c_inl.h"
+#include "kernels/vector_avx512.h"
 #include "kernels/widen_row_inl.h"
 
 namespace hpip {
@@ -11,6 +18,17 @@ KernelTable avx512_kernels() {
   KernelTable table = avx2_kernels();
   table.isa = Isa::kAvx512;
   table.widen_row = avx512::widen_row;
+  table.filter_taps_u8 = avx512::filter_taps_u8<avx512::Vector>;
+  table.filter_cubic_f32 = avx512::filter_taps_f32<avx512::Vector, 4, false>;
+  table.filter_affine_linear_f32 = avx512::filter_taps_f32<avx512::Vector, 2, true>;
+  table.filter_affine_cubic_f32 = avx512::filter_taps_f32<avx512::Vector, 4, true>;
+  table.blend_normalize_linear_u8 = avx512::blend_normalize_linear_u8;
+  table.blend_normalize_cubic_u8 = avx512::blend_normalize_cubic_u8;
+  table.blend_linear_f32 = avx512::blend_rows_linear_f32;
+  table.blend_cubic_f32 = avx512::blend_rows_cubic<float>;
+  table.narrow_f16 = avx512::narrow_row_f16_f16c;
+  table.interleave_f32 = avx512::interleave_rows<float>;
+  table.interleave_f16 = avx512::interleave_rows<std::uint16_t>;
   return table;
 }
 

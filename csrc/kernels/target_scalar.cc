@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The portable kernels: the reference for all others, compiled for the oldest processor of the
 // architecture.
+#include "kernels/blend_normalize_rows_inl.h"
+#include "kernels/blend_rows_cubic_inl.h"
+#include "kernels/blend_rows_linear_inl.h"
+#include "kernels/filter_taps_inl.h"
+#include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/narrow_row_f16_inl.h"
 #include "kernels/widen_row_inl.h"
 
 namespace hpip {
@@ -10,6 +16,17 @@ KernelTable scalar_kernels() {
   KernelTable table{};
   table.isa = Isa::kScalar;
   table.widen_row = kernels::widen_row;
+  table.filter_taps_u8 = kernels::filter_taps_u8;
+  table.filter_cubic_f32 = kernels::filter_taps_f32<4, false>;
+  table.filter_affine_linear_f32 = kernels::filter_taps_f32<2, true>;
+  table.filter_affine_cubic_f32 = kernels::filter_taps_f32<4, true>;
+  table.blend_normalize_linear_u8 = kernels::blend_normalize_linear_u8;
+  table.blend_normalize_cubic_u8 = kernels::blend_normalize_cubic_u8;
+  table.blend_linear_f32 = kernels::blend_rows_linear_f32;
+  table.blend_cubic_f32 = kernels::blend_rows_cubic<float>;
+  table.narrow_f16 = kernels::narrow_row_f16;
+  table.interleave_f32 = kernels::interleave_rows<float>;
+  table.interleave_f16 = kernels::interleave_rows<std::uint16_t>;
   return table;
 }
 

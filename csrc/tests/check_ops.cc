@@ -72,7 +72,7 @@ void ops_refuse_views_that_do_not_fit() {
   const hpip::ImageView<const std::uint8_t> image{pixels.data(), 4, 4, 3, 12};
   const hpip::ImageView<std::uint8_t> grey{pixels.data(), 2, 2, 1, 2};
   const hpip::ImageView<float> small{floats.data(), 2, 4, 3, 12};
-  const hpip::BatchView batch{floats.data(), 1, 4, 4};
+  const hpip::BatchView<float> batch{floats.data(), 1, 4, 4};
   expect_throws<hpip::InvalidInput>(
       [&] { hpip::resize(image, hpip::Interpolation::kLinear, grey, 1); },
       "out: expected 3 channels, as the image has, received 1");

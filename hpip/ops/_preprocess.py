@@ -12,6 +12,8 @@ from hpip.errors import InvalidInputError
 from hpip.ops._arguments import int_pair, thread_count
 from hpip.types import (
     AnyArray,
+    ChannelOrder,
+    Float16Array,
     Float32Array,
     Interpolation,
     NormalizeStep,
@@ -19,6 +21,7 @@ from hpip.types import (
     PermuteStep,
     PreprocessPlan,
     ResizeStep,
+    TensorLayout,
     UInt8Array,
 )
 
@@ -115,21 +118,27 @@ def normalize(
 def preprocess(
     images: Sequence[UInt8Array],
     plan: PreprocessPlan,
-    out: Float32Array,
+    out: Float32Array | Float16Array,
     *,
+    channel_order: ChannelOrder = "bgr",
+    layout: TensorLayout = "nchw",
     threads: int = 1,
 ) -> None:
-    """Turn BGR images into the network's RGB input, in one pass over each image.
+    """Turn pictures into the network's RGB input, in one pass over each.
 
     Does what the plan's steps say, in their order: normalization before the resize means a resize
     in float32. There is no full-size image in between.
 
     Args:
-        images: B arrays (H, W, 3), BGR uint8, H and W at least 1; rows may have any stride, other
-            layouts are copied to C order first. May be empty.
+        images: B arrays (H, W, 3), BGR uint8, or grey (H, W) or (H, W, 1), which stands for R, G
+            and B; H and W at least 1; rows may have any stride, other layouts are copied to C order
+            first. May be empty.
         plan: at most one resize and one normalization, then the permutation, then padding.
-        out: (B, 3, h, w) float32, C-contiguous, apart from the images in memory; every value is
-            written. (h, w) is `plan.network_hw` of every image.
+        out: (B, 3, h, w) float32 or float16, C-contiguous, apart from the images in memory; every
+            value is written. (h, w) is `plan.network_hw` of every image. float16 holds the float32
+            values rounded to nearest, ties to even.
+        channel_order: "rgb" for images that are RGB already.
+        layout: "nhwc" for an engine that wants (B, h, w, 3), in spite of the plan's permutation.
         threads: CPU threads to use, at least 1.
 
     Raises:
@@ -137,21 +146,25 @@ def preprocess(
             network sizes.
 
     Note:
-        Releases the GIL; the same bits for every thread count and batch. Equal to PaddleX 3.7's
-        chain of operators wherever `resize` is equal to cv2's (tests/kernels/test_preprocess.py).
+        Releases the GIL; the same bits for every thread count, instruction set and batch. Equal to
+        PaddleX 3.7's chain of operators wherever `resize` is equal to cv2's
+        (tests/kernels/test_preprocess.py).
     """
     resize_step, normalize_step, normalize_first = _plan_parts(plan)
-    sources = [_dense_rows(_bgr_image(f"images[{i}]", image)) for i, image in enumerate(images)]
-    _check_batch(sources, plan, out)
+    sources = [_dense_rows(_picture(f"images[{i}]", image)) for i, image in enumerate(images)]
+    _check_batch(sources, plan, out, layout)
     factor, offset = _affine(normalize_step.scale, normalize_step.mean, normalize_step.std, 3)
-    _core.preprocess(
+    narrow = out.dtype == np.float16
+    (_core.preprocess_f16 if narrow else _core.preprocess_f32)(
         sources,
         [plan.resized_hw((image.shape[0], image.shape[1])) for image in sources],
         resize_step.interpolation if resize_step else "linear",
         factor,
         offset,
         normalize_first,
-        out,
+        channel_order,
+        out.view(np.uint16) if narrow else out,
+        layout,
         thread_count(threads),
     )
 
@@ -174,11 +187,12 @@ def _image(name: str, value: Any) -> AnyArray:
     return value
 
 
-def _bgr_image(name: str, value: Any) -> UInt8Array:
+def _picture(name: str, value: Any) -> UInt8Array:
     image = _image(name, value)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (1, 3)):
         raise InvalidInputError(
-            f"{name}: expected a uint8 array of shape (H, W, 3), received {_array_text(image)}"
+            f"{name}: expected a uint8 array of shape (H, W, 3), or grey of shape (H, W) or "
+            f"(H, W, 1), received {_array_text(image)}"
         )
     return image
 
@@ -212,7 +226,7 @@ def _check_apart(out: AnyArray, source: AnyArray) -> None:
         )
 
 
-def _check_batch(images: Sequence[UInt8Array], plan: PreprocessPlan, out: Any) -> None:
+def _check_batch(images: Sequence[UInt8Array], plan: PreprocessPlan, out: Any, layout: str) -> None:
     sizes_hw = [plan.network_hw((image.shape[0], image.shape[1])) for image in images]
     for index, size_hw in enumerate(sizes_hw):
         if size_hw != sizes_hw[0]:
@@ -221,11 +235,16 @@ def _check_batch(images: Sequence[UInt8Array], plan: PreprocessPlan, out: Any) -
                 f"an image of {images[index].shape[:2]} that needs {size_hw}; "
                 "put images of different network sizes into different batches"
             )
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.ndim != 4:
+    is_tensor = isinstance(out, np.ndarray) and out.ndim == 4
+    if not is_tensor or out.dtype not in (np.float32, np.float16):
         raise InvalidInputError(
-            f"out: expected a float32 array of shape (B, 3, h, w), received {_array_text(out)}"
+            "out: expected a float32 or float16 array of shape (B, 3, h, w) or (B, h, w, 3), "
+            f"received {_array_text(out)}"
         )
-    expected = (len(images), 3, *(sizes_hw[0] if sizes_hw else out.shape[2:]))
+    if layout == "nhwc":
+        expected = (len(images), *(sizes_hw[0] if sizes_hw else out.shape[1:3]), 3)
+    else:
+        expected = (len(images), 3, *(sizes_hw[0] if sizes_hw else out.shape[2:]))
     if out.shape != expected:
         raise InvalidInputError(f"out: expected shape {expected}, received {out.shape}")
     for image in images:

@@ -53,6 +53,10 @@ def preprocessed(threads: int) -> Outputs:
                 out = np.empty((2, 3, *plan.network_hw(source_hw)), np.float32)
                 ops.preprocess([image, image[::-1]], plan, out, threads=threads)
                 yield out
+                narrow = np.empty((1, *out.transpose(0, 2, 3, 1).shape[1:]), np.float16)
+                grey = image[:, :, 0]
+                ops.preprocess([grey], plan, narrow, layout="nhwc", threads=threads)
+                yield narrow
 
 
 CASES: dict[str, Callable[[int], Outputs]] = {"resize": resized, "preprocess": preprocessed}

@@ -154,6 +154,53 @@ def test_any_memory_layout_of_images() -> None:
         np.testing.assert_array_equal(preprocess([view], PLANS["MaskRCNN"]), expected)
 
 
+@pytest.mark.parametrize("name", PLANS)
+def test_rgb_and_grey_pictures(name: str) -> None:
+    plan = PLANS[name]
+    bgr = random_bgr((48, 64))
+    rgb = np.ascontiguousarray(bgr[:, :, ::-1])
+    out = np.full_like(preprocess([bgr], plan), np.nan)
+    ops.preprocess([rgb], plan, out, channel_order="rgb")
+    np.testing.assert_array_equal(out, preprocess([bgr], plan))
+    grey = bgr[:, :, 1]
+    expected = preprocess([np.stack([grey] * 3, axis=2)], plan)
+    for image in (grey, grey[:, :, None], np.ascontiguousarray(grey)):
+        for order in ("bgr", "rgb"):
+            out.fill(np.nan)
+            ops.preprocess([image], plan, out, channel_order=order)
+            np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_other_layouts_and_halves_hold_the_same_values(name: str) -> None:
+    plan = PLANS[name]
+    images = [random_bgr((97, 61), seed) for seed in range(2)]
+    expected = preprocess(images, plan)
+    moved = expected.transpose(0, 2, 3, 1)
+    for dtype in (np.float32, np.float16):
+        for layout, values in (("nchw", expected), ("nhwc", moved)):
+            out = np.full(values.shape, np.nan, dtype)
+            ops.preprocess(images, plan, out, layout=layout, threads=2)
+            np.testing.assert_array_equal(out, values.astype(dtype))
+
+
+def test_halves_round_as_numpy_rounds() -> None:
+    """From subnormal halves to infinity, ties included: one picture pixel is factor + offset."""
+    random = np.random.default_rng(0)
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    ties = (halves[:-1] + halves[1:]) / 2
+    near = np.concatenate([np.nextafter(ties, np.float32(np.inf)), np.nextafter(ties, 0)])
+    picked = random.choice(np.concatenate([halves, ties, near]), 99, replace=False)
+    limits = np.array([0, 2**-25, 2**-24, 65504, 65519, 65520, 65536, 1e9, -1e-9], np.float32)
+    for values in np.concatenate([picked, limits]).reshape(-1, 3):
+        step = NormalizeStep(1.0, tuple(-float(v) for v in values), (1.0, 1.0, 1.0))
+        out = np.empty((1, 3, 1, 11), np.float16)
+        ops.preprocess([np.zeros((1, 11, 3), np.uint8)], plan_of(step, PERMUTE), out)
+        with np.errstate(over="ignore"):
+            expected = values.astype(np.float16)
+        np.testing.assert_array_equal(out[0, :, 0], np.repeat(expected[:, None], 11, axis=1))
+
+
 def test_an_empty_batch_writes_nothing() -> None:
     ops.preprocess([], PLANS["MaskRCNN"], np.zeros((0, 3, 32, 32), np.float32))
     ops.preprocess([], PLANS["MaskRCNN"], np.zeros((0, 3, 0, 0), np.float32))
@@ -169,14 +216,24 @@ CUBIC = ResizeStep((64, 64), False, "cubic")
     ("arguments", "message"),
     [
         ({"images": ["a.jpg"]}, r"images\[0\]: expected a numpy array, received str"),
-        ({"images": [IMAGE[:, :, 0]]}, r"images\[0\]: expected a uint8 array of shape \(H, W, 3\)"),
+        (
+            {"images": [IMAGE[:, :, :2]]},
+            r"images\[0\]: expected a uint8 array of shape \(H, W, 3\)",
+        ),
+        ({"images": [IMAGE[0, :, 0]]}, r"images\[0\]: expected a uint8 or float32 array of shape"),
+        ({"channel_order": "gbr"}, "channel_order: expected 'bgr' or 'rgb', received 'gbr'"),
+        ({"layout": "hwc"}, "layout: expected 'nchw' or 'nhwc', received 'hwc'"),
+        ({"layout": "nhwc"}, r"out: expected shape \(1, 64, 64, 3\), received \(1, 3, 64, 64\)"),
         ({"images": [IMAGE, IMAGE[:0]]}, r"images\[1\]: expected at least one pixel"),
         ({"images": [IMAGE.astype(np.float32)]}, r"images\[0\]: expected a uint8 array"),
         ({"images": [IMAGE, IMAGE]}, r"out: expected shape \(2, 3, 64, 64\), .*\(1, 3, 64, 64\)"),
         ({"images": []}, r"out: expected shape \(0, 3, 64, 64\)"),
         ({"out": np.zeros((1, 3, 64, 65), np.float32)}, r"out: expected shape \(1, 3, 64, 64\)"),
-        ({"out": np.zeros((1, 3, 64, 64))}, "out: expected a float32 array .* a float64"),
-        ({"out": None}, "out: expected a float32 array .* received NoneType"),
+        (
+            {"out": np.zeros((1, 3, 64, 64))},
+            "out: expected a float32 or float16 .* a float64",
+        ),
+        ({"out": None}, "out: expected a float32 or float16 .* received NoneType"),
         ({"out": np.zeros((1, 64, 64, 3), np.float32).transpose(0, 3, 1, 2)}, "C-contiguous"),
         ({"out": np.frombuffer(OUT.tobytes(), np.float32).reshape(OUT.shape)}, "written to"),
         ({"threads": -1}, "threads: expected at least 1, received -1"),

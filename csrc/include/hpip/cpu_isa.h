@@ -6,7 +6,7 @@
 
 namespace hpip {
 
-// Instruction sets that kernels are compiled for, narrow to wide. kAvx2 includes F16C, BMI and
+// Instruction sets that kernels are compiled for, narrow to wide. kAvx2 includes FMA, F16C, BMI and
 // BMI2; kAvx512 is F, BW, DQ and VL on top. On AArch64 the compiler uses NEON in kScalar's code
 // already: it is part of the baseline there.
 enum class Isa { kScalar, kAvx2, kAvx512 };

@@ -38,31 +38,42 @@ template <typename T>
 void normalize(ImageView<const T> image, const ChannelAffine& affine, ImageView<float> out,
                int threads);
 
-// One image of a batch, and the size that it is resized to.
+// One picture of a batch, and the size that it is resized to.
 struct PreprocessItem {
-  ImageView<const std::uint8_t> bgr;
+  ImageView<const std::uint8_t> image;  // 3 channels, or 1: grey, which is taken for R, G and B
   std::ptrdiff_t resized_height = 0;
   std::ptrdiff_t resized_width = 0;
 };
+
+// Of pictures with 3 channels; tensors are always RGB.
+enum class ChannelOrder { kBgr, kRgb };
 
 struct PreprocessParams {
   Interpolation interpolation = Interpolation::kLinear;
   ChannelAffine affine_rgb;
   bool normalize_first = false;  // before the resize, which is in float32 then
+  ChannelOrder order = ChannelOrder::kBgr;
 };
 
-// A dense (batch, 3, height, width) float32 tensor.
+enum class TensorLayout { kNchw, kNhwc };
+
+// A dense (batch, 3, height, width) or (batch, height, width, 3) tensor of float, or of the bits of
+// IEEE halves in uint16_t.
+template <typename T>
 struct BatchView {
-  float* data = nullptr;
+  T* data = nullptr;
   std::ptrdiff_t batch = 0;
   std::ptrdiff_t height = 0;
   std::ptrdiff_t width = 0;
+  TensorLayout layout = TensorLayout::kNchw;
 };
 
-// Writes the network's input: per item BGR -> RGB, resize and normalize in the given order, HWC ->
-// CHW, zeros to the right and below. Every float of `out` is written. No intermediate image: a
-// thread holds a few rows.
+// Writes the network's input: per item to RGB, resize and normalize in the given order, zeros to
+// the right and below; halves are the float32 values rounded to nearest, ties to even. Every value
+// of `out` is written. No intermediate image: a thread holds a few rows. Defined for float and
+// uint16_t.
+template <typename T>
 void preprocess(const std::vector<PreprocessItem>& items, const PreprocessParams& params,
-                BatchView out, int threads);
+                BatchView<T> out, int threads);
 
 }  // namespace hpip

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/multiply_add_inl.h"
+#include "kernels/target.h"
+
+// The horizontal half of the fused resize: one interleaved uint8 row to planes, so that everything
+// after it runs along dense rows. Target pixel x reads kTaps neighbouring source pixels from byte
+// `begin[x]` of `pixels` on; the row is padded, so nothing is clamped here. Arrays per target pixel
+// hold `plane` entries, a multiple of kTapBlock; those of tap k start at `weight + k * plane`,
+// those of channel c at `out + c * plane`.
+namespace hpip::HPIP_TARGET {
+
+// Floats, added as filter_row_hwc adds them; with kAffine of value * factor[c] + offset[c] in place
+// of the value, which is normalization before the resize.
+template <int kTaps, bool kAffine>
+void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* __restrict begin,
+                     const float* __restrict weight, const float* factor, const float* offset,
+                     std::ptrdiff_t plane, float* __restrict out) noexcept {
+  for (std::ptrdiff_t x = 0; x < plane; ++x) {
+    const std::uint8_t* pixel = pixels + begin[x];
+    for (int c = 0; c < 3; ++c) {
+      const auto value = [&](int k) {
+        const auto level = static_cast<float>(pixel[3 * k + c]);
+        if constexpr (kAffine) {
+          const float scaled = level * factor[c];
+          return scaled + offset[c];
+        }
+        return level;
+      };
+      float sum = value(0);
+      if constexpr (kTaps == 2) {
+        sum = multiply_add(value(1) - sum, weight[plane + x], sum);
+      } else {
+        sum *= weight[x];
+        for (int k = 1; k < kTaps; ++k) {
+          sum = multiply_add(value(k), weight[k * plane + x], sum);
+        }
+      }
+      out[c * plane + x] = sum;
+    }
+  }
+}
+
+// Two taps with weights of 11 bits that add up to at most 2048. Of the sum's 19 bits OpenCV's
+// fixed point uses all but the low 4, and what is left fits an int16.
+inline void filter_taps_u8(const std::uint8_t* __restrict pixels,
+                           const std::int32_t* __restrict begin,
+                           const std::int16_t* __restrict weight, std::ptrdiff_t plane,
+                           std::int16_t* __restrict out) noexcept {
+  for (std::ptrdiff_t x = 0; x < plane; ++x) {
+    const std::uint8_t* pixel = pixels + begin[x];
+    for (int c = 0; c < 3; ++c) {
+      const std::int32_t sum = pixel[c] * weight[2 * x] + pixel[3 + c] * weight[2 * x + 1];
+      out[c * plane + x] = static_cast<std::int16_t>(sum >> 4);
+    }
+  }
+}
+
+}  // namespace hpip::HPIP_TARGET

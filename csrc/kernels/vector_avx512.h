@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+// What filter_taps_simd_inl.h needs, on 16 lanes.
+namespace hpip::avx512 {
+
+struct Vector {
+  static constexpr std::ptrdiff_t kLanes = 16;
+  using Floats = __m512;
+  using Ints = __m512i;
+
+  static Floats set(float value) noexcept { return _mm512_set1_ps(value); }
+  static Floats load(const float* from) noexcept { return _mm512_loadu_ps(from); }
+  static void store(float* to, Floats values) noexcept { _mm512_storeu_ps(to, values); }
+  static Floats add(Floats a, Floats b) noexcept { return _mm512_add_ps(a, b); }
+  static Floats mul(Floats a, Floats b) noexcept { return _mm512_mul_ps(a, b); }
+  static Floats sub(Floats a, Floats b) noexcept { return _mm512_sub_ps(a, b); }
+  static Floats multiply_add(Floats a, Floats b, Floats c) noexcept {
+    return _mm512_fmadd_ps(a, b, c);
+  }
+  static Floats to_floats(Ints values) noexcept { return _mm512_cvtepi32_ps(values); }
+
+  template <int kByte>
+  static Ints byte(Ints words) noexcept {
+    if constexpr (kByte == 3) {
+      return _mm512_srli_epi32(words, 24);
+    } else {
+      return _mm512_and_si512(_mm512_srli_epi32(words, 8 * kByte), _mm512_set1_epi32(255));
+    }
+  }
+
+  static __m128i load_one(const std::uint8_t* from) noexcept {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  }
+
+  // The 16 bytes of pixels i, i + 4, i + 8 and i + 12.
+  static Ints load_four(const std::uint8_t* pixels, const std::int32_t* begin) noexcept {
+    const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load_one(pixels + begin[0])),
+                                                load_one(pixels + begin[4]), 1);
+    const __m256i high = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(load_one(pixels + begin[8])), load_one(pixels + begin[12]), 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+  }
+
+  // words[j] holds bytes 4 j to 4 j + 3 of all pixels.
+  static void transpose(const Ints* quarters, Ints* words) noexcept {
+    const Ints low01 = _mm512_unpacklo_epi32(quarters[0], quarters[1]);
+    const Ints low23 = _mm512_unpacklo_epi32(quarters[2], quarters[3]);
+    const Ints high01 = _mm512_unpackhi_epi32(quarters[0], quarters[1]);
+    const Ints high23 = _mm512_unpackhi_epi32(quarters[2], quarters[3]);
+    words[0] = _mm512_unpacklo_epi64(low01, low23);
+    words[1] = _mm512_unpackhi_epi64(low01, low23);
+    words[2] = _mm512_unpacklo_epi64(high01, high23);
+  }
+
+  static void load_transposed(const std::uint8_t* pixels, const std::int32_t* begin,
+                              Ints* words) noexcept {
+    const Ints quarters[4] = {load_four(pixels, begin), load_four(pixels, begin + 1),
+                              load_four(pixels, begin + 2), load_four(pixels, begin + 3)};
+    transpose(quarters, words);
+  }
+
+  // pairs[c] holds channel c of two neighbouring pixels as int16.
+  static void load_transposed_pairs(const std::uint8_t* pixels, const std::int32_t* begin,
+                                    Ints* pairs) noexcept {
+    const Ints order = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
+    Ints quarters[4];
+    for (int i = 0; i < 4; ++i) {
+      quarters[i] = _mm512_shuffle_epi8(load_four(pixels, begin + i), order);
+    }
+    transpose(quarters, pairs);
+  }
+
+  static Ints load_ints(const std::int16_t* from) noexcept { return _mm512_loadu_si512(from); }
+
+  static Ints multiply_pairs(Ints a, Ints b) noexcept { return _mm512_madd_epi16(a, b); }
+
+  // sums >> 4, which fit an int16.
+  static void store_shifted(std::int16_t* to, Ints sums) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm512_cvtepi32_epi16(_mm512_srai_epi32(sums, 4)));
+  }
+};
+
+}  // namespace hpip::avx512
