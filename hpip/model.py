@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from hpip.errors import InvalidInputError, ModelFormatError
-from hpip.inference_config import InferenceConfig, read_inference_config
-from hpip.program_io import ProgramInterface, ProgramTensor, read_interface
+from hpip.model_files.inference_config import InferenceConfig, read_inference_config
+from hpip.model_files.program_io import ProgramInterface, ProgramTensor, read_interface
 from hpip.types import ModelFiles, PreprocessPlan, ResizeStep
 
 CONFIG_NAME = "inference.yml"

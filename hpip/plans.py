@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hpip.model import MASK_FOREGROUND_ABOVE, BoxOutputs, ModelSpec
+from hpip.model_files.program_io import read_interface
 from hpip.postprocess import (
     Instances,
     Selection,
@@ -17,7 +18,6 @@ from hpip.postprocess import (
     instances_from_unpasted,
     split_batch,
 )
-from hpip.program_io import read_interface
 from hpip.types import AnyArray, MaskSource, ModelFiles
 from hpip.unpasted import split_unpasted
 

@@ -20,7 +20,7 @@ from hpip.choice import choose_plan
 from hpip.devices import Device, parse_devices
 from hpip.errors import BackendError, InvalidInputError
 from hpip.model import ModelSpec, load_model_spec
-from hpip.official import find_model
+from hpip.model_files.official import find_model
 from hpip.options import (
     check_backend_threads,
     check_count,

@@ -18,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from hpip.decode import EncodedImage, as_bgr
 from hpip.errors import BackendUnavailableError, HpipError, InvalidInputError
-from hpip.fetch import UrlPolicy, fetch_url
-from hpip.pdf import PdfDocument, is_pdf
+from hpip.inputs.decode import EncodedImage, as_bgr
+from hpip.inputs.fetch import UrlPolicy, fetch_url
+from hpip.inputs.pdf import PdfDocument, is_pdf
 from hpip.types import AnyArray, UInt8Array
 
 # What PaddleX looks for in a directory. A file that is named itself may have any suffix.
@@ -86,7 +86,7 @@ def iter_sources(
             "img_path" and "input", or a list, tuple or iterator of these, nested as you like.
         url_policy: limits for URLs; None takes `UrlPolicy()`.
         max_pixels: largest width * height that is decoded; None takes
-            `hpip.decode.max_image_pixels()`.
+            `hpip.inputs.decode.max_image_pixels()`.
 
     Raises:
         BackendUnavailableError: OpenCV is missing, and a file has to be decoded. (A missing

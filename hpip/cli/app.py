@@ -20,7 +20,7 @@ from hpip.cli.values import parse_classes, parse_mapping
 from hpip.config import pipeline_file_text
 from hpip.errors import HpipError, InvalidInputError
 from hpip.evaluation.run import DEFAULT_THRESHOLD
-from hpip.official import DEMO_NAME, demo_pictures
+from hpip.model_files.official import DEMO_NAME, demo_pictures
 
 app = typer.Typer(
     name="hpip",

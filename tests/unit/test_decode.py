@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from hpip import decode
-from hpip.decode import EncodedImage, as_bgr, decode_image
 from hpip.errors import InvalidInputError
+from hpip.inputs import decode
+from hpip.inputs.decode import EncodedImage, as_bgr, decode_image
 from hpip.types import AnyArray, UInt8Array
 
 EXIF_ORIENTATION = 0x0112
@@ -354,7 +354,7 @@ class TestOpenCvIsAPeer:
             "import sys; sys.path.insert(0, sys.argv[1])\n"
             "import numpy as np\n"
             "import hpip.sources\n"
-            "from hpip.decode import as_bgr, decode_image\n"
+            "from hpip.inputs.decode import as_bgr, decode_image\n"
             "as_bgr(np.zeros((2, 2), np.uint8))\n"
             "from hpip.errors import BackendUnavailableError\n"
             "try:\n"

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hpip.errors import InvalidInputError
-from hpip.fetch import UrlPolicy, fetch_url
+from hpip.inputs.fetch import UrlPolicy, fetch_url
 from hpip.sources import Source, iter_sources
 from hpip.types import UInt8Array
 

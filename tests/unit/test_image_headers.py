@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hpip.errors import InvalidInputError
-from hpip.image_headers import ImageHeader, read_header
+from hpip.inputs.image_headers import ImageHeader, read_header
 from hpip.types import AnyArray
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-import hpip.download
+import hpip.model_files.download
 from hpip.errors import InvalidInputError, ModelFormatError, ModelNotFoundError
-from hpip.official import find_model, official_models
+from hpip.model_files.official import find_model, official_models
 
 NAME = "Mask-RT-DETR-S"
 FILES = {
@@ -109,7 +109,7 @@ def server(monkeypatch):
 def cache(tmp_path, monkeypatch) -> Path:
     """PaddleX's cache, empty; pauses between attempts are left out."""
     monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(hpip.download, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(hpip.model_files.download, "_FIRST_PAUSE_S", 0.0)
     return tmp_path / "home" / "official_models"
 
 
@@ -301,7 +301,7 @@ def test_a_hostile_archive_is_refused(server, cache, tmp_path, body):
 def test_two_processes_at_once_download_once(server, cache):
     server.hold.clear()
     script = (
-        "from hpip.official import find_model\n"
+        "from hpip.model_files.official import find_model\n"
         f"print('ready', flush=True); print(find_model({NAME!r}))\n"
     )
     processes = [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpip.errors import ModelFormatError
-from hpip.program_io import read_interface
+from hpip.model_files.program_io import read_interface
 
 EXPORTER = Path(__file__).parent / "export_toy_programs.py"
 FORMATS = {"inference.json": "1", "inference.pdmodel": "0"}

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 
-from hpip.download import download, unpack_tar
 from hpip.errors import InvalidInputError, ModelFormatError, ModelNotFoundError
 from hpip.model import CONFIG_NAME, PARAMS_NAME, PROGRAM_NAMES, find_model_files
+from hpip.model_files.download import download, unpack_tar
 
 DEMO_NAME = "demo"
 
@@ -110,7 +110,7 @@ def demo_pictures() -> list[str]:
 
 
 def _demo_dir() -> Path:
-    folder = Path(__file__).parent / "demo"
+    folder = Path(__file__).parents[1] / "demo"
     if not (folder / CONFIG_NAME).is_file():
         raise ModelNotFoundError(
             f"this build of hpip has no demo model: expected one in {folder}. Install a released "

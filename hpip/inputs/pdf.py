@@ -9,8 +9,8 @@ from types import ModuleType, TracebackType
 
 import numpy as np
 
-from hpip.decode import max_image_pixels
 from hpip.errors import BackendUnavailableError, InvalidInputError
+from hpip.inputs.decode import max_image_pixels
 from hpip.types import UInt8Array
 
 # PaddleX's PDF_RENDER_SCALE: 2 pixels per point are 144 dpi.
@@ -37,7 +37,7 @@ class PdfDocument:
         data: the file; kept until `close`.
         name: what error messages call it.
         max_pixels: largest width * height of a page, at which the scale is lowered; None takes
-            `hpip.decode.max_image_pixels()`.
+            `hpip.inputs.decode.max_image_pixels()`.
 
     Raises:
         InvalidInputError: damaged, encrypted, or without a page (PDFium opens none of these).

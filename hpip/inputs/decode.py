@@ -15,7 +15,7 @@ import numpy as np
 
 from hpip._cv2 import require_cv2
 from hpip.errors import InvalidInputError
-from hpip.image_headers import ImageHeader, read_header
+from hpip.inputs.image_headers import ImageHeader, read_header
 from hpip.types import AnyArray, UInt8Array
 
 # 512 MiB of BGR pixels. Pillow and PaddleX refuse pictures at the same size; a file of a few
