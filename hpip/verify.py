@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from hpip.backends.base import SessionOptions
 from hpip.backends.paddle import PaddleBackend
 from hpip.devices import Device
-from hpip.errors import HpipError
+from hpip.errors import HpipError, InvalidInputError
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.compile import CompiledModel, mask_source_from_json
 from hpip.model import ModelSpec, load_model_spec
@@ -40,8 +41,10 @@ _IMAGE_HW = (300, 400)
 _SMALL_TARGET_HW = (320, 544)
 # Both programs at these: one that keeps nearly everything, and the usual one.
 _THRESHOLDS = (0.05, 0.5)
-# Two loads and four runs of the slowest official model at this size, times ten.
-_TIMEOUT_S = 900
+# HPIP_TUNE_BUDGET_S bounds everything that happens once per model; the slowest official model
+# needs about three minutes on two idle cores.
+BUDGET_VARIABLE = "HPIP_TUNE_BUDGET_S"
+_DEFAULT_BUDGET_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Verdict:
     Attributes:
         same: it gave the export's answers.
         reason: the figures, or what differed.
-        final: whether the comparison came to its end; else it is made again at the next start.
+        final: whether the comparison came to its end; else `hpip compile` makes it again.
     """
 
     same: bool
@@ -59,22 +62,49 @@ class Verdict:
     final: bool = True
 
 
-def verdict(spec: ModelSpec, compiled: CompiledModel, *, threads: int, cache: Cache) -> Verdict:
-    """The remembered verdict, or a new one from a child process."""
+def verdict(
+    spec: ModelSpec,
+    compiled: CompiledModel,
+    *,
+    threads: int,
+    cache: Cache,
+    retry_unfinished: bool = False,
+) -> Verdict:
+    """The remembered verdict, or a new one from a child process.
+
+    A check that did not come to its end is remembered too, so that no later start waits for it
+    again; `retry_unfinished` makes it again.
+    """
     key = content_key("verdict", _VERSION, compiled.key, _fingerprint(spec.files.params))
     loaded = cache.load(key)
     if loaded is not None:
         record = loaded[1]
-        return Verdict(bool(record["same"]), str(record["reason"]))
+        known = Verdict(bool(record["same"]), str(record["reason"]), bool(record["final"]))
+        if known.final or not retry_unfinished:
+            return known
+        cache.discard(key)
     logger.info(
         "checking the cut program of %s against the export, once; this may take a minute",
         spec.model_name,
     )
     found = _ask_child(spec, compiled, threads)
+    if not found.final:
+        found = replace(
+            found, reason=f"{found.reason}; `hpip compile {spec.model_dir}` tries again"
+        )
     logger.info("%s: %s", spec.model_name, found.reason)
-    if found.final:
-        cache.store(key, {"title": f"{spec.model_dir.name}, verdict", **asdict(found)}, {})
+    cache.store(key, {"title": f"{spec.model_dir.name}, verdict", **asdict(found)}, {})
     return found
+
+
+def _budget_s() -> float:
+    text = os.environ.get(BUDGET_VARIABLE, "")
+    try:
+        return float(text) if text else _DEFAULT_BUDGET_S
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{BUDGET_VARIABLE}: expected a number of seconds, received {text!r}"
+        ) from error
 
 
 def _ask_child(spec: ModelSpec, compiled: CompiledModel, threads: int) -> Verdict:
@@ -86,12 +116,15 @@ def _ask_child(spec: ModelSpec, compiled: CompiledModel, threads: int) -> Verdic
         "threads": threads,
     }
     command = [sys.executable, "-m", "hpip.verify", json.dumps(request)]
+    budget_s = _budget_s()
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            command, capture_output=True, text=True, timeout=budget_s, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Verdict(False, f"the check did not finish: {error}", final=False)
+    except subprocess.TimeoutExpired:
+        return Verdict(False, f"the check took longer than {budget_s:g} s", final=False)
+    except OSError as error:
+        return Verdict(False, f"the check could not be started: {error}", final=False)
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
         return Verdict(bool(answer["same"]), str(answer["reason"]), bool(answer["final"]))

@@ -47,7 +47,13 @@ def compile_command(
         return
     typer.echo(f"program: {compiled.files.program}")
     if verify:
-        found = verdict(spec, compiled, threads=threads or available_cpus(), cache=cache)
+        found = verdict(
+            spec,
+            compiled,
+            threads=threads or available_cpus(),
+            cache=cache,
+            retry_unfinished=True,
+        )
         typer.echo(f"check:   {found.reason}")
         if not found.same:
             typer.echo(f"{spec.model_name} will run as it is.")

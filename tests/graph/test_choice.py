@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import hpip
 from hpip import verify
 from hpip.choice import choose_plan
-from hpip.errors import ModelFormatError
+from hpip.cli.app import app
+from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.graph.compile import compile_model
 from hpip.model import load_model_spec
 from hpip.plans import CutPlan, UntouchedPlan
@@ -125,8 +127,30 @@ def test_a_child_that_dies_leaves_the_export(
         plan, reason = choose_plan(spec, use_hpip=True, threads=1)
     assert isinstance(plan, UntouchedPlan)
     assert "exit code 1" in reason
-    # A check that did not end is no verdict: it is made again.
+    assert "hpip compile" in reason
+    # No later start waits for it again, unless it is asked to.
+    plan, again = choose_plan(spec, use_hpip=True, threads=1)
+    assert (isinstance(plan, UntouchedPlan), again) == (True, reason)
+    result = CliRunner().invoke(app, ["compile", str(spec.model_dir)])
+    assert result.exit_code == 0, result.output
     assert isinstance(choose_plan(spec, use_hpip=True, threads=1)[0], CutPlan)
+
+
+def test_the_budget_bounds_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
+    monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "0.01")
+    plan, reason = choose_plan(spec, use_hpip=True, threads=1)
+    assert isinstance(plan, UntouchedPlan)
+    assert "longer than 0.01 s" in reason
+
+
+def test_a_budget_that_is_no_number_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
+    monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "soon")
+    with pytest.raises(InvalidInputError, match="HPIP_TUNE_BUDGET_S"):
+        choose_plan(spec, use_hpip=True, threads=1)
 
 
 def test_use_hpip_off_touches_nothing(tmp_path: Path, cache_dir: Path) -> None:
