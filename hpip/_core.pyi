@@ -105,3 +105,21 @@ def merge_rle(
     offset_yx: tuple[int, int],
     image_hw: tuple[int, int],
 ) -> bytes: ...
+def crop_rle(
+    counts: bytes,
+    size_hw: tuple[int, int],
+    offset_yx: tuple[int, int],
+    crop_hw: tuple[int, int],
+) -> bytes: ...
+def combine_rle(counts: Sequence[bytes], size_hw: tuple[int, int], intersect: bool) -> bytes: ...
+def rle_shared_areas(
+    counts: Sequence[bytes], others: Sequence[bytes], size_hw: tuple[int, int]
+) -> Int64Array: ...
+def map_masked_levels(
+    image: UInt8Array,
+    counts: Sequence[bytes],
+    crop_hw: Sequence[tuple[int, int]],
+    offset_yx: Sequence[tuple[int, int]],
+    levels: UInt8Array,
+    threads: int,
+) -> None: ...

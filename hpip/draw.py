@@ -50,13 +50,14 @@ def draw_instances(
     scores: Float32Array,
     alpha: float = 0.5,
     font_path: str | Path | None = None,
+    threads: int = 1,
 ) -> UInt8Array:
     """Draw instances on a copy of the image.
 
-    Large masks are drawn first, so that small ones stay visible, and labels last, the best score
-    on top. Lines and text grow with the shorter side of the image. A label is shortened until it
-    fits into the image; where not even its score fits, it is left out. One mask is dense at a time,
-    and only inside its crop.
+    Large masks are drawn first, so that small ones stay visible, then outlines and boxes, and
+    labels last, the best score on top. Lines and text grow with the shorter side of the image. A
+    label is shortened until it fits into the image; where not even its score fits, it is left out.
+    One mask is dense at a time, and only inside its crop.
 
     Args:
         image_bgr: (H, W, 3).
@@ -68,12 +69,13 @@ def draw_instances(
         alpha: weight of the colour inside a mask, from 0 (outlines only) to 1 (opaque).
         font_path: a TrueType or OpenType font for the labels, drawn by Pillow. Without one, they
             are drawn in OpenCV's font, with "?" for every character outside ASCII.
+        threads: CPU threads for the masks, at least 1.
 
     Returns:
         (H, W, 3) BGR, a new array.
 
     Raises:
-        InvalidInputError: `alpha` is out of range, or `font_path` is not a font.
+        InvalidInputError: `alpha` or `threads` is out of range, or `font_path` is not a font.
         BackendUnavailableError: OpenCV is missing, or Pillow is and `font_path` is given.
     """
     if not 0.0 <= alpha <= 1.0:
@@ -88,8 +90,15 @@ def draw_instances(
 
     colors = [class_color_bgr(int(class_id)) for class_id in class_ids]
     rects = [_pixel_rect(box) for box in boxes_xyxy]
-    for i in sorted(range(len(masks)), key=lambda i: -_crop_area(masks[i])):
-        _draw_mask(cv2, canvas, masks[i], colors[i], alpha=alpha, line_px=line_px)
+    large_first = sorted(range(len(masks)), key=lambda i: -_crop_area(masks[i]))
+    ops.map_masked_levels(
+        canvas,
+        [masks[i] for i in large_first],
+        _blend_levels([colors[i] for i in large_first], alpha),
+        threads=threads,
+    )
+    for i in large_first:
+        _draw_outline(cv2, canvas, masks[i], colors[i], line_px)
     for (y0, x0, y1, x1), color in zip(rects, colors, strict=True):
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), color, line_px)
     _draw_labels(canvas, rects, colors, labels, scores, font)
@@ -105,25 +114,22 @@ def _pixel_rect(box_xyxy: Float32Array) -> _Rect:
     return y0, x0, max(y1, y0 + 1), max(x1, x0 + 1)
 
 
-def _draw_mask(
-    cv2: ModuleType,
-    canvas: UInt8Array,
-    mask: RleMask,
-    color: ColorBgr,
-    *,
-    alpha: float,
-    line_px: int,
+def _blend_levels(colors: Sequence[ColorBgr], alpha: float) -> UInt8Array:
+    """(N, 3, 256): what each level of each channel becomes under a colour."""
+    levels = np.arange(256) * (1.0 - alpha) + alpha * np.array(colors, float)[:, :, np.newaxis]
+    return cast(UInt8Array, np.rint(levels).astype(np.uint8))
+
+
+def _draw_outline(
+    cv2: ModuleType, canvas: UInt8Array, mask: RleMask, color: ColorBgr, line_px: int
 ) -> None:
-    """Blend the colour into the mask's pixels and draw the mask's outline."""
-    (y, x), (height, width) = mask.offset_yx, mask.crop_hw
     inside = ops.decode_rle(mask.counts, mask.crop_hw)
-    region = canvas[y : y + height, x : x + width]
-    levels = np.arange(256)[:, np.newaxis] * (1.0 - alpha) + alpha * np.array(color)
-    blended = cv2.LUT(region, np.rint(levels).astype(np.uint8)[np.newaxis])
-    # Writes through the view, in 0.2 ms for 1500x1000 pixels; np.copyto with a mask takes 40.
-    cv2.copyTo(blended, inside, region)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(canvas, contours, -1, color, line_px, cv2.LINE_AA, offset=(x, y))
+    # Moves no point by more than a quarter of the line's width. OpenCV's time is per corner: 22 ms
+    # for ten masks of 400x500 at 1080p with all of them, 3 ms without the needless ones.
+    contours = [cv2.approxPolyDP(contour, line_px / 4, True) for contour in contours]
+    offset_xy = mask.offset_yx[::-1]
+    cv2.drawContours(canvas, contours, -1, color, line_px, cv2.LINE_AA, offset=offset_xy)
 
 
 def _draw_labels(

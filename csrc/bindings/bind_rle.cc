@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bindings.h"
+#include "hpip/draw_ops.h"
 #include "hpip/rle.h"
 #include "mask_args.h"
 
@@ -154,6 +155,101 @@ py::bytes bind_merge_rle(const py::bytes& counts, const Pair& crop_hw, const Pai
   return merged;
 }
 
+py::bytes bind_crop_rle(const py::bytes& counts, const Pair& size_hw, const Pair& offset_yx,
+                        const Pair& crop_hw) {
+  const auto [y, x] = offset_yx;
+  const PixelBox crop{x, y, x + crop_hw.second, y + crop_hw.first};
+  const ImageSize size = size_of(size_hw);
+  const auto text = static_cast<std::string_view>(counts);
+  std::string cropped;
+  {
+    py::gil_scoped_release released;
+    cropped = rle_to_string(crop_runs(rle_from_string(text, size), size, crop));
+  }
+  return cropped;
+}
+
+// Views of the strings, which must outlive them.
+std::vector<std::string_view> texts_of(const std::vector<py::bytes>& counts) {
+  return {counts.begin(), counts.end()};
+}
+
+std::vector<Runs> runs_of(const std::vector<std::string_view>& texts, ImageSize size) {
+  std::vector<Runs> runs;
+  for (const std::string_view text : texts) {
+    runs.push_back(rle_from_string(text, size));
+  }
+  return runs;
+}
+
+// The union, or the intersection, of one or more masks.
+py::bytes bind_combine_rle(const std::vector<py::bytes>& counts, const Pair& size_hw,
+                           bool intersect) {
+  const ImageSize size = size_of(size_hw);
+  HPIP_REQUIRE(!counts.empty(), "counts: expected at least one string, received none");
+  const std::vector<std::string_view> texts = texts_of(counts);
+  std::string text;
+  {
+    py::gil_scoped_release released;
+    std::vector<Runs> runs = runs_of(texts, size);
+    // Also for a single mask, whose runs may be empty anywhere.
+    Runs all = unite_runs(runs[0], runs[0]);
+    for (std::size_t i = 1; i < runs.size(); ++i) {
+      all = intersect ? intersect_runs(all, runs[i]) : unite_runs(all, runs[i]);
+    }
+    text = rle_to_string(all);
+  }
+  return text;
+}
+
+// (N, M) foreground pixels that mask n and mask m share.
+py::array_t<std::int64_t> bind_rle_shared_areas(const std::vector<py::bytes>& counts,
+                                                const std::vector<py::bytes>& others,
+                                                const Pair& size_hw) {
+  const ImageSize size = size_of(size_hw);
+  const std::vector<std::string_view> texts = texts_of(counts);
+  const std::vector<std::string_view> other_texts = texts_of(others);
+  py::array_t<std::int64_t> areas(
+      {static_cast<py::ssize_t>(counts.size()), static_cast<py::ssize_t>(others.size())});
+  std::int64_t* out = areas.mutable_data();
+  {
+    py::gil_scoped_release released;
+    const std::vector<Runs> masks = runs_of(texts, size);
+    const std::vector<Runs> other_masks = runs_of(other_texts, size);
+    for (const Runs& mask : masks) {
+      for (const Runs& other : other_masks) {
+        *out++ = static_cast<std::int64_t>(shared_area(mask, other));
+      }
+    }
+  }
+  return areas;
+}
+
+// The pixels under mask n become levels[n, channel, value].
+void bind_map_masked_levels(py::array image, const std::vector<py::bytes>& counts,
+                            const std::vector<Pair>& crop_hw, const std::vector<Pair>& offset_yx,
+                            py::array levels, int threads) {
+  const ImageView<std::uint8_t> view = image_view<std::uint8_t>("image", image);
+  const std::vector<std::string_view> texts = texts_of(counts);
+  HPIP_REQUIRE(crop_hw.size() == counts.size() && offset_yx.size() == counts.size(),
+               "masks: expected as many crops and offsets as strings, received ", crop_hw.size(),
+               ", ", offset_yx.size(), " and ", counts.size());
+  require_array<const std::uint8_t>(
+      "levels", levels, {static_cast<py::ssize_t>(counts.size()), 3, 256}, Layout::kContiguous);
+  const auto* first_level = array_data<const std::uint8_t>(levels);
+  py::gil_scoped_release released;
+  std::vector<MaskLayer> layers(texts.size());
+  for (std::size_t n = 0; n < layers.size(); ++n) {
+    const auto [height, width] = crop_hw[n];
+    const auto [y, x] = offset_yx[n];
+    layers[n].runs = rle_from_string(texts[n], size_of(crop_hw[n]));
+    layers[n].crop = {x, y, x + width, y + height};
+    std::memcpy(layers[n].levels.data(), first_level + n * sizeof layers[n].levels,
+                sizeof layers[n].levels);
+  }
+  map_masked_levels(view, layers, threads);
+}
+
 }  // namespace
 
 void register_rle(py::module_& module) {
@@ -170,6 +266,13 @@ void register_rle(py::module_& module) {
   module.def("rle_to_bbox", &bind_rle_to_bbox, arg("counts"), arg("size_hw"));
   module.def("merge_rle", &bind_merge_rle, arg("counts"), arg("crop_hw"), arg("offset_yx"),
              arg("image_hw"));
+  module.def("crop_rle", &bind_crop_rle, arg("counts"), arg("size_hw"), arg("offset_yx"),
+             arg("crop_hw"));
+  module.def("combine_rle", &bind_combine_rle, arg("counts"), arg("size_hw"), arg("intersect"));
+  module.def("rle_shared_areas", &bind_rle_shared_areas, arg("counts"), arg("others"),
+             arg("size_hw"));
+  module.def("map_masked_levels", &bind_map_masked_levels, arg("image"), arg("counts"),
+             arg("crop_hw"), arg("offset_yx"), arg("levels"), arg("threads"));
 }
 
 }  // namespace hpip::bindings

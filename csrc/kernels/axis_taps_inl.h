@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -41,13 +40,12 @@ inline void region_taps(float low, float high, std::ptrdiff_t source_length,
     const auto pixel = static_cast<float>(first_pixel + static_cast<std::ptrdiff_t>(i));
     const float normalized = (pixel + 0.5F - low) / (high - low) * 2.0F - 1.0F;
     const float position = ((normalized + 1.0F) * length - 1.0F) * 0.5F;
-    if (!(position > -1.0F && position < length)) {  // also NaN and infinities
-      taps[i] = {0, 0, 0.0F};
-      continue;
-    }
-    const float below = std::floor(position);
-    const std::int32_t first = static_cast<std::int32_t>(below) + 1;
-    taps[i] = {first, first + 1, position - below};
+    const bool sees_source = position > -1.0F && position < length;  // not NaN and infinities
+    const float seen = sees_source ? position : -1.0F;
+    // std::floor, which is a call where the processor may lack the instruction.
+    const auto truncated = static_cast<std::int32_t>(seen);
+    const std::int32_t below = truncated - (static_cast<float>(truncated) > seen ? 1 : 0);
+    taps[i] = {below + 1, below + (sees_source ? 2 : 1), seen - static_cast<float>(below)};
   }
 }
 

@@ -1,75 +1,95 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/pack_columns_inl.h"
+#include "kernels/cell.h"
+#include "kernels/lanes_inl.h"
+#include "kernels/target.h"
 
-namespace hpip::kernels {
-
-// The pixels that are sampled between the same four source items lie in one cell.
-struct Cell {
-  float top_left;
-  float bottom_left;
-  float top_right;
-  float bottom_right;
-};
+namespace hpip::HPIP_TARGET {
 
 // Rounded as blend_rows and sample_row round.
-inline float blend(float first, float second, float second_weight) noexcept {
+template <typename Value>
+Value blend(Value first, Value second, Value second_weight) noexcept {
   return first * (1.0F - second_weight) + second * second_weight;
 }
 
-// What pasting computes for a pixel of the cell: first along y, then along x.
-inline float cell_value(const Cell& cell, float right_weight, float bottom_weight) noexcept {
+// Whether what pasting computes for a pixel, first along y, then along x, is above the limit.
+inline bool cell_pixel_passes(const Cell& cell, float right_weight, float bottom_weight,
+                              float limit) noexcept {
   return blend(blend(cell.top_left, cell.bottom_left, bottom_weight),
-               blend(cell.top_right, cell.bottom_right, bottom_weight), right_weight);
+               blend(cell.top_right, cell.bottom_right, bottom_weight), right_weight) > limit;
 }
 
-// Bit x tells whether the cell's pixel (right_weights[x], bottom_weight) passes. At most 64
-// columns; `right_weights` must be readable up to a multiple of 8.
-template <typename Predicate>
-std::uint64_t cell_row_bits(const Cell& cell, const float* right_weights, std::size_t columns,
-                            float bottom_weight, Predicate predicate) noexcept {
-  const float left = blend(cell.top_left, cell.bottom_left, bottom_weight);
-  const float right = blend(cell.top_right, cell.bottom_right, bottom_weight);
-  std::uint64_t bits = 0;
-  for (std::size_t x = 0; x < columns; x += 8) {
-    std::uint8_t passes[8];
-    for (std::size_t i = 0; i < 8; ++i) {
-      passes[i] = predicate(blend(left, right, right_weights[x + i])) ? 1 : 0;
-    }
-    bits |= gather_bits(passes) << x;
+// Which pixels of the first and last row are above the limit, and where the straight line between
+// them meets it. A crossing is sure when it is farther from both neighbouring rows than all that is
+// rounded can move it: weights by bend_rows, values by 2^-20 of the items (see side_of), the line
+// by four roundings. 1 to 64 columns; rows.last >= 1; finite items; `right_weights` is readable up
+// to kCellReadAhead items further.
+inline void cell_columns(const Cell& cell, const float* right_weights, std::size_t columns,
+                         const CellRows& rows, float limit, CellColumns* out) noexcept {
+  const float first_weight = rows.bottom_weights[0];
+  const float last_weight = rows.bottom_weights[rows.last];
+  const auto top_left = all_lanes(blend(cell.top_left, cell.bottom_left, first_weight));
+  const auto top_right = all_lanes(blend(cell.top_right, cell.bottom_right, first_weight));
+  const auto low_left = all_lanes(blend(cell.top_left, cell.bottom_left, last_weight));
+  const auto low_right = all_lanes(blend(cell.top_right, cell.bottom_right, last_weight));
+  const auto last = all_lanes(static_cast<float>(rows.last));
+  const auto magnitude = [](auto value) { return value < 0.0F ? -value : value; };
+  const float doubt = rows.bend_rows + static_cast<float>(rows.last) * 0x1p-20F;
+  const float doubt_per_slope = (magnitude(cell.top_left) + magnitude(cell.top_right) +
+                                 magnitude(cell.bottom_left) + magnitude(cell.bottom_right)) *
+                                0x1p-18F;
+  out->first = out->last = out->sure = 0;
+  for (std::size_t x = 0; x < columns; x += kLanes) {
+    const FloatLanes weights = load_lanes(right_weights + x);
+    const FloatLanes top = blend(top_left, top_right, weights);
+    const FloatLanes low = blend(low_left, low_right, weights);
+    out->first |= lane_bits(top > limit) << x;
+    out->last |= lane_bits(low > limit) << x;
+    const FloatLanes rows_per_unit = last / (low - top);
+    FloatLanes row = (limit - top) * rows_per_unit;
+    row = row > 0.0F ? row : FloatLanes{};  // also NaN, of columns that do not cross
+    row = row < last ? row : last;
+    const IntLanes above = __builtin_convertvector(row, IntLanes);
+    const FloatLanes rest = row - __builtin_convertvector(above, FloatLanes);
+    const FloatLanes margin = doubt + doubt_per_slope * magnitude(rows_per_unit);
+    out->sure |= lane_bits((rest > margin) & (1.0F - rest > margin)) << x;
+    store_lanes(out->crossings + x, above + 1);
   }
-  return bits & (~std::uint64_t{0} >> (kWordColumns - static_cast<std::ptrdiff_t>(columns)));
+  const std::uint64_t all = ~std::uint64_t{0} >> (kCellColumns - columns);
+  out->first &= all;
+  out->last &= all;
 }
 
-// The pixel between 0 and `last` at which a column of the cell stops to compare as pixel 0 does;
-// pixel `last` does not. Pixel y is (right_weight, bottom_weights[y]), with weights that rise
-// evenly: where the straight line from 0 to `last` meets the limit is a guess that is off by one at
-// most, unless the values are so flat that rounding decides.
-template <typename Predicate>
-std::ptrdiff_t cell_crossing(const Cell& cell, float right_weight, const float* bottom_weights,
-                             std::ptrdiff_t last, Predicate predicate) noexcept {
-  const float first_value = cell_value(cell, right_weight, bottom_weights[0]);
-  const float last_value = cell_value(cell, right_weight, bottom_weights[last]);
-  const bool begins = predicate(first_value);
-  const float share = (predicate.limit - first_value) / (last_value - first_value);
-  const float clamped = share > 0.0F ? std::min(share, 1.0F) : 0.0F;  // NaN becomes 0
-  std::ptrdiff_t y =
-      std::min(last, 1 + static_cast<std::ptrdiff_t>(clamped * static_cast<float>(last)));
-  const auto passes = [&](std::ptrdiff_t pixel) {
-    return predicate(cell_value(cell, right_weight, bottom_weights[pixel]));
+// Bit x tells whether pixel x of a row is above the limit, NaN and infinities allowed.
+inline std::uint64_t cell_row_bits(const Cell& cell, const float* right_weights,
+                                   std::size_t columns, float bottom_weight, float limit) noexcept {
+  std::uint64_t bits = 0;
+  for (std::size_t x = 0; x < columns; ++x) {
+    bits |= std::uint64_t{cell_pixel_passes(cell, right_weights[x], bottom_weight, limit)} << x;
+  }
+  return bits;
+}
+
+// Where a column whose first and last row differ becomes as the last one, by pasting's own
+// arithmetic around `guess`.
+inline std::ptrdiff_t search_crossing(const Cell& cell, float right_weight, const CellRows& rows,
+                                      std::ptrdiff_t guess, bool last_passes,
+                                      float limit) noexcept {
+  const auto is_behind = [&](std::ptrdiff_t y) {
+    return cell_pixel_passes(cell, right_weight, rows.bottom_weights[y], limit) == last_passes;
   };
-  while (y > 1 && passes(y - 1) != begins) {
+  std::ptrdiff_t y = guess < rows.last ? guess : rows.last;
+  while (y > 1 && is_behind(y - 1)) {
     --y;
   }
-  while (y < last && passes(y) == begins) {
+  while (y < rows.last && !is_behind(y)) {
     ++y;
   }
   return y;
 }
 
-}  // namespace hpip::kernels
+}  // namespace hpip::HPIP_TARGET

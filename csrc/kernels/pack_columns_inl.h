@@ -7,32 +7,53 @@
 
 #include "hpip/strided_array.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace hpip::kernels {
 
 // Columns that one word holds.
 inline constexpr std::ptrdiff_t kWordColumns = 64;
 
-// Bit i of the result is bytes[i], each 0 or 1. Read as a little-endian number, the product moves
-// bit 8 i to bit 56 + i; no two of its terms meet below, so nothing carries into the top byte.
+// Bit i of the result is bytes[i], each 0 or 1, for 64 bytes.
 inline std::uint64_t gather_bits(const std::uint8_t* bytes) noexcept {
+  std::uint64_t word = 0;
+#if defined(__SSE2__)
+  for (std::size_t i = 0; i < kWordColumns; i += 16) {
+    __m128i part;
+    std::memcpy(&part, bytes + i, sizeof part);
+    const int bits = _mm_movemask_epi8(_mm_slli_epi16(part, 7));
+    word |= static_cast<std::uint64_t>(static_cast<std::uint32_t>(bits)) << i;
+  }
+#else
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "gather_bits reads bytes in order");
-  std::uint64_t word;
-  std::memcpy(&word, bytes, sizeof word);
-  return (word * 0x0102040810204080U) >> 56;
+  // The product moves bit 8 i of a little-endian number to bit 56 + i; no two of its terms meet
+  // below, so nothing carries into the top byte.
+  for (std::size_t i = 0; i < kWordColumns; i += 8) {
+    std::uint64_t part;
+    std::memcpy(&part, bytes + i, sizeof part);
+    word |= (part * 0x0102040810204080U) >> 56 << i;
+  }
+#endif
+  return word;
 }
 
 // One row of up to 64 neighbouring items.
 template <typename T, typename Predicate>
 std::uint64_t pack_dense_row(const T* row, std::size_t columns, Predicate predicate) noexcept {
-  std::uint8_t passes[kWordColumns] = {};
+  std::uint8_t passes[kWordColumns];
+  if (columns == kWordColumns) {  // apart, so that the compiler can vectorise it
+    for (std::size_t x = 0; x < kWordColumns; ++x) {
+      passes[x] = predicate(row[x]) ? 1 : 0;
+    }
+    return gather_bits(passes);
+  }
+  std::memset(passes, 0, sizeof passes);
   for (std::size_t x = 0; x < columns; ++x) {
     passes[x] = predicate(row[x]) ? 1 : 0;
   }
-  std::uint64_t word = 0;
-  for (std::size_t byte = 0; byte < sizeof word; ++byte) {
-    word |= gather_bits(passes + 8 * byte) << (8 * byte);
-  }
-  return word;
+  return gather_bits(passes);
 }
 
 // Bit x of words[y] tells whether item (y, x) of the plane passes; the plane has at most 64

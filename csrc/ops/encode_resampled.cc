@@ -9,7 +9,7 @@
 #include "hpip/rle.h"
 #include "kernels/cell_inl.h"
 #include "kernels/column_sides_inl.h"
-#include "kernels/predicates.h"
+#include "kernels/kernel_table.h"
 #include "ops/column_runs.h"
 #include "ops/sample_axis.h"
 #include "ops/source_columns.h"
@@ -21,31 +21,28 @@ namespace hpip {
 namespace {
 
 using kernels::AxisTap;
-using kernels::Cell;
 
 // Encodes the columns between two columns of the source.
-template <typename Predicate>
 class StripEncoder {
  public:
-  StripEncoder(const SampleAxis& xs, const SampleAxis& ys, std::ptrdiff_t source_height,
-               Predicate predicate)
+  StripEncoder(const SampleAxis& xs, const SampleAxis& ys, float limit)
       : xs_(xs),
         ys_(ys),
-        predicate_(predicate),
+        limit_(limit),
         height_(ys.spans.empty() ? 0 : ys.spans.back().end),
-        sides_(static_cast<std::size_t>(source_height)),
+        sides_(static_cast<std::size_t>(ys.items_end - ys.items_begin)),
         runs_(height_) {}
 
+  // `left` and `right` hold the items [ys.items_begin, ys.items_end) of the two columns.
   void encode(const SampleSpan& strip, const float* left, const float* right) {
-    kernels::common_sides(left, right, sides_.size(), predicate_.limit, sides_.data());
+    kernels::common_sides(left, right, sides_.size(), limit_, sides_.data());
     weights_ = xs_.second_weights.data() + strip.begin;
     columns_ = static_cast<std::size_t>(strip.end - strip.begin);
-    const std::uint64_t all =
-        ~std::uint64_t{0} >> (kernels::kWordColumns - (strip.end - strip.begin));
+    const std::uint64_t all = ~std::uint64_t{0} >> (kCellColumns - columns_);
     state_ = 0;
     for (const SampleSpan& rows : ys_.spans) {
-      const auto first = static_cast<std::size_t>(rows.first);
-      const auto second = static_cast<std::size_t>(rows.second);
+      const auto first = static_cast<std::size_t>(rows.first - ys_.items_begin);
+      const auto second = static_cast<std::size_t>(rows.second - ys_.items_begin);
       const std::uint8_t side = sides_[first] & sides_[second];
       if (side != 0) {
         set_state(side == kernels::kAbove ? all : 0, rows.begin);
@@ -62,42 +59,41 @@ class StripEncoder {
  private:
   // From row y on, bit x of `state` tells whether pixels of column x are foreground.
   void set_state(std::uint64_t state, std::ptrdiff_t y) {
-    for (std::uint64_t rest = state_ ^ state; rest != 0; rest &= rest - 1) {
-      runs_.add(static_cast<std::uint32_t>(__builtin_ctzll(rest)), static_cast<std::uint32_t>(y));
-    }
+    runs_.add_changes(state_ ^ state, y);
     state_ = state;
   }
 
   void encode_cell(const Cell& cell, const SampleSpan& rows) {
-    const float* bottom_weights = ys_.second_weights.data() + rows.begin;
-    set_state(row_bits(cell, bottom_weights[0]), rows.begin);
-    const std::ptrdiff_t last = rows.end - rows.begin - 1;
-    if (last == 0) {
-      return;
-    }
-    if (!std::isfinite(cell.top_left + cell.top_right + cell.bottom_left + cell.bottom_right)) {
-      for (std::ptrdiff_t y = 1; y <= last; ++y) {
-        set_state(row_bits(cell, bottom_weights[y]), rows.begin + y);
+    const CellRows cell_rows{ys_.second_weights.data() + rows.begin, rows.end - rows.begin - 1,
+                             rows.bend_pixels};
+    const bool is_finite =
+        std::isfinite(cell.top_left + cell.top_right + cell.bottom_left + cell.bottom_right);
+    if (cell_rows.last == 0 || !is_finite) {
+      for (std::ptrdiff_t y = 0; y <= cell_rows.last; ++y) {
+        set_state(
+            kernels::cell_row_bits(cell, weights_, columns_, cell_rows.bottom_weights[y], limit_),
+            rows.begin + y);
       }
       return;
     }
-    const std::uint64_t last_bits = row_bits(cell, bottom_weights[last]);
-    for (std::uint64_t rest = state_ ^ last_bits; rest != 0; rest &= rest - 1) {
-      const auto x = static_cast<std::uint32_t>(__builtin_ctzll(rest));
-      const std::ptrdiff_t y =
-          kernels::cell_crossing(cell, weights_[x], bottom_weights, last, predicate_);
-      runs_.add(x, static_cast<std::uint32_t>(rows.begin + y));
+    CellColumns found;
+    active_kernels().cell_columns(cell, weights_, columns_, cell_rows, limit_, &found);
+    set_state(found.first, rows.begin);
+    for (std::uint64_t rest = found.first ^ found.last; rest != 0; rest &= rest - 1) {
+      const auto x = static_cast<std::size_t>(__builtin_ctzll(rest));
+      std::ptrdiff_t y = found.crossings[x];
+      if ((found.sure >> x & 1) == 0) {
+        y = kernels::search_crossing(cell, weights_[x], cell_rows, y, (found.last >> x & 1) != 0,
+                                     limit_);
+      }
+      runs_.add(static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(rows.begin + y));
     }
-    state_ = last_bits;
-  }
-
-  std::uint64_t row_bits(const Cell& cell, float bottom_weight) const {
-    return kernels::cell_row_bits(cell, weights_, columns_, bottom_weight, predicate_);
+    state_ = found.last;
   }
 
   const SampleAxis& xs_;
   const SampleAxis& ys_;
-  Predicate predicate_;
+  float limit_;
   std::ptrdiff_t height_;
   std::vector<std::uint8_t> sides_;
   ColumnRuns runs_;
@@ -106,20 +102,20 @@ class StripEncoder {
   std::uint64_t state_ = 0;
 };
 
-template <typename Predicate>
 std::string encode_columns(SourceColumns& source, const SampleAxis& xs, const SampleAxis& ys,
-                           Predicate predicate) {
-  StripEncoder<Predicate> encoder(xs, ys, source.height(), predicate);
-  std::vector<float> left(static_cast<std::size_t>(source.height()));
+                           float limit) {
+  StripEncoder encoder(xs, ys, limit);
+  const RowRange rows{ys.items_begin, ys.items_end};
+  std::vector<float> left(static_cast<std::size_t>(rows.end - rows.begin));
   std::vector<float> right(left.size());
   std::ptrdiff_t loaded = -1;  // the column in `right`
   for (const SampleSpan& strip : xs.spans) {
     if (strip.first == loaded) {
       left.swap(right);
     } else {
-      source.load(strip.first, left.data());
+      source.load(strip.first, rows, left.data());
     }
-    source.load(strip.second, right.data());
+    source.load(strip.second, rows, right.data());
     loaded = strip.second;
     encoder.encode(strip, left.data(), right.data());
   }
@@ -144,7 +140,7 @@ std::vector<AxisTap> region_taps(float low, float high, std::ptrdiff_t source_le
 
 // Columns of a strip are bits of a word.
 SampleAxis columns_axis(const std::vector<AxisTap>& taps) {
-  return sample_axis(taps, kernels::kWordColumns);
+  return sample_axis(taps, static_cast<std::ptrdiff_t>(kCellColumns));
 }
 
 SampleAxis rows_axis(const std::vector<AxisTap>& taps) {
@@ -159,16 +155,14 @@ struct EncodeJob {
   const Upsampling& upsampling;
   UpsampleTaps taps;
 
-  template <typename Predicate>
   std::string encode(std::ptrdiff_t mask_index, std::ptrdiff_t n, const float* box,
-                     const PixelBox& window, Predicate predicate) const {
+                     const PixelBox& window, float limit) const {
     const Plane<float> mask = plane_of<float>(masks, mask_index);
     if (convention == PasteConvention::kRegion) {
       PlaneColumns columns(mask, 1);
       return encode_columns(
           columns, columns_axis(region_taps(box[0], box[2], mask.width, window.x0, window.width())),
-          rows_axis(region_taps(box[1], box[3], mask.height, window.y0, window.height())),
-          predicate);
+          rows_axis(region_taps(box[1], box[3], mask.height, window.y0, window.height())), limit);
     }
     const bool is_direct = upsampling.is_none();
     const ImageSize source = is_direct ? ImageSize{mask.height, mask.width} : upsampling.kept;
@@ -178,12 +172,19 @@ struct EncodeJob {
         rows_axis(image_taps(source.height, image.height, window.y0, window.height()));
     if (is_direct) {
       PlaneColumns columns(mask, 0);
-      return encode_columns(columns, xs, ys, predicate);
+      return encode_columns(columns, xs, ys, limit);
     }
     UpsampledColumns columns(mask, taps, upsampling.windows[n]);
-    return encode_columns(columns, xs, ys, predicate);
+    return encode_columns(columns, xs, ys, limit);
   }
 };
+
+// "At least x" is "above the next smaller float".
+float exclusive_limit(const Threshold& threshold) {
+  const auto limit = static_cast<float>(threshold.value);
+  constexpr float kLowest = -std::numeric_limits<float>::infinity();
+  return threshold.inclusive ? std::nextafter(limit, kLowest) : limit;
+}
 
 void require_upsampling(const Upsampling& upsampling, std::ptrdiff_t count) {
   const auto [size, kept, windows] = upsampling;
@@ -245,14 +246,13 @@ std::vector<std::string> encode_resampled(const StridedArray& masks, const std::
   if (!upsampling.is_none()) {
     job.taps = upsample_taps(upsampling, {masks.shape[1], masks.shape[2]});
   }
-  kernels::visit_threshold<float>(threshold, [&](auto predicate) {
-    parallel_for(count, 1, threads, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
-      for (std::ptrdiff_t n = begin; n < end; ++n) {
-        const float* box = boxes_xyxy == nullptr ? nullptr : boxes_xyxy + 4 * n;
-        counts[static_cast<std::size_t>(n)] =
-            job.encode(static_cast<std::ptrdiff_t>(indices[n]), n, box, windows[n], predicate);
-      }
-    });
+  const float limit = exclusive_limit(threshold);
+  parallel_for(count, 1, threads, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+    for (std::ptrdiff_t n = begin; n < end; ++n) {
+      const float* box = boxes_xyxy == nullptr ? nullptr : boxes_xyxy + 4 * n;
+      counts[static_cast<std::size_t>(n)] =
+          job.encode(static_cast<std::ptrdiff_t>(indices[n]), n, box, windows[n], limit);
+    }
   });
   return counts;
 }

@@ -2,12 +2,13 @@
 #include "hpip/rle.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "hpip/check.h"
 #include "hpip/parallel.h"
-#include "kernels/fill_column_inl.h"
+#include "kernels/pack_columns_inl.h"
+#include "kernels/unpack_word_inl.h"
+#include "ops/row_words.h"
 
 namespace hpip {
 namespace {
@@ -68,21 +69,20 @@ class RunBuilder {
 }  // namespace
 
 void decode_runs(const Runs& runs, ImageSize size, std::uint8_t* out, int threads) {
-  std::memset(out, 0, static_cast<std::size_t>(size.height * size.width));
-  const std::ptrdiff_t grain_columns = kGrainPixels / std::max<std::ptrdiff_t>(1, size.height) + 1;
-  parallel_for(size.width, grain_columns, threads, [&](std::ptrdiff_t first, std::ptrdiff_t last) {
-    const std::int64_t begin = first * size.height;
-    const std::int64_t end = last * size.height;
-    for_each_foreground_run(runs, [&](std::int64_t run_begin, std::int64_t run_end) {
-      const std::int64_t from = std::max(begin, run_begin);
-      const std::int64_t to = std::min(end, run_end);
-      if (from < to) {
-        for_each_column(from, to, size.height,
-                        [&](std::int64_t x, std::int64_t y0, std::int64_t y1) {
-                          kernels::fill_column(out + y0 * size.width + x, size.width, y1 - y0);
-                        });
+  if (size.width == 0) {
+    return;
+  }
+  const std::ptrdiff_t grain_rows = kGrainPixels / size.width + 1;
+  parallel_for(size.height, grain_rows, threads, [&](std::ptrdiff_t first, std::ptrdiff_t last) {
+    RowWords rows(runs, size.height, first, last);
+    for (std::ptrdiff_t x = 0; x < size.width; x += kernels::kWordColumns) {
+      const std::uint64_t* words = rows.next();
+      const auto columns =
+          static_cast<std::size_t>(std::min(kernels::kWordColumns, size.width - x));
+      for (std::ptrdiff_t y = first; y < last; ++y) {
+        kernels::unpack_word(words[y - first], columns, out + y * size.width + x);
       }
-    });
+    }
   });
 }
 
@@ -128,6 +128,28 @@ Runs merge_runs(const Runs& runs, const PixelBox& crop, ImageSize image) {
                     });
   });
   return std::move(builder).finish(is_empty ? 0 : image.height * image.width);
+}
+
+Runs crop_runs(const Runs& runs, ImageSize size, const PixelBox& crop) {
+  HPIP_REQUIRE(crop.x0 >= 0 && crop.y0 >= 0 && crop.x1 <= size.width && crop.y1 <= size.height,
+               "crop_hw, offset_yx: expected a crop inside the mask of (", size.height, ", ",
+               size.width, "), received rows ", crop.y0, " to ", crop.y1, " and columns ", crop.x0,
+               " to ", crop.x1);
+  RunBuilder builder;
+  const std::int64_t crop_begin = crop.x0 * size.height;
+  const std::int64_t crop_end = crop.x1 * size.height;
+  for_each_foreground_run(runs, [&](std::int64_t run_begin, std::int64_t run_end) {
+    for_each_column(std::max(run_begin, crop_begin), std::min(run_end, crop_end), size.height,
+                    [&](std::int64_t x, std::int64_t y0, std::int64_t y1) {
+                      const std::int64_t top = (x - crop.x0) * crop.height() - crop.y0;
+                      const std::int64_t begin = std::max(y0, crop.y0);
+                      const std::int64_t end = std::min(y1, crop.y1);
+                      if (begin < end) {
+                        builder.add_foreground(top + begin, top + end);
+                      }
+                    });
+  });
+  return std::move(builder).finish(crop.height() * crop.width());
 }
 
 }  // namespace hpip

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "hpip/check.h"
 #include "hpip/parallel.h"
 #include "hpip/rle.h"
-#include "kernels/column_changes_inl.h"
 #include "kernels/pack_columns_inl.h"
 #include "kernels/predicates.h"
+#include "ops/column_runs.h"
 
 namespace hpip {
 namespace {
@@ -19,46 +22,22 @@ using kernels::kWordColumns;
 // one thread encodes some 5 * 10^5 pixels of uint8.
 constexpr std::ptrdiff_t kGrainPixels = 1 << 19;
 
-// Positions, in column-major order, of pixels that differ from the one before.
-using Changes = std::vector<std::uint32_t>;
-
-// The changes in columns [first_column, first_column + 64). `words` is room for plane.height words.
+// Adds the changes in columns [first_column, first_column + 64). `words` is room for plane.height
+// words.
 template <typename T, typename Predicate>
-Changes block_changes(const Plane<T>& plane, std::ptrdiff_t first_column, Predicate predicate,
-                      std::uint64_t* words) {
+void encode_block(const Plane<T>& plane, std::ptrdiff_t first_column, Predicate predicate,
+                  std::uint64_t* words, ColumnRuns* runs) {
   const std::ptrdiff_t columns = std::min(kWordColumns, plane.width - first_column);
   const Plane<T> block{plane.at(0, first_column), plane.height, columns, plane.row_stride,
                        plane.column_stride};
-  const auto height = static_cast<std::size_t>(plane.height);
-  const bool before = first_column > 0 && predicate(*plane.at(plane.height - 1, first_column - 1));
   kernels::pack_columns(block, predicate, words);
-  kernels::mark_changes(words, height, columns, before);
-
-  std::array<std::uint32_t, kWordColumns> next{};
-  kernels::count_changes(words, height, next.data());
-  std::uint32_t total = 0;
-  for (std::uint32_t& start : next) {
-    const std::uint32_t count = start;
-    start = total;
-    total += count;
+  std::uint64_t above = 0;
+  for (std::ptrdiff_t y = 0; y < plane.height; ++y) {
+    runs->add_changes(words[y] ^ above, y);
+    above = words[y];
   }
-  Changes changes(total);
-  const auto first_position = static_cast<std::uint32_t>(first_column * plane.height);
-  kernels::list_changes(words, height, first_position, next.data(), changes.data());
-  return changes;
-}
-
-Runs runs_between(const std::vector<Changes>& blocks, std::uint32_t pixel_count) {
-  Runs runs;
-  std::uint32_t previous = 0;
-  for (const Changes& changes : blocks) {
-    for (const std::uint32_t change : changes) {
-      runs.push_back(change - previous);
-      previous = change;
-    }
-  }
-  runs.push_back(pixel_count - previous);
-  return runs;
+  runs->add_changes(above, plane.height);
+  runs->end_block(first_column);
 }
 
 template <typename T, typename Predicate>
@@ -69,18 +48,24 @@ std::string encode_plane(const Plane<T>& plane, Predicate predicate, int threads
                "mask: expected at most 2^32 - 1 pixels, received (", plane.height, ", ",
                plane.width, ")");
   const std::ptrdiff_t block_count = is_empty ? 0 : (plane.width + kWordColumns - 1) / kWordColumns;
-  std::vector<Changes> blocks(static_cast<std::size_t>(block_count));
   const std::ptrdiff_t grain_blocks =
       kGrainPixels / (kWordColumns * std::max<std::ptrdiff_t>(1, plane.height)) + 1;
+  std::mutex mutex;
+  std::map<std::ptrdiff_t, ColumnRuns> parts;  // by first block
   parallel_for(block_count, grain_blocks, threads, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+    ColumnRuns runs(plane.height);
     std::vector<std::uint64_t> words(static_cast<std::size_t>(plane.height));
     for (std::ptrdiff_t block = begin; block < end; ++block) {
-      blocks[static_cast<std::size_t>(block)] =
-          block_changes(plane, block * kWordColumns, predicate, words.data());
+      encode_block(plane, block * kWordColumns, predicate, words.data(), &runs);
     }
+    const std::lock_guard<std::mutex> lock(mutex);
+    parts.emplace(begin, std::move(runs));
   });
-  const std::ptrdiff_t pixel_count = is_empty ? 0 : plane.height * plane.width;
-  return rle_to_string(runs_between(blocks, static_cast<std::uint32_t>(pixel_count)));
+  ColumnRuns runs(plane.height);
+  for (const auto& [first_block, part] : parts) {
+    runs.append(part);
+  }
+  return runs.finish(is_empty ? 0 : plane.width);
 }
 
 }  // namespace

@@ -14,15 +14,25 @@ constexpr int kSignBit = 0x10;
 constexpr int kMoreBit = 0x20;
 constexpr int kGroupMask = 0x1F;
 
-// Shifting right keeps the sign on every compiler that we support (and by definition from C++20).
-void append_number(std::int64_t number, std::string* text) {
-  bool more = true;
-  while (more) {
-    const auto group = static_cast<int>(number & kGroupMask);
-    number >>= 5;
-    more = (group & kSignBit) != 0 ? number != -1 : number != 0;
-    text->push_back(static_cast<char>('0' + group + (more ? kMoreBit : 0)));
+// Groups that a number of `bits` bits, its sign not counted, needs.
+int group_count(int bits) { return bits / 5 + 1; }
+
+// Writes the number and returns what is behind it; up to kMostGroups characters there may change.
+// Most numbers of a mask have one or two groups, at random: four are written without asking, so
+// that no branch is mispredicted. Shifting right keeps the sign on every compiler that we support
+// (and by definition from C++20).
+char* append_number(std::int64_t number, char* text) {
+  const auto magnitude = static_cast<std::uint64_t>(number ^ (number >> 63));
+  const int groups = group_count(magnitude == 0 ? 0 : 64 - __builtin_clzll(magnitude));
+  for (int i = 0; i < 4; ++i) {
+    const int more = i + 1 < groups ? kMoreBit : 0;
+    text[i] = static_cast<char>('0' + (static_cast<int>(number >> (5 * i)) & kGroupMask) + more);
   }
+  for (int i = 4; i < groups; ++i) {
+    const int more = i + 1 < groups ? kMoreBit : 0;
+    text[i] = static_cast<char>('0' + (static_cast<int>(number >> (5 * i)) & kGroupMask) + more);
+  }
+  return text + groups;
 }
 
 class NumberReader {
@@ -71,12 +81,13 @@ class NumberReader {
 }  // namespace
 
 std::string rle_to_string(const Runs& runs) {
-  std::string text;
-  text.reserve(2 * runs.size());
+  std::string text(kMostGroups * runs.size(), '\0');
+  char* end = text.data();
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const std::int64_t base = i > 2 ? runs[i - 2] : 0;
-    append_number(runs[i] - base, &text);
+    end = append_number(runs[i] - base, end);
   }
+  text.resize(static_cast<std::size_t>(end - text.data()));
   return text;
 }
 

@@ -7,18 +7,19 @@
 
 namespace hpip {
 
-void PlaneColumns::load(std::ptrdiff_t column, float* out) {
+void PlaneColumns::load(std::ptrdiff_t column, RowRange rows, float* out) {
   const std::ptrdiff_t x = column - border_;
-  if (x < 0 || x >= plane_.width) {
-    std::fill_n(out, height(), 0.0F);
+  const RowRange inside{std::max(rows.begin, border_), std::min(rows.end, plane_.height + border_)};
+  if (x < 0 || x >= plane_.width || inside.begin >= inside.end) {
+    std::fill_n(out, rows.end - rows.begin, 0.0F);
     return;
   }
-  out = std::fill_n(out, border_, 0.0F);
-  const float* item = plane_.at(0, x);
-  for (std::ptrdiff_t y = 0; y < plane_.height; ++y) {
-    out[y] = item[y * plane_.row_stride];
+  out = std::fill_n(out, inside.begin - rows.begin, 0.0F);
+  const float* item = plane_.at(inside.begin - border_, x);
+  for (std::ptrdiff_t y = inside.begin; y < inside.end; ++y, item += plane_.row_stride) {
+    *out++ = *item;
   }
-  std::fill_n(out + plane_.height, border_, 0.0F);
+  std::fill_n(out, rows.end - inside.end, 0.0F);
 }
 
 UpsampleTaps upsample_taps(const Upsampling& upsampling, ImageSize source) {
@@ -31,28 +32,31 @@ UpsampleTaps upsample_taps(const Upsampling& upsampling, ImageSize source) {
   return taps;
 }
 
-const float* UpsampledColumns::tall_column(std::ptrdiff_t column) {
+const float* UpsampledColumns::tall_column(std::ptrdiff_t column, RowRange rows) {
   TallColumn& tall = tall_[static_cast<std::size_t>(column % 2)];
   if (tall.column != column) {
     tall.column = column;
-    tall.items.resize(taps_.rows.size());
-    kernels::sample_column(plane_.at(0, column), plane_.row_stride, taps_.rows.data(),
-                           taps_.rows.size(), tall.items.data());
+    tall.items.resize(static_cast<std::size_t>(rows.end - rows.begin));
+    kernels::sample_column(plane_.at(0, column), plane_.row_stride, taps_.rows.data() + rows.begin,
+                           tall.items.size(), tall.items.data());
   }
   return tall.items.data();
 }
 
-void UpsampledColumns::load(std::ptrdiff_t column, float* out) {
-  if (column < window_.x0 || column >= window_.x1) {
-    std::fill_n(out, height(), 0.0F);
+void UpsampledColumns::load(std::ptrdiff_t column, RowRange rows, float* out) {
+  const RowRange inside{std::max<std::ptrdiff_t>(rows.begin, window_.y0),
+                        std::min<std::ptrdiff_t>(rows.end, window_.y1)};
+  const auto count = static_cast<std::size_t>(rows.end - rows.begin);
+  if (column < window_.x0 || column >= window_.x1 || inside.begin >= inside.end) {
+    std::fill_n(out, count, 0.0F);
     return;
   }
   const kernels::AxisTap& tap = taps_.columns[static_cast<std::size_t>(column)];
-  const float* left = tall_column(tap.first);
-  const float* right = tall_column(tap.second);
-  kernels::blend_rows(left, right, tap.second_weight, taps_.rows.size(), out);
-  std::fill(out, out + window_.y0, 0.0F);
-  std::fill(out + window_.y1, out + height(), 0.0F);
+  const float* left = tall_column(tap.first, rows);
+  const float* right = tall_column(tap.second, rows);
+  kernels::blend_rows(left, right, tap.second_weight, count, out);
+  std::fill(out, out + (inside.begin - rows.begin), 0.0F);
+  std::fill(out + (inside.end - rows.begin), out + count, 0.0F);
 }
 
 }  // namespace hpip

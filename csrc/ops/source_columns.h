@@ -11,13 +11,17 @@
 
 namespace hpip {
 
+struct RowRange {
+  std::ptrdiff_t begin;
+  std::ptrdiff_t end;
+};
+
 // The values that a mask is sampled from, one column at a time.
 class SourceColumns {
  public:
   virtual ~SourceColumns() = default;
-  virtual std::ptrdiff_t height() const = 0;
-  // Writes height() items.
-  virtual void load(std::ptrdiff_t column, float* out) = 0;
+  // Writes the column's items in `rows`, which must be the same at every call.
+  virtual void load(std::ptrdiff_t column, RowRange rows, float* out) = 0;
 };
 
 // A mask with a border of `border` zeros.
@@ -25,8 +29,7 @@ class PlaneColumns final : public SourceColumns {
  public:
   PlaneColumns(const Plane<float>& plane, std::ptrdiff_t border) : plane_(plane), border_(border) {}
 
-  std::ptrdiff_t height() const override { return plane_.height + 2 * border_; }
-  void load(std::ptrdiff_t column, float* out) override;
+  void load(std::ptrdiff_t column, RowRange rows, float* out) override;
 
  private:
   Plane<float> plane_;
@@ -47,8 +50,7 @@ class UpsampledColumns final : public SourceColumns {
   UpsampledColumns(const Plane<float>& plane, const UpsampleTaps& taps, const PixelBox& window)
       : plane_(plane), taps_(taps), window_(window) {}
 
-  std::ptrdiff_t height() const override { return static_cast<std::ptrdiff_t>(taps_.rows.size()); }
-  void load(std::ptrdiff_t column, float* out) override;
+  void load(std::ptrdiff_t column, RowRange rows, float* out) override;
 
  private:
   // A column of the mask, resized along y.
@@ -57,7 +59,7 @@ class UpsampledColumns final : public SourceColumns {
     std::vector<float> items;
   };
 
-  const float* tall_column(std::ptrdiff_t column);
+  const float* tall_column(std::ptrdiff_t column, RowRange rows);
 
   Plane<float> plane_;
   const UpsampleTaps& taps_;

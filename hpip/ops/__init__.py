@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from hpip.ops._build import build_info
+from hpip.ops._draw import map_masked_levels
 from hpip.ops._encode import Upsampling, encode_masks
 from hpip.ops._masks import (
     crop_boxes,
@@ -12,22 +13,37 @@ from hpip.ops._masks import (
     threshold_masks,
 )
 from hpip.ops._preprocess import normalize, preprocess, resize
-from hpip.ops._rle import decode_rle, encode_rle, merge_rle, rle_area, rle_to_bbox
+from hpip.ops._rle import (
+    crop_rle,
+    decode_rle,
+    encode_rle,
+    merge_rle,
+    rle_area,
+    rle_intersection,
+    rle_iou,
+    rle_to_bbox,
+    rle_union,
+)
 
 __all__ = [
     "Upsampling",
     "build_info",
     "crop_boxes",
+    "crop_rle",
     "decode_rle",
     "encode_mask_crops",
     "encode_masks",
     "encode_rle",
+    "map_masked_levels",
     "merge_rle",
     "normalize",
     "paste_masks",
     "preprocess",
     "resize",
     "rle_area",
+    "rle_intersection",
+    "rle_iou",
     "rle_to_bbox",
+    "rle_union",
     "threshold_masks",
 ]

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from numpy.typing import ArrayLike
 
 from hpip import _core
 from hpip.errors import InvalidInputError
 from hpip.ops._arguments import int_pair, native_array, thread_count
-from hpip.types import UInt8Array
+from hpip.types import Float64Array, UInt8Array
 
 
 def encode_rle(mask: ArrayLike, *, threads: int = 1) -> bytes:
@@ -113,6 +116,93 @@ def merge_rle(
         int_pair("offset_yx", offset_yx),
         int_pair("image_hw", image_hw),
     )
+
+
+def crop_rle(
+    counts: bytes | str,
+    size_hw: tuple[int, int],
+    offset_yx: tuple[int, int],
+    crop_hw: tuple[int, int],
+) -> bytes:
+    """Cut a window out of a run-length string, the inverse of `merge_rle`.
+
+    Equals `encode_rle(mask[y : y + height, x : x + width])` of the dense mask, which is never made.
+
+    Args:
+        counts: run-length string of the mask.
+        size_hw: the mask's (H, W).
+        offset_yx: the window's top left pixel in the mask, each at least 0.
+        crop_hw: the window's (height, width); the window must lie inside the mask.
+
+    Raises:
+        InvalidInputError: `counts` is no run-length string of the mask's size, or the window does
+            not lie inside the mask.
+    """
+    return _core.crop_rle(
+        _checked_bytes(counts),
+        int_pair("size_hw", size_hw),
+        int_pair("offset_yx", offset_yx),
+        int_pair("crop_hw", crop_hw),
+    )
+
+
+def rle_union(counts: Sequence[bytes | str], size_hw: tuple[int, int]) -> bytes:
+    """Run-length string of what is foreground in any of the masks, as pycocotools' `merge`.
+
+    Args:
+        counts: one or more run-length strings.
+        size_hw: (H, W) of each of the masks.
+
+    Raises:
+        InvalidInputError: no string, or one that does not cover H * W pixels.
+    """
+    return _core.combine_rle(_all_checked(counts), int_pair("size_hw", size_hw), False)
+
+
+def rle_intersection(counts: Sequence[bytes | str], size_hw: tuple[int, int]) -> bytes:
+    """As `rle_union`, of what is foreground in all of the masks."""
+    return _core.combine_rle(_all_checked(counts), int_pair("size_hw", size_hw), True)
+
+
+def rle_iou(
+    counts: Sequence[bytes | str],
+    others: Sequence[bytes | str],
+    size_hw: tuple[int, int],
+    *,
+    is_crowd: ArrayLike | None = None,
+) -> Float64Array:
+    """Intersection over union of each mask with each of the others, as pycocotools' `iou`.
+
+    Args:
+        counts: N run-length strings, the detections.
+        others: M run-length strings, the ground truth.
+        size_hw: (H, W) of each of the masks.
+        is_crowd: (M,) whether to divide by the detection's area instead of the union's; nowhere
+            when None.
+
+    Returns:
+        (N, M) float64; 0 where nothing is shared.
+
+    Raises:
+        InvalidInputError: a string does not cover H * W pixels, or `is_crowd` has another shape.
+    """
+    texts, other_texts = _all_checked(counts), _all_checked(others)
+    crowd = np.zeros(len(other_texts), bool) if is_crowd is None else np.asarray(is_crowd, bool)
+    if crowd.shape != (len(other_texts),):
+        raise InvalidInputError(
+            f"is_crowd: expected {len(other_texts)} truth values, received shape {crowd.shape}"
+        )
+    shared = _core.rle_shared_areas(texts, other_texts, int_pair("size_hw", size_hw))
+    areas = np.array([_core.rle_area(text) for text in texts], np.int64)
+    other_areas = np.array([_core.rle_area(text) for text in other_texts], np.int64)
+    union = areas[:, None] + np.where(crowd, 0, other_areas - shared)
+    return shared / np.where(shared == 0, 1, union)
+
+
+def _all_checked(counts: Sequence[bytes | str]) -> list[bytes]:
+    if isinstance(counts, bytes | str):
+        raise InvalidInputError("counts: expected a sequence of run-length strings, received one")
+    return [_checked_bytes(text) for text in counts]
 
 
 def _checked_bytes(counts: bytes | str) -> bytes:

@@ -63,4 +63,12 @@ PixelBox rle_to_bbox(const Runs& runs, ImageSize size);
 // must fit the crop, which must lie inside the image. Equals encoding the dense image.
 Runs merge_runs(const Runs& runs, const PixelBox& crop, ImageSize image);
 
+// The runs of the part of a mask inside `crop`, which must lie inside. `runs` must fit `size`.
+Runs crop_runs(const Runs& runs, ImageSize size, const PixelBox& crop);
+
+// What is foreground in either mask, in both, and how much. The masks must have the same size.
+Runs unite_runs(const Runs& a, const Runs& b);
+Runs intersect_runs(const Runs& a, const Runs& b);
+std::uint64_t shared_area(const Runs& a, const Runs& b);
+
 }  // namespace hpip

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands in for libFuzzer where the compiler has none: RUNS random inputs from a fixed seed.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+int main(int argc, char** argv) {
+  const long runs = argc > 1 ? std::atol(argv[1]) : 1000;
+  std::mt19937 random(0);
+  for (long run = 0; run < runs; ++run) {
+    std::vector<std::uint8_t> input(random() % 400);
+    // Half of them of the characters of run-length strings.
+    const bool is_text = random() % 2 == 0;
+    for (std::uint8_t& byte : input) {
+      byte = static_cast<std::uint8_t>(is_text ? '0' + random() % 64 : random());
+    }
+    LLVMFuzzerTestOneInput(input.data(), input.size());
+  }
+  std::printf("%ld random inputs\n", runs);
+}

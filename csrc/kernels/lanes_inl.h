@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/target.h"
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+// As many floats as a register of the instruction set holds, by the compiler's own vector types,
+// which add, compare and choose lane by lane on every processor.
+namespace hpip::HPIP_TARGET {
+
+#if defined(__AVX2__)
+inline constexpr std::size_t kLanes = 8;
+#else
+inline constexpr std::size_t kLanes = 4;
+#endif
+
+using FloatLanes __attribute__((vector_size(kLanes * sizeof(float)))) = float;
+using IntLanes __attribute__((vector_size(kLanes * sizeof(float)))) = std::int32_t;
+
+inline FloatLanes load_lanes(const float* values) noexcept {
+  FloatLanes lanes;
+  std::memcpy(&lanes, values, sizeof lanes);
+  return lanes;
+}
+
+inline void store_lanes(std::int32_t* values, IntLanes lanes) noexcept {
+  std::memcpy(values, &lanes, sizeof lanes);
+}
+
+inline FloatLanes all_lanes(float value) noexcept { return FloatLanes{} + value; }
+
+// Bit i is set where lane i of a comparison's result is true.
+inline std::uint64_t lane_bits(IntLanes is_true) noexcept {
+#if defined(__AVX2__)
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(is_true)));
+#elif defined(__SSE2__)
+  return static_cast<std::uint32_t>(_mm_movemask_ps(reinterpret_cast<__m128>(is_true)));
+#else
+  std::uint64_t bits = 0;
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    bits |= static_cast<std::uint64_t>(is_true[i] & 1) << i;
+  }
+  return bits;
+#endif
+}
+
+}  // namespace hpip::HPIP_TARGET

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "hpip/rle.h"
+
+namespace hpip {
+
+// Turns runs, which go down columns, into rows: for one block of 64 columns after another, a word
+// for each row of a band, in which bit x is pixel x of the block. Work per run and per word.
+class RowWords {
+ public:
+  // Rows [first_row, end_row) of a mask of `height` rows. `runs` must outlive this.
+  RowWords(const Runs& runs, std::int64_t height, std::int64_t first_row, std::int64_t end_row);
+
+  // The words of the next block.
+  const std::uint64_t* next();
+
+ private:
+  void mark(std::int64_t column, std::int64_t begin, std::int64_t end);
+
+  const Runs& runs_;
+  std::int64_t height_;
+  std::int64_t first_row_;
+  std::int64_t row_count_;
+  std::int64_t first_column_ = 0;
+  // The foreground run at hand, of which positions before begin_ are done.
+  std::size_t next_run_ = 0;
+  std::int64_t begin_ = 0;
+  std::int64_t end_ = 0;
+  std::vector<std::uint64_t> words_;
+};
+
+}  // namespace hpip
