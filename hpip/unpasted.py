@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a cut program leaves to do: boxes to the image, masks of kept instances to run-length codes.
 
-See `MaskSource` for the steps. They run instance by instance, so that memory grows with neither the
-number of instances nor, but for the crop at hand, the size of the image.
+See `MaskSource` for the steps. Masks stay at the network's resolution until `ops.encode_masks`
+makes runs of them, so that memory does not grow with the size of the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,6 @@ from hpip.types import (
     Int64Array,
     MaskSource,
     RleMask,
-    UInt8Array,
 )
 
 _HALF = np.float32(0.5)
@@ -103,77 +102,63 @@ class UnpastedPicture:
             return self._encode_whole(kept, (height, width), threads)
         limit = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes_xyxy[kept], 0, limit)
-        masks = []
-        for index, values, box in zip(kept.tolist(), self._values(kept), boxes, strict=True):
-            (crop,) = ops.paste_masks(
-                self._prepared(index, values)[None],
-                box[None],
-                self.geometry.canvas_hw,
-                convention=self.source.convention,
-                mask_threshold=self.source.threshold,
-                inclusive=self.source.inclusive,
-                crop=True,
-                threads=threads,
-            )
-            ((x0, y0, _, _),) = ops.crop_boxes(box[None], self.geometry.canvas_hw).tolist()
-            crop_hw = (crop.shape[0], crop.shape[1])
-            masks.append(RleMask(ops.encode_rle(crop), crop_hw, (y0, x0)))
-        return boxes, masks
+        return boxes, self._encode_masks(kept, boxes, threads)
 
     def _encode_whole(
         self, kept: Int64Array, size_hw: tuple[int, int], threads: int
     ) -> tuple[Float32Array, list[RleMask]]:
         boxes = np.zeros((len(kept), 4), np.float32)
         masks = []
-        for row, (index, values) in enumerate(zip(kept.tolist(), self._values(kept), strict=True)):
-            (whole,) = ops.paste_masks(
-                self._prepared(index, values)[None],
-                None,
-                self.geometry.canvas_hw,
-                convention="image",
-                mask_threshold=self.source.threshold,
-                inclusive=self.source.inclusive,
-                threads=threads,
-            )
-            mask = whole[: size_hw[0], : size_hw[1]]
-            x0, y0, x1, y1 = _bounds(mask)
-            boxes[row] = x0, y0, x1, y1
-            crop = mask[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-            masks.append(RleMask(ops.encode_rle(crop), (crop.shape[0], crop.shape[1]), (y0, x0)))
+        canvas_hw = self.geometry.canvas_hw
+        for row, mask in enumerate(self._encode_masks(kept, None, threads)):
+            counts = ops.crop_rle(mask.counts, canvas_hw, (0, 0), size_hw)
+            x, y, width, height = ops.rle_to_bbox(counts, size_hw)
+            boxes[row] = x, y, x + width, y + height
+            crop_hw = max(height, 1), max(width, 1)
+            masks.append(RleMask(ops.crop_rle(counts, size_hw, (y, x), crop_hw), crop_hw, (y, x)))
         return boxes, masks
+
+    def _encode_masks(
+        self, kept: Int64Array, boxes: Float32Array | None, threads: int
+    ) -> list[RleMask]:
+        """Masks of the boxes' crops, or of the whole canvas."""
+        return ops.encode_masks(
+            self._values(kept),
+            boxes,
+            self.geometry.canvas_hw,
+            convention=self.source.convention,
+            mask_threshold=self.source.threshold,
+            inclusive=self.source.inclusive,
+            frame="crop" if boxes is not None else "image",
+            upsampling=self._upsampling(kept),
+            threads=threads,
+        )
 
     def _values(self, kept: Int64Array) -> Float32Array:
         """(K, h, w) at the network's resolution, which is small, for all kept instances at once."""
         values = self.values[kept]
-        if self.prototypes is None:
-            return values
-        flat = values @ self.prototypes.reshape(values.shape[1], -1)
-        return flat.reshape(len(kept), *self.prototypes.shape[1:])
-
-    def _prepared(self, index: int, values: Float32Array) -> Float32Array:
-        """Values of one instance as they enter the last resize or the paste."""
+        if self.prototypes is not None:
+            flat = values @ self.prototypes.reshape(values.shape[1], -1)
+            values = flat.reshape(len(kept), *self.prototypes.shape[1:])
         if self.source.activation == "sigmoid":
             # One exponential without overflow, unlike 1 / (1 + exp(-x)).
             values = _HALF * (1 + np.tanh(_HALF * values))
-        if self.source.upsample_hw is not None:
-            values = self._upsampled(values, index, self.source.upsample_hw)
-        return np.ascontiguousarray(values, np.float32)
+        return values.astype(np.float32, copy=False)
 
-    def _upsampled(self, values: Float32Array, index: int, size: tuple[int, int]) -> Float32Array:
-        rows, columns = range(size[0]), range(size[1])
+    def _upsampling(self, kept: Int64Array) -> ops.Upsampling | None:
+        size_hw = self.source.upsample_hw
+        if size_hw is None:
+            return None
+        kept_hw = size_hw
         if self.source.crops_to_picture:
-            picture_h, picture_w = self.geometry.picture_hw
-            rows, columns = rows[:picture_h], columns[:picture_w]
-        if not self.source.crops_to_box or self.network_boxes is None:
-            return _resize_window(values, size, rows, columns)
-        # A pixel is inside when box_min <= its index < box_max.
-        x0, y0, x1, y1 = (int(edge) for edge in np.ceil(self.network_boxes[index]).clip(0, 2**30))
-        result = np.zeros(size, np.float32)
-        rows, columns = rows[y0:y1], columns[x0:x1]
-        if rows and columns:
-            window = _resize_window(values, size, rows, columns)
-            result[rows.start : rows.stop, columns.start : columns.stop] = window
-        return result
+            kept_hw = _pair(np.minimum(size_hw, self.geometry.picture_hw))
+        windows = None
+        if self.source.crops_to_box and self.network_boxes is not None:
+            # A pixel is inside when box_min <= its index < box_max.
+            first_pixels = np.ceil(self.network_boxes[kept])
+            windows = first_pixels.clip(0, np.tile(kept_hw[::-1], 2)).astype(np.int64)
+            windows[:, 2:] = np.maximum(windows[:, 2:], windows[:, :2])
+        return ops.Upsampling(size_hw, kept_hw, windows)
 
 
 def split_unpasted(
@@ -251,37 +236,6 @@ def _to_image(
         height, width = sizes.origin_hw
         moved = moved.clip(0, np.array([width, height, width, height], np.float32))
     return moved
-
-
-def _resize_window(
-    values: Float32Array, size: tuple[int, int], rows: Sequence[int], columns: Sequence[int]
-) -> Float32Array:
-    """The given rows and columns of `values` resized to `size`, sampled at pixel centres."""
-    low_y, high_y, share_y = _samples(values.shape[0], size[0], rows)
-    low_x, high_x, share_x = _samples(values.shape[1], size[1], columns)
-    mixed = values[low_y] * (1 - share_y)[:, None] + values[high_y] * share_y[:, None]
-    window = mixed[:, low_x] * (1 - share_x) + mixed[:, high_x] * share_x
-    return window.astype(np.float32, copy=False)
-
-
-def _samples(
-    length: int, target: int, wanted: Sequence[int]
-) -> tuple[Int64Array, Int64Array, Float32Array]:
-    """Neighbours of each wanted sample on an axis, and the second one's share."""
-    ratio = np.float32(length / target)
-    position = (np.array(wanted, np.float32) + _HALF) * ratio - _HALF
-    position = np.maximum(position, np.float32(0))
-    low = np.minimum(position.astype(np.int64), length - 1)
-    return low, np.minimum(low + 1, length - 1), (position - low).astype(np.float32)
-
-
-def _bounds(mask: UInt8Array) -> tuple[int, int, int, int]:
-    """Half-open xyxy of the set pixels; all 0 when there is none."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if len(rows) == 0:
-        return 0, 0, 0, 0
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _pair(size: AnyArray) -> tuple[int, int]:

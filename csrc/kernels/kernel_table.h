@@ -24,7 +24,6 @@ struct KernelTable {
 
   // Preprocessing
   void (*widen_row)(const std::uint8_t* source, std::ptrdiff_t count, float* out) noexcept;
-<<<<<<< HEAD
   void (*filter_taps_u8)(const std::uint8_t* pixels, const std::int32_t* begin,
                          const std::int16_t* weight, std::ptrdiff_t plane,
                          std::int16_t* out) noexcept;
@@ -45,12 +44,10 @@ struct KernelTable {
   void (*interleave_f32)(const float* const rows[3], std::ptrdiff_t width, float* out) noexcept;
   void (*interleave_f16)(const std::uint16_t* const rows[3], std::ptrdiff_t width,
                          std::uint16_t* out) noexcept;
-=======
 
   // Masks
   void (*cell_columns)(const Cell& cell, const float* right_weights, std::size_t columns,
                        const CellRows& rows, float limit, CellColumns* out) noexcept;
->>>>>>> 944c186 (Encode and decode masks by words; sets and crops of runs; draw from runs)
 };
 
 // Each may only be called where is_supported(isa), and exists only where it can be.

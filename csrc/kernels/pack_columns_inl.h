@@ -56,21 +56,30 @@ std::uint64_t pack_dense_row(const T* row, std::size_t columns, Predicate predic
   return gather_bits(passes);
 }
 
-// Bit x of words[y] tells whether item (y, x) of the plane passes; the plane has at most 64
-// columns, further bits are 0. Walks along whichever axis is denser in memory.
+// Bit x of words[block * height + y] tells whether item (y, 64 * block + x) of the plane passes;
+// bits beyond the plane's columns are 0. Walks along whichever axis is denser in memory.
 template <typename T, typename Predicate>
 void pack_columns(const Plane<T>& plane, Predicate predicate, std::uint64_t* words) noexcept {
   if (plane.column_stride == 1) {
     for (std::ptrdiff_t y = 0; y < plane.height; ++y) {
-      words[y] = pack_dense_row(plane.at(y, 0), static_cast<std::size_t>(plane.width), predicate);
+      std::uint64_t* word = words + y;
+      for (std::ptrdiff_t x = 0; x < plane.width; x += kWordColumns, word += plane.height) {
+        const std::ptrdiff_t rest = plane.width - x;
+        const auto columns = static_cast<std::size_t>(rest < kWordColumns ? rest : kWordColumns);
+        *word = pack_dense_row(plane.at(y, x), columns, predicate);
+      }
     }
     return;
   }
-  std::memset(words, 0, static_cast<std::size_t>(plane.height) * sizeof *words);
   for (std::ptrdiff_t x = 0; x < plane.width; ++x) {
+    std::uint64_t* column_words = words + x / kWordColumns * plane.height;
+    const std::ptrdiff_t bit = x % kWordColumns;
+    if (bit == 0) {
+      std::memset(column_words, 0, static_cast<std::size_t>(plane.height) * sizeof *words);
+    }
     const T* item = plane.at(0, x);
     for (std::ptrdiff_t y = 0; y < plane.height; ++y, item += plane.row_stride) {
-      words[y] |= static_cast<std::uint64_t>(predicate(*item)) << x;
+      column_words[y] |= static_cast<std::uint64_t>(predicate(*item)) << bit;
     }
   }
 }

@@ -2,15 +2,12 @@
 // The kernels that are faster with AVX2. CMakeLists.txt has the compiler flags.
 #define HPIP_TARGET avx2
 
-<<<<<<< HEAD
 #include "kernels/blend_normalize_rows_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
+#include "kernels/cell_inl.h"
 #include "kernels/filter_taps_simd_inl.h"
 #include "kernels/interleave_rows_inl.h"
-=======
-#include "kernels/cell_inl.h"
->>>>>>> 944c186 (Encode and decode masks by words; sets and crops of runs; draw from runs)
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/vector_avx2.h"
@@ -22,7 +19,6 @@ KernelTable avx2_kernels() {
   KernelTable table = scalar_kernels();
   table.isa = Isa::kAvx2;
   table.widen_row = avx2::widen_row;
-<<<<<<< HEAD
   table.filter_taps_u8 = avx2::filter_taps_u8<avx2::Vector>;
   table.filter_cubic_f32 = avx2::filter_taps_f32<avx2::Vector, 4, false>;
   table.filter_affine_linear_f32 = avx2::filter_taps_f32<avx2::Vector, 2, true>;
@@ -34,9 +30,7 @@ KernelTable avx2_kernels() {
   table.narrow_f16 = avx2::narrow_row_f16_f16c;
   table.interleave_f32 = avx2::interleave_rows<float>;
   table.interleave_f16 = avx2::interleave_rows<std::uint16_t>;
-=======
   table.cell_columns = avx2::cell_columns;
->>>>>>> 944c186 (Encode and decode masks by words; sets and crops of runs; draw from runs)
   return table;
 }
 

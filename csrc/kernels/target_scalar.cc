@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The portable kernels: the reference for all others, compiled for the oldest processor of the
 // architecture.
-<<<<<<< HEAD
 #include "kernels/blend_normalize_rows_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
+#include "kernels/cell_inl.h"
 #include "kernels/filter_taps_inl.h"
 #include "kernels/interleave_rows_inl.h"
-=======
-#include "kernels/cell_inl.h"
->>>>>>> 944c186 (Encode and decode masks by words; sets and crops of runs; draw from runs)
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_inl.h"
 #include "kernels/widen_row_inl.h"
@@ -20,7 +17,6 @@ KernelTable scalar_kernels() {
   KernelTable table{};
   table.isa = Isa::kScalar;
   table.widen_row = kernels::widen_row;
-<<<<<<< HEAD
   table.filter_taps_u8 = kernels::filter_taps_u8;
   table.filter_cubic_f32 = kernels::filter_taps_f32<4, false>;
   table.filter_affine_linear_f32 = kernels::filter_taps_f32<2, true>;
@@ -32,9 +28,7 @@ KernelTable scalar_kernels() {
   table.narrow_f16 = kernels::narrow_row_f16;
   table.interleave_f32 = kernels::interleave_rows<float>;
   table.interleave_f16 = kernels::interleave_rows<std::uint16_t>;
-=======
   table.cell_columns = kernels::cell_columns;
->>>>>>> 944c186 (Encode and decode masks by words; sets and crops of runs; draw from runs)
   return table;
 }
 

@@ -196,7 +196,8 @@ def rle_iou(
     areas = np.array([_core.rle_area(text) for text in texts], np.int64)
     other_areas = np.array([_core.rle_area(text) for text in other_texts], np.int64)
     union = areas[:, None] + np.where(crowd, 0, other_areas - shared)
-    return shared / np.where(shared == 0, 1, union)
+    iou: Float64Array = shared / np.where(shared == 0, 1, union)
+    return iou
 
 
 def _all_checked(counts: Sequence[bytes | str]) -> list[bytes]:
