@@ -168,6 +168,8 @@ class FusedRows final : public PlanarRows {
     if (held_[slot] != source_y) {
       const ImageView<const std::uint8_t>& image = tables_.item.image;
       kernels::pad_row(image.row(source_y), image.width, image.channels, padded_.data());
+      const std::ptrdiff_t next_y = std::min<std::ptrdiff_t>(source_y + 1, image.height - 1);
+      kernels::prefetch_row(image.row(next_y), image.width * image.channels);
       Rule::filter(padded_.data(), tables_.x, tables_.affine, filtered_[slot].data());
       held_[slot] = source_y;
     }
