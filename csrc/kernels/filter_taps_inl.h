@@ -45,6 +45,18 @@ void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* 
   }
 }
 
+// The second of four taps alone, its weight being 1 and the others 0: what a cubic filter is where
+// every target pixel lies on a source pixel, as from 1920 columns to 640.
+inline void pick_taps_f32(const std::uint8_t* __restrict pixels,
+                          const std::int32_t* __restrict begin, std::ptrdiff_t plane,
+                          float* __restrict out) noexcept {
+  for (std::ptrdiff_t x = 0; x < plane; ++x) {
+    for (int c = 0; c < 3; ++c) {
+      out[c * plane + x] = static_cast<float>(pixels[begin[x] + 3 + c]);
+    }
+  }
+}
+
 // Two taps with weights of 11 bits that add up to at most 2048. Of the sum's 19 bits OpenCV's
 // fixed point uses all but the low 4, and what is left fits an int16.
 inline void filter_taps_u8(const std::uint8_t* __restrict pixels,

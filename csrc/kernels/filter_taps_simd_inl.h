@@ -64,6 +64,18 @@ void filter_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, cons
 }
 
 template <typename Vector>
+void pick_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, std::ptrdiff_t plane,
+                   float* out) noexcept {
+  for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {
+    typename Vector::Ints words[3];
+    Vector::load_transposed(pixels + 3, begin + x, words);
+    Vector::store(out + x, byte_of<Vector, 0>(words));
+    Vector::store(out + plane + x, byte_of<Vector, 1>(words));
+    Vector::store(out + 2 * plane + x, byte_of<Vector, 2>(words));
+  }
+}
+
+template <typename Vector>
 void filter_taps_u8(const std::uint8_t* pixels, const std::int32_t* begin,
                     const std::int16_t* weight, std::ptrdiff_t plane, std::int16_t* out) noexcept {
   for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {

@@ -28,6 +28,8 @@ struct KernelTable {
                          const std::int16_t* weight, std::ptrdiff_t plane,
                          std::int16_t* out) noexcept;
   FilterTaps* filter_cubic_f32;
+  void (*pick_taps_f32)(const std::uint8_t* pixels, const std::int32_t* begin, std::ptrdiff_t plane,
+                        float* out) noexcept;
   FilterTaps* filter_affine_linear_f32;
   FilterTaps* filter_affine_cubic_f32;
   void (*blend_normalize_linear_u8)(const std::int16_t* upper, const std::int16_t* lower,

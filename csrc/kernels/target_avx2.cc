@@ -21,6 +21,7 @@ KernelTable avx2_kernels() {
   table.widen_row = avx2::widen_row;
   table.filter_taps_u8 = avx2::filter_taps_u8<avx2::Vector>;
   table.filter_cubic_f32 = avx2::filter_taps_f32<avx2::Vector, 4, false>;
+  table.pick_taps_f32 = avx2::pick_taps_f32<avx2::Vector>;
   table.filter_affine_linear_f32 = avx2::filter_taps_f32<avx2::Vector, 2, true>;
   table.filter_affine_cubic_f32 = avx2::filter_taps_f32<avx2::Vector, 4, true>;
   table.blend_normalize_linear_u8 = avx2::blend_normalize_linear_u8;

@@ -20,6 +20,7 @@ KernelTable avx512_kernels() {
   table.widen_row = avx512::widen_row;
   table.filter_taps_u8 = avx512::filter_taps_u8<avx512::Vector>;
   table.filter_cubic_f32 = avx512::filter_taps_f32<avx512::Vector, 4, false>;
+  table.pick_taps_f32 = avx512::pick_taps_f32<avx512::Vector>;
   table.filter_affine_linear_f32 = avx512::filter_taps_f32<avx512::Vector, 2, true>;
   table.filter_affine_cubic_f32 = avx512::filter_taps_f32<avx512::Vector, 4, true>;
   table.blend_normalize_linear_u8 = avx512::blend_normalize_linear_u8;

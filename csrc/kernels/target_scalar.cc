@@ -19,6 +19,7 @@ KernelTable scalar_kernels() {
   table.widen_row = kernels::widen_row;
   table.filter_taps_u8 = kernels::filter_taps_u8;
   table.filter_cubic_f32 = kernels::filter_taps_f32<4, false>;
+  table.pick_taps_f32 = kernels::pick_taps_f32;
   table.filter_affine_linear_f32 = kernels::filter_taps_f32<2, true>;
   table.filter_affine_cubic_f32 = kernels::filter_taps_f32<4, true>;
   table.blend_normalize_linear_u8 = kernels::blend_normalize_linear_u8;

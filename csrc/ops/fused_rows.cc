@@ -37,6 +37,7 @@ std::int32_t first_byte(const std::int32_t* index, int taps) {
 template <typename Weight>
 struct TapTable {
   std::ptrdiff_t plane;
+  bool only_picks;  // of four taps the second has all the weight, for every target pixel
   AlignedBuffer<std::int32_t> begin;
   AlignedBuffer<Weight> weight;
 
@@ -45,6 +46,7 @@ struct TapTable {
   template <typename FilterWeight>
   TapTable(const FilterTable<FilterWeight>& table, int taps, bool interleaved)
       : plane(round_up(static_cast<std::ptrdiff_t>(table.index.size()) / taps, kTapBlock)),
+        only_picks(taps == 4),
         begin(plane),
         weight(plane * taps) {
     std::fill_n(begin.data(), plane, 0);
@@ -53,6 +55,8 @@ struct TapTable {
     for (std::ptrdiff_t x = 0; x < width; ++x) {
       begin.data()[x] = first_byte(table.index.data() + x * taps, taps);
       for (int k = 0; k < taps; ++k) {
+        const auto expected = static_cast<FilterWeight>(k == 1 ? 1 : 0);
+        only_picks = only_picks && table.weight[static_cast<std::size_t>(x * taps + k)] == expected;
         weight.data()[interleaved ? x * taps + k : k * plane + x] =
             static_cast<Weight>(table.weight[static_cast<std::size_t>(x * taps + k)]);
       }
@@ -84,6 +88,10 @@ struct CubicLevels {
   using Filtered = float;
   static void filter(const std::uint8_t* pixels, const TapTable<Filtered>& taps,
                      const ChannelAffine& affine, Filtered* out) {
+    if (taps.only_picks) {
+      active_kernels().pick_taps_f32(pixels, taps.begin.data(), taps.plane, out);
+      return;
+    }
     active_kernels().filter_cubic_f32(pixels, taps.begin.data(), taps.weight.data(),
                                       affine.factor.data(), affine.offset.data(), taps.plane, out);
   }

@@ -48,7 +48,8 @@ PLANS = {
     "no normalization": plan_of(ResizeStep((30, 40), False, "linear"), PERMUTE),
     "only permute": plan_of(PERMUTE, PadStrideStep(0)),
 }
-IMAGE_SIZES_HW = [(1, 1), (48, 64), (97, 61), (80, 133), (1, 50)]
+# (50, 192): three columns to one in some plans, so that pixels are picked.
+IMAGE_SIZES_HW = [(1, 1), (48, 64), (97, 61), (80, 133), (1, 50), (50, 192)]
 
 
 def random_bgr(hw: tuple[int, int], seed: int = 0) -> np.ndarray:
