@@ -60,7 +60,29 @@ def preprocessed(threads: int) -> Outputs:
                 yield narrow
 
 
-CASES: dict[str, Callable[[int], Outputs]] = {"resize": resized, "preprocess": preprocessed}
+def encoded(threads: int) -> Outputs:
+    rng = np.random.default_rng(5)
+    for mask_hw, image_hw in SIZE_PAIRS_HW:
+        masks = rng.standard_normal((3, *mask_hw)).astype(np.float32)
+        boxes = np.sort(rng.uniform(-0.2, 1.2, (3, 2, 2)) * image_hw[::-1], axis=1).reshape(3, 4)
+        for convention in ("region", "image"):
+            for threshold in (0.0, 0.3):
+                for mask in ops.encode_masks(
+                    masks,
+                    boxes,
+                    image_hw,
+                    convention=convention,
+                    mask_threshold=threshold,
+                    threads=threads,
+                ):
+                    yield mask.counts
+
+
+CASES: dict[str, Callable[[int], Outputs]] = {
+    "encode_masks": encoded,
+    "resize": resized,
+    "preprocess": preprocessed,
+}
 
 
 def digests(threads: int) -> dict[str, str]:
