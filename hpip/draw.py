@@ -161,10 +161,10 @@ def _plate(
     text = _fitting_text(label, score, font, room_px)
     if text is None or font.line_height_px + 2 * padding_px > image_hw[0]:
         return None
-    coverage = np.pad(font.coverage(text), padding_px)[:, :, np.newaxis] / np.float32(255)
-    ink = np.float32(_ink_level(color))
-    mixed = np.array(color, np.float32) * (1 - coverage) + ink * coverage
-    return cast(UInt8Array, np.rint(mixed).astype(np.uint8))
+    share = np.arange(256, dtype=np.float32)[:, np.newaxis] / np.float32(255)
+    mixed = np.array(color, np.float32) * (1 - share) + np.float32(_ink_level(color)) * share
+    levels = np.rint(mixed).astype(np.uint8)
+    return cast(UInt8Array, levels[np.pad(font.coverage(text), padding_px)])
 
 
 def _ink_level(background: ColorBgr) -> int:
