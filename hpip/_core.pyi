@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpip.types import AnyArray, Float32Array, Int64Array, UInt8Array
+from hpip.types import AnyArray, Float32Array, Int32Array, Int64Array, UInt8Array
 
 __version__: str
 
@@ -121,5 +121,50 @@ def map_masked_levels(
     crop_hw: Sequence[tuple[int, int]],
     offset_yx: Sequence[tuple[int, int]],
     levels: UInt8Array,
+    threads: int,
+) -> None: ...
+def generate_proposals(
+    levels: Sequence[tuple[Float32Array, Float32Array, Float32Array, Float32Array | None]],
+    image_hw: Float32Array,
+    pre_nms_top_n: int,
+    post_nms_top_n: int,
+    nms_threshold: float,
+    min_size: float,
+    eta: float,
+    pixel_offset: bool,
+    threads: int,
+) -> list[tuple[Float32Array, Float32Array, Int32Array]]: ...
+def top_scores(scores: Float32Array, top_n: int) -> Int64Array: ...
+def multiclass_nms(
+    boxes_xyxy: Float32Array,
+    scores: Float32Array,
+    counts: Int64Array | None,
+    score_threshold: float,
+    nms_top_k: int,
+    keep_top_k: int,
+    nms_threshold: float,
+    normalized: bool,
+    nms_eta: float,
+    background_label: int,
+    threads: int,
+) -> tuple[Float32Array, Int32Array, Int32Array]: ...
+def assign_fpn_levels(
+    boxes_xyxy: Float32Array,
+    counts: Int64Array,
+    min_level: int,
+    max_level: int,
+    refer_level: int,
+    refer_scale: int,
+    pixel_offset: bool,
+) -> tuple[list[Int64Array], list[Int32Array], Int32Array]: ...
+def roi_align(
+    features: Float32Array,
+    boxes_xyxy: Float32Array,
+    counts: Int64Array,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
+    out_rows: Int64Array | None,
+    out: Float32Array,
     threads: int,
 ) -> None: ...

@@ -6,6 +6,7 @@
 namespace hpip::bindings {
 
 void register_preprocess(pybind11::module_& module);
+void register_detection(pybind11::module_& module);
 void register_masks(pybind11::module_& module);
 void register_rle(pybind11::module_& module);
 

@@ -49,4 +49,5 @@ PYBIND11_MODULE(_core, module) {
   hpip::bindings::register_preprocess(module);
   hpip::bindings::register_masks(module);
   hpip::bindings::register_rle(module);
+  hpip::bindings::register_detection(module);
 }

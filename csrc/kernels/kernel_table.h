@@ -6,6 +6,7 @@
 
 #include "hpip/cpu_isa.h"
 #include "kernels/cell.h"
+#include "kernels/region_taps.h"
 
 namespace hpip {
 
@@ -50,6 +51,11 @@ struct KernelTable {
   // Masks
   void (*cell_columns)(const Cell& cell, const float* right_weights, std::size_t columns,
                        const CellRows& rows, float limit, CellColumns* out) noexcept;
+  // Detection
+  bool (*overlaps_any)(const float* kept, std::ptrdiff_t stride, std::ptrdiff_t count,
+                       const float* box, float area, float extra, float threshold) noexcept;
+  void (*pool_region)(const float* plane, std::ptrdiff_t row_stride, const RegionRows& rows,
+                      const RegionColumns& columns, float* row, float* out) noexcept;
 };
 
 // Each may only be called where is_supported(isa), and exists only where it can be.

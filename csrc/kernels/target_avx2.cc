@@ -10,6 +10,8 @@
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
+#include "kernels/overlaps_any_inl.h"
+#include "kernels/pool_region_inl.h"
 #include "kernels/vector_avx2.h"
 #include "kernels/widen_row_inl.h"
 
@@ -32,6 +34,8 @@ KernelTable avx2_kernels() {
   table.interleave_f32 = avx2::interleave_rows<float>;
   table.interleave_f16 = avx2::interleave_rows<std::uint16_t>;
   table.cell_columns = avx2::cell_columns;
+  table.overlaps_any = avx2::overlaps_any;
+  table.pool_region = avx2::pool_region;
   return table;
 }
 

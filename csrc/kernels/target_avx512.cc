@@ -9,6 +9,8 @@
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
+#include "kernels/overlaps_any_inl.h"
+#include "kernels/pool_region_inl.h"
 #include "kernels/vector_avx512.h"
 #include "kernels/widen_row_inl.h"
 
@@ -30,6 +32,8 @@ KernelTable avx512_kernels() {
   table.narrow_f16 = avx512::narrow_row_f16_f16c;
   table.interleave_f32 = avx512::interleave_rows<float>;
   table.interleave_f16 = avx512::interleave_rows<std::uint16_t>;
+  table.overlaps_any = avx512::overlaps_any;
+  table.pool_region = avx512::pool_region;
   return table;
 }
 

@@ -9,6 +9,8 @@
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_inl.h"
+#include "kernels/overlaps_any_inl.h"
+#include "kernels/pool_region_inl.h"
 #include "kernels/widen_row_inl.h"
 
 namespace hpip {
@@ -30,6 +32,8 @@ KernelTable scalar_kernels() {
   table.interleave_f32 = kernels::interleave_rows<float>;
   table.interleave_f16 = kernels::interleave_rows<std::uint16_t>;
   table.cell_columns = kernels::cell_columns;
+  table.overlaps_any = kernels::overlaps_any;
+  table.pool_region = kernels::pool_region;
   return table;
 }
 

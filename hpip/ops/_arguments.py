@@ -75,3 +75,42 @@ def integer_array(name: str, value: ArrayLike) -> Int64Array:
     if numbers.size and numbers.dtype.kind not in "iu":
         raise InvalidInputError(f"{name}: expected integers, received {numbers.dtype}")
     return np.ascontiguousarray(numbers, dtype=np.int64)
+
+
+def real_array(name: str, value: ArrayLike) -> AnyArray:
+    """An array of real numbers of any type."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise InvalidInputError(
+            f"{name}: expected real numbers, received an array of {array.dtype}"
+        )
+    return array
+
+
+def float32_array(name: str, value: ArrayLike) -> Float32Array:
+    """A C-contiguous float32 array; other types are refused, not converted."""
+    array = real_array(name, value)
+    if array.dtype.kind != "f" or array.dtype.itemsize != 4:
+        raise InvalidInputError(
+            f"{name}: expected float32, received an array of {array.dtype}; pass .astype('float32')"
+        )
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def whole_numbers(name: str, value: ArrayLike) -> Int64Array:
+    """Integers as C-contiguous int64."""
+    array = np.asarray(value)
+    if array.size and array.dtype.kind not in "iu":
+        raise InvalidInputError(f"{name}: expected whole numbers, received {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def int32(name: str, value: int) -> int:
+    """Checks a whole number of 32 bits, whatever integer it is."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InvalidInputError(f"{name}: expected a whole number, received {value!r}") from error
+    if not -_LARGEST_INT32 - 1 <= number <= _LARGEST_INT32:
+        raise InvalidInputError(f"{name}: expected a number of 32 bits, received {value!r}")
+    return number

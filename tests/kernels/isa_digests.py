@@ -78,10 +78,45 @@ def encoded(threads: int) -> Outputs:
                     yield mask.counts
 
 
+def detected(threads: int) -> Outputs:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((2, 5, 41, 67)).astype(np.float32)
+    corners = np.sort(rng.uniform(-50, 600, (60, 2, 2)), axis=1)
+    boxes = corners.reshape(-1, 4).astype(np.float32)
+    for output_hw in ((7, 7), (14, 14), (1, 1)):
+        for ratio in (0, 2):
+            yield ops.roi_align(
+                features,
+                boxes,
+                [25, 35],
+                output_hw=output_hw,
+                spatial_scale=0.125,
+                sampling_ratio=ratio,
+                threads=threads,
+            )
+    corners = rng.uniform(0, 200, (2, 300, 2))
+    shared = np.concatenate([corners, corners + rng.uniform(5, 60, (2, 300, 2))], axis=2)
+    scores = rng.random((2, 4, 300), np.float32)
+    for threshold in (0.2, 0.5, 0.8):
+        yield from ops.multiclass_nms(
+            shared.astype(np.float32),
+            scores,
+            score_threshold=0.05,
+            nms_threshold=threshold,
+            threads=threads,
+        )
+    anchors = np.concatenate([corners[0] - 20, corners[0] + 20], axis=1).astype(np.float32)
+    deltas = rng.normal(0, 0.3, (2, 12, 10, 10)).astype(np.float32)
+    level = ops.ProposalLevel(scores[:, :3, :100].reshape(2, 3, 10, 10), deltas, anchors)
+    for proposals in ops.generate_proposals([level], [[200, 200]] * 2, threads=threads):
+        yield from proposals
+
+
 CASES: dict[str, Callable[[int], Outputs]] = {
-    "encode_masks": encoded,
     "resize": resized,
     "preprocess": preprocessed,
+    "encode_masks": encoded,
+    "detect": detected,
 }
 
 

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/region_taps.h"
+#include "kernels/target.h"
+
+namespace hpip::HPIP_TARGET {
+
+// out[x] = the weighted sum of kCount rows of `plane`, on top of out[x] if kAdd.
+template <std::size_t kCount, bool kAdd>
+void blend_row_group(const float* __restrict plane, std::ptrdiff_t row_stride,
+                     const RegionTap* __restrict taps, std::ptrdiff_t width,
+                     float* __restrict out) noexcept {
+  const float* rows[kCount];
+  float weights[kCount];
+  for (std::size_t t = 0; t < kCount; ++t) {
+    rows[t] = plane + taps[t].index * row_stride;
+    weights[t] = taps[t].weight;
+  }
+  for (std::ptrdiff_t x = 0; x < width; ++x) {
+    float sum = kAdd ? out[x] : 0.0F;
+    for (std::size_t t = 0; t < kCount; ++t) {
+      sum += rows[t][x] * weights[t];
+    }
+    out[x] = sum;
+  }
+}
+
+template <bool kAdd>
+void blend_rest(const float* plane, std::ptrdiff_t row_stride, const RegionTap* taps,
+                std::ptrdiff_t count, std::ptrdiff_t width, float* out) noexcept {
+  switch (count) {
+    case 3:
+      return blend_row_group<3, kAdd>(plane, row_stride, taps, width, out);
+    case 2:
+      return blend_row_group<2, kAdd>(plane, row_stride, taps, width, out);
+    case 1:
+      return blend_row_group<1, kAdd>(plane, row_stride, taps, width, out);
+    default:
+      return;
+  }
+}
+
+// At least one tap. Four rows at a time: few enough to stay in registers, and most bins have no
+// more.
+inline void blend_region_rows(const float* plane, std::ptrdiff_t row_stride, const RegionTap* taps,
+                              std::ptrdiff_t count, std::ptrdiff_t width, float* out) noexcept {
+  if (count < 4) {
+    return blend_rest<false>(plane, row_stride, taps, count, width, out);
+  }
+  blend_row_group<4, false>(plane, row_stride, taps, width, out);
+  for (taps += 4, count -= 4; count >= 4; taps += 4, count -= 4) {
+    blend_row_group<4, true>(plane, row_stride, taps, width, out);
+  }
+  blend_rest<true>(plane, row_stride, taps, count, width, out);
+}
+
+// kTaps taps for each bin; 0 stands for columns.taps_per_bin. A loop of a known, small length is
+// unrolled, which is what makes bins of two to four taps fast.
+template <int kTaps>
+void blend_region_columns(const float* __restrict row, const RegionColumns& columns,
+                          float* __restrict out) noexcept {
+  const std::ptrdiff_t count = kTaps == 0 ? columns.taps_per_bin : kTaps;
+  const RegionTap* __restrict tap = columns.taps;
+  for (std::ptrdiff_t bin = 0; bin < columns.bins; ++bin, tap += count) {
+    float sum = 0.0F;
+    for (std::ptrdiff_t t = 0; t < count; ++t) {
+      sum += row[tap[t].index] * tap[t].weight;
+    }
+    out[bin] = sum;
+  }
+}
+
+// Mean of bilinear samples in each bin of a region, as two passes: the samples of a bin form a
+// grid, so that their weights are products of one for the row and one for the column. Rows of a bin
+// are blended first, along memory, then columns. `row` has place for columns.length floats.
+inline void pool_region(const float* plane, std::ptrdiff_t row_stride, const RegionRows& rows,
+                        const RegionColumns& columns, float* row, float* out) noexcept {
+  const RegionTap* taps = rows.taps;
+  for (std::ptrdiff_t bin = 0; bin < rows.bins; ++bin, out += columns.bins) {
+    const std::ptrdiff_t count = rows.counts[bin];
+    if (count == 0 || columns.length == 0) {
+      for (std::ptrdiff_t x = 0; x < columns.bins; ++x) {
+        out[x] = 0.0F;
+      }
+      continue;
+    }
+    blend_region_rows(plane + columns.low, row_stride, taps, count, columns.length, row);
+    taps += count;
+    switch (columns.taps_per_bin) {
+      case 2:
+        blend_region_columns<2>(row, columns, out);
+        break;
+      case 3:
+        blend_region_columns<3>(row, columns, out);
+        break;
+      case 4:
+        blend_region_columns<4>(row, columns, out);
+        break;
+      case 5:
+        blend_region_columns<5>(row, columns, out);
+        break;
+      default:
+        blend_region_columns<0>(row, columns, out);
+    }
+  }
+}
+
+}  // namespace hpip::HPIP_TARGET

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "hpip/check.h"
+#include "hpip/detection_ops.h"
+#include "hpip/parallel.h"
+#include "kernels/decode_anchor_inl.h"
+#include "ops/suppress_boxes.h"
+
+namespace hpip {
+namespace {
+
+struct ScoredIndex {
+  float score;
+  std::int32_t index;  // cell by cell, as the anchors
+};
+
+bool is_better(const ScoredIndex& a, const ScoredIndex& b) { return a.score > b.score; }
+
+std::vector<ScoredIndex> scores_by_cell(const ProposalLevel& level, const float* scores) {
+  std::vector<ScoredIndex> items;
+  items.reserve(static_cast<std::size_t>(level.count()));
+  std::int32_t index = 0;
+  for (std::ptrdiff_t cell = 0; cell < level.cells(); ++cell) {
+    for (std::ptrdiff_t anchor = 0; anchor < level.anchors_per_cell; ++anchor) {
+      const float score = scores[anchor * level.cells() + cell];
+      HPIP_REQUIRE(!std::isnan(score), "scores: expected numbers, received NaN for anchor ", anchor,
+                   " of cell ", cell);
+      items.push_back({score, index++});
+    }
+  }
+  return items;
+}
+
+// The anchors to decode, best first. Of the best thousand of 193,536 scores two are often equal,
+// and Paddle's order of equal scores is that of the C++ library's unstable algorithms. So the same
+// are called on the same sequence; items hold their score because looking it up takes longer.
+std::vector<ScoredIndex> top_anchors(const ProposalLevel& level, const float* scores,
+                                     int pre_nms_top_n) {
+  std::vector<ScoredIndex> items = scores_by_cell(level, scores);
+  const std::ptrdiff_t top_n = std::max(0, pre_nms_top_n);
+  if (top_n == 0 || top_n >= level.count()) {
+    std::sort(items.begin(), items.end(), is_better);
+  } else {
+    std::nth_element(items.begin(), items.begin() + top_n, items.end(), is_better);
+    items.erase(items.begin() + top_n, items.end());
+  }
+  // Suppression takes the last of equal scores first.
+  std::reverse(items.begin(), items.end());
+  std::stable_sort(items.begin(), items.end(), is_better);
+  return items;
+}
+
+// Decodes the chosen anchors of one image and drops those that are too small.
+Proposals decode(const ProposalLevel& level, std::ptrdiff_t image,
+                 const std::vector<ScoredIndex>& chosen, const kernels::ProposalBounds& bounds) {
+  const float* deltas = level.deltas + 4 * image * level.count();
+  Proposals decoded;
+  for (const ScoredIndex& item : chosen) {
+    const std::ptrdiff_t anchor = item.index % level.anchors_per_cell;
+    const std::ptrdiff_t cell = item.index / level.anchors_per_cell;
+    float delta[4];
+    for (std::ptrdiff_t i = 0; i < 4; ++i) {
+      delta[i] = deltas[(4 * anchor + i) * level.cells() + cell];
+    }
+    const std::ptrdiff_t row = 4 * static_cast<std::ptrdiff_t>(item.index);
+    float box[4];
+    kernels::decode_anchor(level.anchors + row, delta,
+                           level.variances == nullptr ? nullptr : level.variances + row, bounds,
+                           box);
+    HPIP_REQUIRE(std::none_of(box, box + 4, [](float value) { return std::isnan(value); }),
+                 "bbox_deltas: expected numbers that make a box of the anchor, received (",
+                 delta[0], ", ", delta[1], ", ", delta[2], ", ", delta[3], ") for anchor ", anchor,
+                 " of cell ", cell);
+    if (kernels::is_proposal(box, bounds)) {
+      decoded.boxes_xyxy.insert(decoded.boxes_xyxy.end(), box, box + 4);
+      decoded.scores.push_back(item.score);
+    }
+  }
+  return decoded;
+}
+
+Proposals propose(const ProposalLevel& level, std::ptrdiff_t image, const float* image_hw,
+                  const ProposalRules& rules) {
+  const std::vector<ScoredIndex> chosen =
+      top_anchors(level, level.scores + image * level.count(), rules.pre_nms_top_n);
+  const Proposals decoded = decode(
+      level, image, chosen,
+      {image_hw[0], image_hw[1], std::max(rules.min_size, 1.0F), rules.pixel_offset ? 1.0F : 0.0F});
+  if (decoded.scores.empty()) {
+    return {{0.0F, 0.0F, 0.0F, 0.0F}, {0.0F}};
+  }
+  std::vector<std::ptrdiff_t> order(decoded.scores.size());
+  std::iota(order.begin(), order.end(), std::ptrdiff_t{0});
+  const std::ptrdiff_t most = rules.post_nms_top_n > 0 ? rules.post_nms_top_n : -1;
+  Proposals kept;
+  for (const std::size_t i :
+       suppress_boxes(decoded.boxes_xyxy.data(), 4, order,
+                      {rules.nms_threshold, rules.eta, rules.pixel_offset, most})) {
+    const float* box = decoded.boxes_xyxy.data() + 4 * i;
+    kept.boxes_xyxy.insert(kept.boxes_xyxy.end(), box, box + 4);
+    kept.scores.push_back(decoded.scores[i]);
+  }
+  return kept;
+}
+
+void require_arguments(const std::vector<ProposalLevel>& levels, std::ptrdiff_t batch,
+                       const float* image_hw, const ProposalRules& rules) {
+  for (const ProposalLevel& level : levels) {
+    HPIP_REQUIRE(level.count() <= std::numeric_limits<std::int32_t>::max(),
+                 "scores: expected fewer than 2^31 anchors, received ", level.count());
+  }
+  HPIP_REQUIRE(std::isfinite(rules.nms_threshold) && rules.nms_threshold > 0.0F,
+               "nms_threshold: expected a finite number above 0, received ", rules.nms_threshold);
+  HPIP_REQUIRE(!std::isnan(rules.min_size), "min_size: expected a number, received NaN");
+  HPIP_REQUIRE(rules.eta > 0.0F, "eta: expected above 0, received ", rules.eta);
+  for (std::ptrdiff_t i = 0; i < 2 * batch; ++i) {
+    HPIP_REQUIRE(std::isfinite(image_hw[i]) && image_hw[i] > 0.0F, "image_hw[", i / 2,
+                 "]: expected a finite height and width above 0, received ", image_hw[i]);
+  }
+}
+
+}  // namespace
+
+std::vector<Proposals> generate_proposals(const std::vector<ProposalLevel>& levels,
+                                          std::ptrdiff_t batch, const float* image_hw,
+                                          const ProposalRules& rules, int threads) {
+  require_arguments(levels, batch, image_hw, rules);
+  std::vector<Proposals> proposals(levels.size() * static_cast<std::size_t>(batch));
+  parallel_for(static_cast<std::ptrdiff_t>(proposals.size()), 1, threads,
+               [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+                 for (std::ptrdiff_t i = begin; i < end; ++i) {
+                   const std::ptrdiff_t image = i % batch;
+                   proposals[static_cast<std::size_t>(i)] =
+                       propose(levels[static_cast<std::size_t>(i / batch)], image,
+                               image_hw + 2 * image, rules);
+                 }
+               });
+  return proposals;
+}
+
+}  // namespace hpip
