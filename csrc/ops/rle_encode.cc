@@ -23,7 +23,8 @@ using kernels::kWordColumns;
 constexpr std::ptrdiff_t kGrainPixels = 1 << 19;
 
 // Blocks of 64 columns that are packed together, row by row: each row of a large mask is another
-// page. A dense 4K mask took 2.5 ms one block after the other, 1.7 ms eight at once (Zen 4, loaded).
+// page. A dense 4K mask took 2.5 ms one block after the other, 1.7 ms eight at once (Zen 4,
+// loaded).
 constexpr std::ptrdiff_t kTileBlocks = 8;
 
 // Adds the changes in the columns of blocks [begin, end), at most kTileBlocks of them. `words` is
