@@ -90,10 +90,10 @@ def _paddlex(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
     cv2.setNumThreads(threads)
 
     def run() -> np.ndarray:
-        datas: Any = [image]
+        records: Any = [image]
         for operator in operators:
-            datas = operator(datas)
-        batch: np.ndarray = datas[1]
+            records = operator(records)
+        batch: np.ndarray = records[1]
         return batch
 
     return run
