@@ -109,8 +109,8 @@ def _budget_s() -> float:
 
 def _ask_child(spec: ModelSpec, compiled: CompiledModel, threads: int) -> Verdict:
     request = {
-        "model_dir": str(spec.model_dir),
-        "program": str(compiled.files.program),
+        "model_dir": str(spec.model_dir.resolve()),
+        "program": str(compiled.files.program.resolve()),
         "masks": None if compiled.masks is None else asdict(compiled.masks),
         "threshold_input": compiled.threshold_input,
         "threads": threads,
@@ -118,8 +118,15 @@ def _ask_child(spec: ModelSpec, compiled: CompiledModel, threads: int) -> Verdic
     command = [sys.executable, "-m", "hpip.verify", json.dumps(request)]
     budget_s = _budget_s()
     try:
+        # Where this package lies: -m looks there first, and not in a source tree of the same name
+        # that the user happens to stand in.
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=budget_s, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=budget_s,
+            check=False,
+            cwd=Path(__file__).resolve().parents[1],
         )
     except subprocess.TimeoutExpired:
         return Verdict(False, f"the check took longer than {budget_s:g} s", final=False)
