@@ -14,7 +14,6 @@ from benchmarks.kernels import __main__ as command
 from benchmarks.kernels import report
 from benchmarks.kernels.case import HPIP
 
-
 # The suites that have no small picture, and what picks their cheapest case.
 CHEAPEST = {"detection": "stride 64"}
 
@@ -22,7 +21,16 @@ CHEAPEST = {"detection": "stride 64"}
 @pytest.mark.parametrize("suite", command.suites())
 def test_every_case_agrees_with_its_contenders(suite: str, tmp_path: Path) -> None:
     output = tmp_path / "results.json"
-    once = ["--only", CHEAPEST.get(suite, "480p"), "--rounds", "1", "--threads", "1", "--caches", "warm"]
+    once = [
+        "--only",
+        CHEAPEST.get(suite, "480p"),
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+        "--caches",
+        "warm",
+    ]
     command.main(["--suites", suite, *once, "--output", str(output)])
     results = json.loads(output.read_text(encoding="utf-8"))
     assert {row["contender"] for row in results["results"]} > {HPIP}
