@@ -19,7 +19,7 @@ def ensure_env(folder: Path) -> Path:
     wanted = "\n".join(REQUIREMENTS)
     if installed.is_file() and installed.read_text(encoding="utf-8") == wanted:
         return python
-    venv.create(folder, clear=True, with_pip=True)
+    venv.create(folder, with_pip=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
     installed.write_text(wanted, encoding="utf-8")
     return python
