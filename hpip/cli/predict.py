@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hpip.errors import describe_failure
-from hpip.pipeline import create_pipeline
+from hpip.pipeline import InstanceSegPipeline, create_pipeline
 from hpip.results import InstanceSegResult
 from hpip.sources import count_files
 
@@ -59,19 +59,7 @@ def run_predict(request: Request) -> int:
     """
     out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     tally = _Tally()
-    with create_pipeline(
-        request.pipeline,
-        model=request.model,
-        model_dir=request.model_dir,
-        device=request.device,
-        use_hpip=request.use_hpip,
-        hpi_config=request.hpi_config,
-        batch_size=request.batch_size,
-        threshold=request.threshold,
-        max_detections=request.max_detections,
-        classes=request.classes,
-        threads=request.threads,
-    ) as pipeline:
+    with _load(request, err) as pipeline:
         started = time.perf_counter()
         results = pipeline.predict(
             request.input if len(request.input) > 1 else request.input[0], on_failure=tally.fail
@@ -90,6 +78,23 @@ def run_predict(request: Request) -> int:
         highlight=False,
     )
     return len(tally.failures)
+
+
+def _load(request: Request, err: Console) -> InstanceSegPipeline:
+    with err.status("loading the model; on its first use its fast program is checked, once"):
+        return create_pipeline(
+            request.pipeline,
+            model=request.model,
+            model_dir=request.model_dir,
+            device=request.device,
+            use_hpip=request.use_hpip,
+            hpi_config=request.hpi_config,
+            batch_size=request.batch_size,
+            threshold=request.threshold,
+            max_detections=request.max_detections,
+            classes=request.classes,
+            threads=request.threads,
+        )
 
 
 def _consume(
