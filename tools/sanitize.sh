@@ -20,28 +20,37 @@ CXX=$cxx "$python" -m pip install --quiet --no-deps --no-build-isolation --targe
   --config-settings=cmake.define.HPIP_WERROR=ON \
   --config-settings=install.strip=false .
 
-# libasan must come first in a process that does not link it; libstdc++ must be there when libasan
-# looks for __cxa_throw. Leaks are CPython's and numpy's own. PYTHONMALLOC puts every Python object
-# on the watched heap.
-LD_PRELOAD="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libstdc++.so)" \
-ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1 \
-UBSAN_OPTIONS=print_stacktrace=1 \
-PYTHONMALLOC=malloc \
-  "$python" - "$work/site" "${@:-tests/kernels}" <<'PYTHON'
+# Every process below, the children of tests too, starts with this module.
+cat >"$work/site/sitecustomize.py" <<'PYTHON'
 import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
 
-site, *arguments = sys.argv[1:]
-# An editable install of hpip finds its modules before sys.path is looked at.
-sys.meta_path = [f for f in sys.meta_path if type(f).__name__ != "ScikitBuildRedirectingFinder"]
-sys.path.insert(0, site)
+
+class SanitizedBuild:
+    """Finds hpip beside this file, before an editable install or a source tree is looked at."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "hpip":
+            return None
+        return PathFinder.find_spec(name, [str(Path(__file__).parent)], target)
+
+
+sys.meta_path.insert(0, SanitizedBuild)
 # Paddle frees with `delete` what it did not get from `new`, as soon as it is imported: tests that
 # need it skip.
 sys.modules["paddle"] = None
-
-import hpip.ops
-import pytest
-
-if not hpip.ops.build_info()["sanitizers"]:
-    sys.exit(f"expected a sanitized build in {site}, imported {hpip.__file__}")
-sys.exit(pytest.main(["-p", "no:cacheprovider", *arguments]))
 PYTHON
+
+# libasan must come first in a process that does not link it; libstdc++ must be there when libasan
+# looks for __cxa_throw. Leaks are CPython's and numpy's own. PYTHONMALLOC puts every Python object
+# on the watched heap.
+export LD_PRELOAD="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libstdc++.so)"
+export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=print_stacktrace=1
+export PYTHONMALLOC=malloc
+export PYTHONPATH=$work/site
+"$python" -c 'from hpip import ops
+assert ops.build_info()["sanitizers"], f"expected a sanitized build, imported {ops.__file__}"'
+exec "$python" -m pytest -p no:cacheprovider "${@:-tests/kernels}"
