@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import hpip
 from hpip._files import target_file, write_atomically
 from hpip.cli.evaluate_tables import class_table, metric_table
+from hpip.cli.progress import image_progress
 from hpip.errors import describe_failure
 from hpip.evaluation import CocoDataset, Evaluation, evaluate, load_dataset, metric_differences
 from hpip.pipeline import create_pipeline
@@ -92,7 +90,7 @@ def _evaluate(
             "device": ",".join(str(one.device) for one in pipeline.predictors),
         }
         name = f"evaluating {first.spec.model_name}{'' if first.use_hpip else ', plain'}"
-        with _progress(name, err) as step:
+        with image_progress(name, err) as step:
             evaluation = evaluate(
                 pipeline,
                 request.images_dir,
@@ -101,21 +99,6 @@ def _evaluate(
                 on_progress=step,
             )
     return evaluation, description
-
-
-@contextmanager
-def _progress(name: str, err: Console) -> Iterator[Callable[[int, int], None]]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    ) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _print_tables(evaluation: Evaluation, reference: Evaluation | None) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hpip.cli.progress import image_progress
 from hpip.errors import describe_failure
 from hpip.pipeline import InstanceSegPipeline, create_pipeline
 from hpip.results import InstanceSegResult
@@ -105,16 +105,8 @@ def _consume(
     err: Console,
 ) -> None:
     stems = _Stems()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    ) as progress:
-        task = progress.add_task("segmenting", total=count_files(request.input))
+    total = count_files(request.input)
+    with image_progress("segmenting", err, total) as step:
         for result in results:
             tally.images += 1
             tally.instances += len(result.scores)
@@ -126,7 +118,7 @@ def _consume(
                 stem = stems.take(result.stem)
                 result.save_to_json(request.save_path, stem=stem)
                 result.save_to_img(request.save_path, stem=stem)
-            progress.update(task, completed=tally.images + len(tally.failures))
+            step(tally.images + len(tally.failures), total)
 
 
 def _line(result: InstanceSegResult) -> str:

@@ -173,6 +173,14 @@ def _check_order(steps: list[PreprocessStep]) -> None:
             "Preprocess: expected Resize and NormalizeImage before Permute and PadStride after it, "
             f"received {', '.join(type(step).__name__.removesuffix('Step') for step in steps)}"
         )
+    for kind in (ResizeStep, NormalizeStep, PadStrideStep):
+        count = sum(isinstance(step, kind) for step in steps)
+        if count > 1:
+            name = kind.__name__.removesuffix("Step")
+            raise _ConfigError(
+                f"Preprocess: expected {name} at most once (the preprocessing is one fused pass), "
+                f"received it {count} times"
+            )
 
 
 def _resize_step(options: Options) -> ResizeStep:

@@ -356,6 +356,7 @@ def test_normalization_without_scale_and_with_one_number_for_all_channels(make_m
 
 
 PERMUTE = {"type": "Permute"}
+RESIZE = {"type": "Resize", "target_size": [8, 8]}
 
 
 @pytest.mark.parametrize(
@@ -382,6 +383,7 @@ PERMUTE = {"type": "Permute"}
         ([{"type": "Permute", "to_bgr": False}], r"\(Permute\): unknown keys \['to_bgr'\]"),
         ([{"type": "NormalizeImage"}], "expected Permute once, received it 0 times"),
         ([PERMUTE, PERMUTE], "expected Permute once, received it 2 times"),
+        ([RESIZE, RESIZE, PERMUTE], "expected Resize at most once"),
         ([{"type": "PadStride"}, PERMUTE], "received PadStride, Permute"),
         ([PERMUTE, {"type": "NormalizeImage"}], "received Permute, Normalize"),
     ],

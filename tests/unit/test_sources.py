@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -9,22 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from hpip.errors import BackendUnavailableError, InvalidInputError
-from hpip.sources import Source, count_files, is_single, iter_sources
+from hpip.errors import BackendUnavailableError
+from hpip.sources import count_files, is_single, iter_sources
 from hpip.types import UInt8Array
-
-
-def picture(shade: int = 90) -> UInt8Array:
-    return np.full((6, 8, 3), shade, np.uint8)
-
-
-def png(shade: int = 90) -> bytes:
-    return cv2.imencode(".png", picture(shade))[1].tobytes()
+from tests.source_images import failure, only, picture, png, shades, tiff_pages
 
 
 def minimal_pdf(page_sizes: list[tuple[int, int]]) -> bytes:
@@ -53,34 +44,6 @@ def minimal_pdf(page_sizes: list[tuple[int, int]]) -> bytes:
     body += f"xref\n0 {size}\n0000000000 65535 f \n{table}"
     body += f"trailer << /Size {size} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
     return body.encode()
-
-
-def tiff_pages(count: int) -> bytes:
-    pages = [Image.fromarray(picture(10 * i)) for i in range(count)]
-    buffer = io.BytesIO()
-    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
-    return buffer.getvalue()
-
-
-def shades(sources: Iterator[Source]) -> list[int | None]:
-    """One number per source: its grey level, or None where it failed."""
-    found = []
-    for source in sources:
-        assert (source.image is None) != (source.error is None)
-        found.append(None if source.image is None else int(source.image[0, 0, 0]))
-    return found
-
-
-def only(inputs: Any, **options: Any) -> Source:
-    (source,) = iter_sources(inputs, **options)
-    return source
-
-
-def failure(inputs: Any, **options: Any) -> str:
-    source = only(inputs, **options)
-    assert isinstance(source.error, InvalidInputError)
-    assert source.image is None
-    return str(source.error)
 
 
 @pytest.fixture
