@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from hpip.devices import Device
-from hpip.errors import BackendError, InvalidInputError
+from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
+
+ProgramFormat: TypeAlias = Literal["paddle", "onnx"]
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,17 @@ class SessionOptions:
     Attributes:
         device: where the network runs.
         threads: CPU threads of the engine, at least 1.
+        precision: arithmetic of the engine; a backend refuses what it can't do.
+        settings: what one engine alone knows, by its own names, as in `hpi_config`'s
+            `backend_config`; a backend refuses names that it does not know.
+        shares_cpu: other sessions run beside this one, so its idle threads must not spin.
     """
 
     device: Device
     threads: int
+    precision: Precision = "fp32"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    shares_cpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,8 @@ class Session(ABC):
         """Run the network once, with the GIL released while it computes.
 
         Args:
-            inputs: one C-contiguous array for each of `input_names`; they are read in place and
-                must not change until the call returns.
+            inputs: one C-contiguous array for each of `input_names`. Some engines read them in
+                place, others copy them: they must not change until the call returns.
 
         Returns:
             One new array for each of `output_names`, owned by the caller.
@@ -90,9 +101,16 @@ class Session(ABC):
 
 
 class Backend(ABC):
-    """An engine. Subclasses import it inside their methods only."""
+    """An engine. Has no state; subclasses import the engine inside their methods only.
 
-    name: str
+    Attributes:
+        name: as in `hpi_config` and `backend_named`.
+        format: what `open` loads: Paddle's own files, or an ONNX program whose weights lie in
+            Paddle's parameter file.
+    """
+
+    name: ClassVar[str]
+    format: ClassVar[ProgramFormat]
 
     @abstractmethod
     def probe(self) -> Probe:
@@ -102,7 +120,37 @@ class Backend(ABC):
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """Load a network.
 
+        Args:
+            files: program and parameters in this backend's `format`.
+            options: how to run it.
+
         Raises:
-            BackendUnavailableError: the engine or the device is not here.
+            InvalidInputError: an engine-specific setting is unknown or out of range.
+            BackendUnavailableError: the engine, the device or the precision is not here.
             BackendError: the engine refused the network.
         """
+
+
+def refuse_settings(backend: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse engine-specific settings that the backend does not know.
+
+    Raises:
+        InvalidInputError: a name is not among the known ones.
+    """
+    if unknown := sorted(set(settings) - set(known)):
+        expected = ", ".join(sorted(known)) or "no settings"
+        raise InvalidInputError(
+            f"settings of {backend}: expected {expected}; received {unknown[0]!r}"
+        )
+
+
+def require_fp32(backend: str, options: SessionOptions) -> None:
+    """Refuse any other precision.
+
+    Raises:
+        BackendUnavailableError: another one is asked for.
+    """
+    if options.precision != "fp32":
+        raise BackendUnavailableError(
+            backend, f"it runs in fp32 here, not in {options.precision}.", "Choose another backend."
+        )

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from importlib import util
 from typing import Any
 
-from hpip.backends.base import Backend, Probe, Session, SessionOptions
+from hpip.backends.base import (
+    Backend,
+    Probe,
+    Session,
+    SessionOptions,
+    refuse_settings,
+    require_fp32,
+)
 from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import AnyArray, ModelFiles
@@ -22,6 +29,7 @@ class PaddleBackend(Backend):
     """Paddle Inference without oneDNN and TensorRT, set up as PaddleX's `run_mode="paddle"`."""
 
     name = "paddle"
+    format = "paddle"
 
     def probe(self) -> Probe:
         """See `Backend.probe`; imports Paddle, which takes a second or more."""
@@ -45,6 +53,8 @@ class PaddleBackend(Backend):
                 f"has {', '.join(probe.devices)}.",
                 "Choose one of these, or install the Paddle build for your device.",
             )
+        require_fp32(self.name, options)
+        refuse_settings(self.name, options.settings, known=())
         return PaddleSession(files, options)
 
 

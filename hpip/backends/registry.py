@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backends by name. No engine is imported before its backend is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from hpip.backends.base import Backend
+from hpip.errors import InvalidInputError
+
+_BACKENDS = {
+    "paddle": "hpip.backends.paddle:PaddleBackend",
+}
+
+
+def backend_names() -> tuple[str, ...]:
+    """Names of all backends, whether their engines are here or not; plain Paddle comes first."""
+    return tuple(_BACKENDS)
+
+
+def backend_named(name: str) -> Backend:
+    """The backend of that name, whether its engine is here or not; `Backend.probe` tells.
+
+    Raises:
+        InvalidInputError: no backend has that name.
+    """
+    if name not in _BACKENDS:
+        raise InvalidInputError(
+            f"backend: expected one of {', '.join(_BACKENDS)}; received {name!r}"
+        )
+    module, _, class_name = _BACKENDS[name].partition(":")
+    backend: Backend = getattr(import_module(module), class_name)()
+    return backend
