@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from hpip.errors import FailedInputsError, describe_failure
 from hpip.results import InstanceSegResult
 from hpip.sources import Source, is_single, iter_sources
+from hpip.timing import timed
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +67,11 @@ class FailureReport:
 def read_batches(input: Any, batch_size: int, report: FailureReport) -> Iterator[list[Source]]:
     """Read images in order, `batch_size` at a time; those that can't be read go to `report`."""
     batch: list[Source] = []
-    for source in iter_sources(input):
+    for source, read_ms in timed(iter_sources(input)):
         if source.error is not None:
             report.add(source.name, source.error)
             continue
-        batch.append(source)
+        batch.append(replace(source, read_ms=read_ms))
         if len(batch) == batch_size:
             yield batch
             batch = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,7 @@ from hpip.preprocess import network_inputs
 from hpip.results import InstanceSegResult
 from hpip.sources import Source
 from hpip.system import available_cpus
+from hpip.timing import Stopwatch
 from hpip.types import UInt8Array
 
 logger = logging.getLogger(__name__)
@@ -178,8 +180,9 @@ class Predictor:
     def _segment_together(
         self, sources: Sequence[Source], selection: Selection
     ) -> Iterator[Outcome]:
+        watch = Stopwatch()
         try:
-            found = self._run(sources, selection)
+            found = self._run(sources, selection, watch)
         except BackendError as error:
             if len(sources) == 1:
                 yield sources[0], error
@@ -187,15 +190,24 @@ class Predictor:
             for source in sources:
                 yield from self._segment_together([source], selection)
             return
-        for source, instances in zip(sources, found, strict=True):
-            yield source, self._result(source, instances)
+        results = [self._result(*pair) for pair in zip(sources, found, strict=True)]
+        watch.lap("postprocess")
+        times = watch.share(len(sources))
+        for source, result in zip(sources, results, strict=True):
+            result.stage_times = replace(times, read_ms=source.read_ms)
+            yield source, result
 
-    def _run(self, sources: Sequence[Source], selection: Selection) -> list[Instances]:
+    def _run(
+        self, sources: Sequence[Source], selection: Selection, watch: Stopwatch
+    ) -> list[Instances]:
         images = [_image(source) for source in sources]
         inputs = network_inputs(images, self.spec.preprocess, threads=self.threads)
         feeds = self._plan.feeds(inputs, selection)
+        watch.lap("preprocess")
         with self._pool.lease() as session:
+            watch.lap("wait")
             outputs = session.run({name: feeds[name] for name in session.input_names})
+            watch.lap("infer")
         sizes_hw = [_hw(source) for source in sources]
         return self._plan.collect(outputs, inputs, sizes_hw, selection, threads=self.threads)
 

@@ -19,6 +19,7 @@ from hpip._text import require_pillow
 from hpip.draw import draw_instances
 from hpip.errors import InvalidInputError
 from hpip.polygons import trace_outlines
+from hpip.timing import StageTimes
 from hpip.types import AnyArray, Float32Array, Int64Array, RleMask, UInt8Array
 
 _KEYS = ("input_path", "page_index", "input_img", "boxes", "masks")
@@ -46,6 +47,7 @@ class InstanceSegResult(Mapping[str, Any]):
         full_image_masks: `r["masks"]` are as large as the image, as PaddleX has them for SOLOv2,
             not crops.
         name: stem of the files' names where there is no path.
+        stage_times: where the time went; not part of the JSON.
 
     Raises:
         InvalidInputError: lengths, shapes or dtypes don't agree, or a crop leaves the image.
@@ -64,6 +66,7 @@ class InstanceSegResult(Mapping[str, Any]):
         labels: Sequence[str],
         full_image_masks: bool = False,
         name: str | None = None,
+        stage_times: StageTimes | None = None,
     ) -> None:
         self.input_path = input_path
         self.page_index = page_index
@@ -75,6 +78,7 @@ class InstanceSegResult(Mapping[str, Any]):
         self.labels = list(labels)
         self.full_image_masks = full_image_masks
         self.name = name
+        self.stage_times = stage_times or StageTimes()
         self._check()
 
     def _check(self) -> None:
