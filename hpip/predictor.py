@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hpip.backends.base import SessionOptions
 from hpip.backends.paddle import PaddleBackend
-from hpip.backends.pool import SessionPool
 from hpip.batches import FailureReport, OnFailure, Outcome, read_batches
 from hpip.choice import choose_plan
 from hpip.devices import Device, parse_devices
@@ -30,8 +28,8 @@ from hpip.options import (
     resolve_classes,
 )
 from hpip.postprocess import Instances, Selection
-from hpip.preprocess import network_inputs
 from hpip.results import InstanceSegResult
+from hpip.runner import Engine, Runner
 from hpip.sources import Source
 from hpip.system import available_cpus
 from hpip.timing import Stopwatch
@@ -64,11 +62,8 @@ class Predictor:
         self.threads = threads
         self.batch_size = batch_size
         self._selection = selection
-        backend = PaddleBackend()
-        options = SessionOptions(device, threads)
-        self._pool = SessionPool(lambda: backend.open(self._plan.files, options))
-        with self._pool.lease():
-            logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
+        self._runner = Runner(self._plan, spec.preprocess, Engine("paddle", device, threads))
+        logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
 
     def predict(
         self,
@@ -157,7 +152,7 @@ class Predictor:
 
     def close(self) -> None:
         """Free the network's memory; calls in other threads finish first. Twice does nothing."""
-        self._pool.close()
+        self._runner.close()
 
     def __enter__(self) -> Predictor:
         return self
@@ -200,16 +195,7 @@ class Predictor:
     def _run(
         self, sources: Sequence[Source], selection: Selection, watch: Stopwatch
     ) -> list[Instances]:
-        images = [_image(source) for source in sources]
-        inputs = network_inputs(images, self.spec.preprocess, threads=self.threads)
-        feeds = self._plan.feeds(inputs, selection)
-        watch.lap("preprocess")
-        with self._pool.lease() as session:
-            watch.lap("wait")
-            outputs = session.run({name: feeds[name] for name in session.input_names})
-            watch.lap("infer")
-        sizes_hw = [_hw(source) for source in sources]
-        return self._plan.collect(outputs, inputs, sizes_hw, selection, threads=self.threads)
+        return self._runner.infer([_image(source) for source in sources], selection, watch)
 
     def _result(self, source: Source, found: Instances) -> InstanceSegResult:
         return InstanceSegResult(
