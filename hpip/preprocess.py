@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpip import ops
-from hpip.types import AnyArray, PreprocessPlan, UInt8Array
+from hpip.types import AnyArray, PadStrideStep, PreprocessPlan, ResizeStep, UInt8Array
 
 
 def network_inputs(
@@ -40,6 +40,40 @@ def network_inputs(
         "im_shape": resized_hw.astype(np.float32),
         "scale_factor": (resized_hw / image_hw).astype(np.float32),
     }
+
+
+def network_size_range(
+    plan: PreprocessPlan,
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Smallest, usual and largest (h, w) of the network's input, over pictures of any size.
+
+    Each number bounds its own axis: no single picture needs to have both. The usual one is a
+    full-HD picture's. Without a resize there is no bound: sides from 1 to 1344 pixels are taken,
+    the larger being what the official models with a free size reach.
+    """
+    resizes = [step for step in plan.steps if isinstance(step, ResizeStep)]
+    usual = plan.network_hw((1080, 1920))
+    if resizes and not resizes[-1].keep_ratio:
+        return usual, usual, usual
+    longest = max(resizes[-1].target_hw) if resizes else 1344
+    return _padded(plan, (1, 1)), usual, _padded(plan, (longest, longest))
+
+
+def example_inputs(network_hw: tuple[int, int]) -> dict[str, AnyArray]:
+    """The inputs that one grey picture of exactly the network's size would give."""
+    size = np.array([network_hw], np.float32)
+    return {
+        "image": np.zeros((1, 3, *network_hw), np.float32),
+        "im_shape": size,
+        "scale_factor": np.ones((1, 2), np.float32),
+    }
+
+
+def _padded(plan: PreprocessPlan, hw: tuple[int, int]) -> tuple[int, int]:
+    for step in plan.steps:
+        if isinstance(step, PadStrideStep):
+            hw = step.output_hw(hw)
+    return hw
 
 
 def _hw(image: UInt8Array) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from hpip.devices import Device
@@ -13,6 +14,7 @@ from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
 
 ProgramFormat: TypeAlias = Literal["paddle", "onnx"]
+Feeds: TypeAlias = Mapping[str, AnyArray]
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16", "int8"]
 
 
@@ -27,6 +29,10 @@ class SessionOptions:
         settings: what one engine alone knows, by its own names, as in `hpi_config`'s
             `backend_config`; a backend refuses names that it does not know.
         shares_cpu: other sessions run beside this one, so its idle threads must not spin.
+        examples: feeds of the smallest, the usual and the largest request; engines that are built
+            for a range of shapes need them, others don't look.
+        build_dir: folder where an engine may keep what it builds, under names of its own; None
+            builds anew each time.
     """
 
     device: Device
@@ -34,6 +40,8 @@ class SessionOptions:
     precision: Precision = "fp32"
     settings: Mapping[str, Any] = field(default_factory=dict)
     shares_cpu: bool = False
+    examples: tuple[Feeds, Feeds, Feeds] | None = None
+    build_dir: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from hpip.errors import InvalidInputError
 
 _BACKENDS = {
     "paddle": "hpip.backends.paddle:PaddleBackend",
+    "paddle_tensorrt": "hpip.backends.paddle_tensorrt:PaddleTensorRtBackend",
+    "tensorrt": "hpip.backends.tensorrt:TensorRtBackend",
 }
 
 

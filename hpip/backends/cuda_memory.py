@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Device memory and streams, through NVIDIA's own Python binding of the CUDA runtime.
+
+Not run on hardware so far.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpip.errors import BackendError
+from hpip.types import AnyArray
+
+
+def device_count() -> int:
+    """GPUs that the CUDA runtime sees.
+
+    Raises:
+        RuntimeError: the runtime does not answer, as on a machine without a driver.
+    """
+    return int(_checked(_runtime().cudaGetDeviceCount()))
+
+
+def device_name(index: int) -> str:
+    """Name and compute capability: engines run on the kind of GPU that they were built on."""
+    properties = _checked(_runtime().cudaGetDeviceProperties(index))
+    name = properties.name.decode() if isinstance(properties.name, bytes) else properties.name
+    return f"{name} {properties.major}.{properties.minor}"
+
+
+class DeviceBuffer:
+    """Device memory that grows and is kept; on the device that is current when it grows."""
+
+    def __init__(self) -> None:
+        self.address = 0
+        self._capacity_bytes = 0
+
+    def reserve(self, size_bytes: int) -> None:
+        """Make room for that many bytes; what was in it is lost when it must grow."""
+        if size_bytes > self._capacity_bytes:
+            self.free()
+            self.address = int(_checked(_runtime().cudaMalloc(size_bytes)))
+            self._capacity_bytes = size_bytes
+
+    def free(self) -> None:
+        """Give the memory back. Twice does nothing."""
+        if self.address:
+            _checked(_runtime().cudaFree(self.address))
+            self.address = self._capacity_bytes = 0
+
+
+class CudaStream:
+    """A queue of work on one device, which it makes the calling thread's current one."""
+
+    def __init__(self, device_index: int) -> None:
+        self._device_index = device_index
+        self._enter()
+        self._stream = _checked(_runtime().cudaStreamCreate())
+
+    @property
+    def handle(self) -> int:
+        """The stream as engines take it; makes its device current for this thread."""
+        self._enter()
+        return int(self._stream)
+
+    def copy_to_device(self, target: DeviceBuffer, source: AnyArray) -> None:
+        """Queue a copy of a C-contiguous array."""
+        kind = _runtime().cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._copy(target.address, source.ctypes.data, source.nbytes, kind)
+
+    def copy_to_host(self, target: AnyArray, source: DeviceBuffer) -> None:
+        """Queue a copy into a C-contiguous array."""
+        kind = _runtime().cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._copy(target.ctypes.data, source.address, target.nbytes, kind)
+
+    def synchronize(self) -> None:
+        """Wait for everything that was queued."""
+        _checked(_runtime().cudaStreamSynchronize(self._stream))
+
+    def close(self) -> None:
+        """Free the stream."""
+        _checked(_runtime().cudaStreamDestroy(self._stream))
+
+    def _enter(self) -> None:
+        _checked(_runtime().cudaSetDevice(self._device_index))
+
+    def _copy(self, target: int, source: int, size_bytes: int, kind: Any) -> None:
+        if size_bytes:
+            self._enter()
+            _checked(_runtime().cudaMemcpyAsync(target, source, size_bytes, kind, self._stream))
+
+
+def _runtime() -> Any:
+    from cuda.bindings import runtime
+
+    return runtime
+
+
+def _checked(answer: tuple[Any, ...]) -> Any:
+    """What a call of the runtime returned, without its status.
+
+    Raises:
+        BackendError: the status is not success.
+    """
+    status, *values = answer
+    if int(status) != 0:
+        raise BackendError("cuda", "run", f"the CUDA runtime answered {status.name}")
+    return values[0] if values else None

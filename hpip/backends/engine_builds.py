@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What engines that are built for one device and a range of shapes have in common.
+
+Everything here is decided without a device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpip.backends.base import SessionOptions
+from hpip.errors import BackendError, BackendUnavailableError
+from hpip.types import ModelFiles
+
+# Half precision loses detections where these run in it: box decoding and score functions saturate,
+# layer norms overflow in their squares, sampling grids lose whole pixels (NVIDIA/TensorRT#3652,
+# lyuwenyu/RT-DETR#222).
+FP32_PADDLE_OPS = (
+    "pd_op.softmax",
+    "pd_op.sigmoid",
+    "pd_op.layer_norm",
+    "pd_op.instance_norm",
+    "pd_op.grid_sample",
+    "pd_op.exp",
+    "pd_op.log",
+    "pd_op.cumsum",
+)
+FP32_ONNX_OPS = (
+    "Softmax",
+    "Sigmoid",
+    "LayerNormalization",
+    "InstanceNormalization",
+    "GridSample",
+    "Exp",
+    "Log",
+    "CumSum",
+    "ReduceMean",
+    "Pow",
+    "Sqrt",
+)
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """Shapes that one input may take: from `minimum` to `maximum`, fastest at `usual`."""
+
+    minimum: tuple[int, ...]
+    usual: tuple[int, ...]
+    maximum: tuple[int, ...]
+
+
+def shape_ranges(backend: str, options: SessionOptions) -> dict[str, ShapeRange]:
+    """The range of every input, from `options.examples`.
+
+    Raises:
+        BackendError: there are no examples, or they are not in order from small to large.
+    """
+    if options.examples is None:
+        raise BackendError(
+            backend, "open", "it is built for a range of shapes: expected options.examples"
+        )
+    ranges = {}
+    smallest, usual, largest = options.examples
+    for name, array in smallest.items():
+        found = ShapeRange(array.shape, usual[name].shape, largest[name].shape)
+        dims = zip(found.minimum, found.usual, found.maximum, strict=True)
+        if not all(low <= middle <= high for low, middle, high in dims):
+            raise BackendError(
+                backend, "open", f"input {name}: expected shapes from small to large, got {found}"
+            )
+        ranges[name] = found
+    return ranges
+
+
+def build_key(
+    files: ModelFiles, options: SessionOptions, versions: Mapping[str, str], device_name: str
+) -> str:
+    """Names a build: equal only where program, parameters, shapes, versions and device are.
+
+    Reads both files once.
+    """
+    digest = hashlib.sha256()
+    for path in (files.program, files.params):
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    parts = [f"{name}={version}" for name, version in sorted(versions.items())] + [
+        device_name,
+        options.precision,
+        repr(sorted(options.settings.items())),
+    ]
+    for example in options.examples or ():
+        parts += [f"{name}:{array.shape}" for name, array in sorted(example.items())]
+    digest.update("\0".join(parts).encode())
+    return digest.hexdigest()[:32]
+
+
+def built_folder(
+    folder: Path, build: Callable[[Path], None], is_complete: Callable[[Path], bool]
+) -> Path:
+    """The folder with a finished build, made by `build` where it is not there yet.
+
+    The build goes to a folder beside it that is renamed at the end, so that several processes may
+    ask for the same one: the first that ends wins, and all of them use its files.
+    """
+    if is_complete(folder):
+        return folder
+    partial = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
+    partial.mkdir(parents=True)
+    try:
+        build(partial)
+        if folder.exists() and not is_complete(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            partial.replace(folder)
+        except OSError:
+            if not is_complete(folder):
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def require_gpu(backend: str, options: SessionOptions) -> None:
+    """Refuse a device that is no GPU, and precisions that these engines are not built for here.
+
+    Raises:
+        BackendUnavailableError: the device or the precision.
+    """
+    if options.device.kind != "gpu":
+        raise BackendUnavailableError(
+            backend, f"it runs on NVIDIA GPUs only, not on {options.device}.", "Choose gpu:0."
+        )
+    if options.precision not in ("fp32", "fp16"):
+        raise BackendUnavailableError(
+            backend, f"it is built in fp32 or fp16 here, not in {options.precision}.", ""
+        )

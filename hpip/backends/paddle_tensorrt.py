@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paddle Inference with TensorRT subgraphs: the program is converted once, Paddle runs the result.
+
+Not run on hardware so far: written against Paddle 3.0's export interface.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hpip.backends.base import (
+    Backend,
+    Probe,
+    Session,
+    SessionOptions,
+    refuse_settings,
+)
+from hpip.backends.engine_builds import (
+    FP32_PADDLE_OPS,
+    build_key,
+    built_folder,
+    require_gpu,
+    shape_ranges,
+)
+from hpip.backends.paddle import PaddleBackend, PaddleSession
+from hpip.errors import BackendError, BackendUnavailableError
+from hpip.types import ModelFiles
+
+# Subgraphs below this many operators cost more in copies than TensorRT saves; PaddleX's value too.
+_MIN_SUBGRAPH_SIZE = 3
+_WORKSPACE_BYTES = 1 << 30
+# No pattern, or only a conditional one (padded outputs, dropped counts): these stay in Paddle.
+_OPS_OUTSIDE = (
+    "pd_op.multiclass_nms3",
+    "pd_op.generate_proposals",
+    "pd_op.distribute_fpn_proposals",
+    "pd_op.matrix_nms",
+    "pd_op.roi_align",
+)
+_PREFIX = "inference"
+
+
+class PaddleTensorRtBackend(Backend):
+    """Paddle Inference with TensorRT subgraphs, for programs in JSON."""
+
+    name = "paddle_tensorrt"
+    format = "paddle"
+
+    def probe(self) -> Probe:
+        """See `Backend.probe`."""
+        found = PaddleBackend().probe()
+        if found.version is None:
+            return found
+        gpus = tuple(device for device in found.devices if device.startswith("gpu"))
+        if not gpus:
+            return Probe(None, f"paddle {found.version} sees no GPU here", ())
+        from paddle import inference
+
+        compiled = tuple(inference.get_trt_compile_version())
+        if compiled == (0, 0, 0):
+            return Probe(None, f"paddle {found.version} is built without TensorRT", ())
+        library = f"libnvinfer.so.{compiled[0]}"
+        try:
+            ctypes.CDLL(library)
+        except OSError as error:
+            return Probe(None, f"{library} can't be loaded: {error}", ())
+        version = ".".join(str(part) for part in compiled)
+        return Probe(f"{found.version}, TensorRT {version}", "", gpus)
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        """See `Backend.open`; converts the program where `build_dir` does not hold it yet."""
+        require_gpu(self.name, options)
+        refuse_settings(self.name, options.settings, known=())
+        probe = self.probe()
+        if probe.version is None or str(options.device) not in probe.devices:
+            raise BackendUnavailableError(
+                self.name,
+                probe.reason or f"device {options.device} is not here.",
+                "The README says which Paddle and TensorRT belong together.",
+            )
+        shape_ranges(self.name, options)
+        if options.build_dir is None:
+            folder = Path(tempfile.mkdtemp(prefix="hpip-trt-"))
+            try:
+                _convert(files, options, folder)
+                return _open(folder, options)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        key = build_key(files, options, {"paddle": probe.version}, _gpu_name(options.device.index))
+        folder = built_folder(
+            options.build_dir / f"paddle-tensorrt-{key}",
+            lambda partial: _convert(files, options, partial),
+            lambda folder: _files(folder).params.is_file(),
+        )
+        return _open(folder, options)
+
+
+def _files(folder: Path) -> ModelFiles:
+    return ModelFiles(folder / f"{_PREFIX}.json", folder / f"{_PREFIX}.pdiparams")
+
+
+def _open(folder: Path, options: SessionOptions) -> Session:
+    return PaddleSession(_files(folder), options)
+
+
+def _convert(files: ModelFiles, options: SessionOptions, folder: Path) -> None:
+    """Write the program with its TensorRT subgraphs into `folder`."""
+    from paddle.tensorrt.export import Input, PrecisionMode, TensorRTConfig, convert
+
+    assert options.examples is not None
+    smallest, usual, largest = options.examples
+    half = options.precision == "fp16"
+    config = TensorRTConfig(
+        # Real values, not shapes only: the sizes of the picture decide what boxes become.
+        inputs=[
+            Input(warmup_data=(smallest[name], usual[name], largest[name]), name=name)
+            for name in smallest
+        ],
+        min_subgraph_size=_MIN_SUBGRAPH_SIZE,
+        workspace_size=_WORKSPACE_BYTES,
+        precision_mode=PrecisionMode.FP16 if half else PrecisionMode.FP32,
+        ops_run_float=list(FP32_PADDLE_OPS) if half else [],
+        disable_ops=list(_OPS_OUTSIDE),
+    )
+    config.save_model_dir = str(folder / _PREFIX)
+    try:
+        convert(str(_together(files, folder)), config)
+    except (RuntimeError, ValueError, TypeError, OSError, NotImplementedError) as error:
+        raise BackendError("paddle_tensorrt", "build", f"{files.program}: {error}") from error
+
+
+def _together(files: ModelFiles, folder: Path) -> Path:
+    """The prefix under which program and parameters lie side by side, as the converter wants."""
+    source = folder / "source"
+    source.mkdir()
+    (source / f"{_PREFIX}.json").symlink_to(files.program.resolve())
+    (source / f"{_PREFIX}.pdiparams").symlink_to(files.params.resolve())
+    return source / _PREFIX
+
+
+def _gpu_name(index: int) -> Any:
+    import paddle
+
+    properties = paddle.device.cuda.get_device_properties(index)
+    return f"{properties.name} {properties.major}.{properties.minor}"
