@@ -39,5 +39,4 @@ def choose_plan(
     if not found.same:
         logger.warning("%s runs uncut: %s", spec.model_name, found.reason)
         return untouched, f"use_hpip is on, but {found.reason}"
-    plan = CutPlan(compiled.files, compiled.masks, compiled.threshold_input)
-    return plan, f"{compiled.reason}; {found.reason}"
+    return CutPlan(compiled), f"{compiled.reason}; {found.reason}"

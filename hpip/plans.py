@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from hpip.backends.base import Session
+from hpip.graph.compile import CompiledModel
+from hpip.graph.passes.add_score_threshold import SCORE_THRESHOLD
 from hpip.model import MASK_FOREGROUND_ABOVE, BoxOutputs, ModelSpec
 from hpip.model_files.program_io import read_interface
+from hpip.plan_session import PlanSession
 from hpip.postprocess import (
     Instances,
     Selection,
@@ -18,7 +22,7 @@ from hpip.postprocess import (
     instances_from_unpasted,
     split_batch,
 )
-from hpip.types import AnyArray, MaskSource, ModelFiles
+from hpip.types import AnyArray, PlanStep, Segment
 from hpip.unpasted import split_unpasted
 
 
@@ -26,14 +30,29 @@ class Plan(ABC):
     """One way to run a model; has no state, so that threads may share it.
 
     Attributes:
-        files: what the engine loads.
+        steps: segments for engines and native steps between them, in order.
+        outputs: names of the values that `collect` takes.
         max_batch_size: images that one run may take; None for any number.
         summary: what runs, for people.
     """
 
-    files: ModelFiles
+    steps: tuple[PlanStep, ...]
+    outputs: tuple[str, ...]
     max_batch_size: int | None
     summary: str
+
+    def open(self, open_segment: Callable[[Segment], Session], *, threads: int) -> Session:
+        """A session that runs all steps.
+
+        Args:
+            open_segment: opens a segment on the engine that is to run it.
+            threads: CPU threads of the native steps.
+
+        Raises:
+            BackendUnavailableError: an engine or the device is not here.
+            BackendError: an engine refused a segment.
+        """
+        return PlanSession(self.steps, self.outputs, open_segment, threads=threads)
 
     def feeds(self, inputs: Mapping[str, AnyArray], selection: Selection) -> dict[str, AnyArray]:
         """Everything that the program may be fed, by name."""
@@ -66,7 +85,10 @@ class UntouchedPlan(Plan):
     summary = "the untouched program"
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.files = spec.files
+        interface = read_interface(spec.files.program)
+        self.outputs = tuple(tensor.name for tensor in interface.outputs)
+        inputs = tuple(tensor.name for tensor in interface.inputs)
+        self.steps = (Segment("export", spec.files, inputs, self.outputs),)
         self.max_batch_size = spec.max_batch_size
         self._roles = spec.outputs
 
@@ -116,25 +138,23 @@ class UntouchedPlan(Plan):
 class CutPlan(Plan):
     """The program without its mask tail; what it leaves is done natively for kept instances."""
 
-    summary = "the cut program"
-
-    def __init__(
-        self, files: ModelFiles, masks: MaskSource, threshold_input: str | None = None
-    ) -> None:
-        self.files = files
-        interface = read_interface(files.program)
-        takes_many = not interface.reads_first_image_only and masks.boxes_frame != "none"
-        self.max_batch_size = None if takes_many else 1
-        self._masks = masks
-        self._output_names = [tensor.name for tensor in interface.outputs]
-        self._threshold_input = threshold_input
+    def __init__(self, compiled: CompiledModel) -> None:
+        """Raise ValueError for a model that nothing could be cut from."""
+        if compiled.masks is None:
+            raise ValueError(f"nothing is cut: {compiled.reason}")
+        self.steps = compiled.plan
+        self.outputs = compiled.outputs
+        self.max_batch_size = compiled.max_batch_size
+        self._masks = compiled.masks
+        segments = sum(isinstance(step, Segment) for step in self.steps)
+        self.summary = (
+            "the cut program" if segments == 1 else f"the cut program in {segments} segments"
+        )
 
     def feeds(self, inputs: Mapping[str, AnyArray], selection: Selection) -> dict[str, AnyArray]:
         """Everything that the program may be fed, by name."""
-        feeds = dict(inputs)
-        if self._threshold_input is not None:
-            feeds[self._threshold_input] = np.array([selection.score_threshold], np.float32)
-        return feeds
+        threshold = np.array([selection.score_threshold], np.float32)
+        return {**inputs, SCORE_THRESHOLD: threshold}
 
     def collect(
         self,
@@ -146,7 +166,7 @@ class CutPlan(Plan):
         threads: int,
     ) -> list[Instances]:
         """See `Plan.collect`."""
-        named = dict(zip(self._output_names, outputs, strict=True))
+        named = dict(zip(self.outputs, outputs, strict=True))
         pictures = split_unpasted(self._masks, named, inputs["im_shape"], inputs["scale_factor"])
         return [
             instances_from_unpasted(picture, image_hw, selection, threads=threads)

@@ -69,7 +69,11 @@ class Runner:
         options = SessionOptions(
             engine.device, engine.threads, engine.precision, engine.settings, shares_cpu
         )
-        self._pool = SessionPool(lambda: backend.open(plan.files, options))
+        self._pool = SessionPool(
+            lambda: plan.open(
+                lambda segment: backend.open(segment.files, options), threads=engine.threads
+            )
+        )
         with self._pool.lease():
             pass
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -162,3 +163,55 @@ class ModelFiles:
 
     program: Path
     params: Path
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """NumPy's name of an element type, and a shape without open lengths."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a model that an engine runs: one program, named values in, named values out.
+
+    Where a model is split, the program has no control flow and no detection operators.
+
+    Attributes:
+        name: for people; different for each segment of a plan.
+        files: program and parameters. The parameters are those of the whole export.
+        inputs: what the program is fed, by the program's own names.
+        outputs: what it returns, in its order.
+        rows: name of an input with one row for each box; when it has none, nothing is run and the
+            outputs are `empty_outputs`. Empty where the program is always run.
+        empty_outputs: type and shape of each output when there are no rows.
+    """
+
+    name: str
+    files: ModelFiles
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    rows: str = ""
+    empty_outputs: tuple[TensorSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class NativeStep:
+    """What hpip does itself between two segments; see `hpip.native_steps`.
+
+    Attributes:
+        kind: which work.
+        attributes: its constants, as JSON holds them.
+        inputs: names of the values that it reads.
+        outputs: names of the values that it makes.
+    """
+
+    kind: Literal["generate_proposals", "repeat_rows", "roi_align", "multiclass_nms"]
+    attributes: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+PlanStep: TypeAlias = Segment | NativeStep

@@ -24,13 +24,13 @@ from hpip.backends.paddle import PaddleBackend
 from hpip.devices import Device
 from hpip.errors import HpipError, InvalidInputError
 from hpip.graph.cache import Cache, content_key
-from hpip.graph.compile import CompiledModel, mask_source_from_json
+from hpip.graph.compile import CompiledModel, compile_model
 from hpip.model import ModelSpec, load_model_spec
 from hpip.plans import CutPlan, Plan, UntouchedPlan
 from hpip.postprocess import Instances, Selection
 from hpip.preprocess import network_inputs
 from hpip.sameness import compare
-from hpip.types import AnyArray, ModelFiles, ResizeStep, RleMask, UInt8Array
+from hpip.types import AnyArray, ResizeStep, RleMask, UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def verdict(
         "checking the cut program of %s against the export, once; this may take a minute",
         spec.model_name,
     )
-    found = _ask_child(spec, compiled, threads)
+    found = _ask_child(spec, cache, threads)
     if not found.final:
         found = replace(
             found, reason=f"{found.reason}; `hpip compile {spec.model_dir}` tries again"
@@ -107,12 +107,10 @@ def _budget_s() -> float:
         ) from error
 
 
-def _ask_child(spec: ModelSpec, compiled: CompiledModel, threads: int) -> Verdict:
+def _ask_child(spec: ModelSpec, cache: Cache, threads: int) -> Verdict:
     request = {
         "model_dir": str(spec.model_dir.resolve()),
-        "program": str(compiled.files.program.resolve()),
-        "masks": None if compiled.masks is None else asdict(compiled.masks),
-        "threshold_input": compiled.threshold_input,
+        "cache": str(cache.base.resolve()),
         "threads": threads,
     }
     command = [sys.executable, "-m", "hpip.verify", json.dumps(request)]
@@ -159,14 +157,15 @@ def check(spec: ModelSpec, cut: CutPlan, threads: int) -> Verdict:
 
 def _answers(plan: Plan, spec: ModelSpec, image: UInt8Array, threads: int) -> list[Instances]:
     inputs = network_inputs([image], spec.preprocess, threads=threads)
-    session = PaddleBackend().open(plan.files, SessionOptions(Device("cpu"), threads))
+    backend, options = PaddleBackend(), SessionOptions(Device("cpu"), threads)
+    session = plan.open(lambda segment: backend.open(segment.files, options), threads=threads)
     sizes = [(image.shape[0], image.shape[1])]
     answers: list[Instances] = []
     outputs: list[AnyArray] = []
     for threshold in _THRESHOLDS:
         selection = Selection(threshold)
         feeds = plan.feeds(inputs, selection)
-        if not outputs or len(feeds) > len(inputs):
+        if not outputs or set(session.input_names) - set(inputs):
             # A program that is not fed the threshold gives the same for all of them.
             outputs = session.run({name: feeds[name] for name in session.input_names})
         answers += plan.collect(outputs, inputs, sizes, selection, threads=threads)
@@ -227,9 +226,8 @@ def main(arguments: Sequence[str]) -> None:
     request: dict[str, Any] = json.loads(arguments[0])
     try:
         spec = load_model_spec(request["model_dir"])
-        files = ModelFiles(Path(request["program"]), spec.files.params)
-        cut = CutPlan(files, mask_source_from_json(request["masks"]), request["threshold_input"])
-        found = check(spec, cut, request["threads"])
+        compiled = compile_model(spec.files, cache=Cache(Path(request["cache"])))
+        found = check(spec, CutPlan(compiled), request["threads"])
     except HpipError as error:
         found = Verdict(False, f"{type(error).__name__}: {error}", final=False)
     sys.stdout.write("\n" + json.dumps(asdict(found)) + "\n")

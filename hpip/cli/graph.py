@@ -45,7 +45,8 @@ def compile_command(
     if compiled.masks is None:
         typer.echo(f"{spec.model_name} runs as it is: {compiled.reason}")
         return
-    typer.echo(f"program: {compiled.files.program}")
+    for segment in compiled.segments:
+        typer.echo(f"program: {segment.files.program}")
     if verify:
         found = verdict(
             spec,
@@ -103,12 +104,15 @@ def _print_passes(compiled: CompiledModel) -> None:
 
 
 def _print_savings(spec: ModelSpec, program: Program, compiled: CompiledModel) -> None:
-    cut = Program.read(compiled.files.program)
-    removed = operator_counts(program).total() - operator_counts(cut).total()
-    typer.echo(f"cut:        {removed} operators fewer, at {compiled.files.program}")
+    cuts = [Program.read(segment.files.program) for segment in compiled.segments]
+    left = sum(operator_counts(cut).total() for cut in cuts)
+    removed = operator_counts(program).total() - left
+    typer.echo(
+        f"cut:        {removed} operators fewer, at {compiled.segments[0].files.program.parent}"
+    )
     typer.echo("returned for one image, at most:")
     for name, image_hw in _SIZES.items():
-        before, after = (returned_bytes(p, image_hw) / 1e6 for p in (program, cut))
+        before, after = (returned_bytes(p, image_hw) / 1e6 for p in (program, cuts[-1]))
         typer.echo(f"  {name:>5}  {before:8.1f} MB -> {after:6.1f} MB")
 
 

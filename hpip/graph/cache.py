@@ -57,7 +57,8 @@ class Cache:
     """Entries under one folder; every method may be called by several processes at once."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = (root or default_cache_dir()) / "graph"
+        self.base = root or default_cache_dir()
+        self.root = self.base / "graph"
         self._private: Path | None = None
 
     def load(self, key: str) -> tuple[Path, dict[str, Any]] | None:

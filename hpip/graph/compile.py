@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from hpip.errors import GraphRewriteError, ModelFormatError
+from hpip.graph.batching import takes_batches
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.params import ParameterFile
-from hpip.graph.passes.add_score_threshold import SCORE_THRESHOLD
+from hpip.graph.parts import DensePart, Part, part_to_json, plan_from_json
 from hpip.graph.passes.base import Sequential
 from hpip.graph.program import Program
 from hpip.graph.standard_passes import PASSES, passes_key
-from hpip.types import MaskSource, ModelFiles
+from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 
 logger = logging.getLogger(__name__)
 
-_PROGRAM_NAME = "inference.json"
 # Raise when the layout of an entry changes.
-_RECORD_VERSION = "1"
+_RECORD_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -37,23 +36,31 @@ class PassReport:
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """A program to run in place of the export, and what remains to be done natively.
+    """What to run in place of the export, and what remains to be done natively.
 
     Attributes:
-        files: program and parameters to run. The parameters are the export's own file.
-        masks: what remains; None where the export is to be run as it is.
-        threshold_input: name of the input that takes the score threshold, or None.
+        plan: the steps to run; empty where the export is to be run as it is. The parameters are the
+            export's own file.
+        outputs: names of the values that `masks` speaks of.
+        masks: what remains; None where there is no plan.
+        max_batch_size: images that one run may take; None for any number.
         reason: one line: what was gained, or why the export is run as it is.
         passes: what each pass did.
-        key: names the rewritten program; empty where there is none.
+        key: names the rewritten programs; empty where there are none.
     """
 
-    files: ModelFiles
+    plan: tuple[PlanStep, ...]
+    outputs: tuple[str, ...]
     masks: MaskSource | None
-    threshold_input: str | None
+    max_batch_size: int | None
     reason: str
     passes: tuple[PassReport, ...]
     key: str
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The parts that engines run."""
+        return tuple(step for step in self.plan if isinstance(step, Segment))
 
 
 def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledModel:
@@ -67,7 +74,7 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
     """
     cache = cache or Cache()
     if files.program.suffix != ".json":
-        return _untouched(files, f"{files.program.name} is in the format of Paddle 2")
+        return _untouched(f"{files.program.name} is in the format of Paddle 2")
     try:
         content = files.program.read_bytes()
     except OSError as error:
@@ -84,7 +91,7 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
     try:
         program = Program.read(files.program)
     except ModelFormatError as error:
-        return _untouched(files, str(error))
+        return _untouched(str(error))
     ParameterFile(files.params, program)
     return _rewrite(files, program, key, cache)
 
@@ -94,19 +101,27 @@ def _rewrite(files: ModelFiles, program: Program, key: str, cache: Cache) -> Com
         result = Sequential(PASSES)(program)
     except GraphRewriteError as error:
         logger.warning("%s is run as it is: %s", files.program, error)
-        return _untouched(files, str(error))
+        return _untouched(str(error))
     reports = tuple(PassReport(name, r.modified, r.reason) for name, r in result.steps)
-    title = f"{files.program.parent.name}, cut program"
+    name = files.program.parent.name
+    record: dict[str, Any] = {
+        "title": f"{name}, nothing to cut",
+        "passes": [asdict(report) for report in reports],
+        "masks": None,
+    }
     written: dict[str, bytes] = {}
     if result.masks is not None:
-        text = json.dumps(program.to_json(), separators=(",", ":"), ensure_ascii=False)
-        written[_PROGRAM_NAME] = text.encode()
-    record = {
-        "title": title if written else f"{files.program.parent.name}, nothing to cut",
-        "masks": None if result.masks is None else asdict(result.masks),
-        "threshold_input": SCORE_THRESHOLD if SCORE_THRESHOLD in program.inputs else None,
-        "passes": [asdict(report) for report in reports],
-    }
+        parts: tuple[Part, ...] = (DensePart("whole", program),)
+        for part in parts:
+            if isinstance(part, DensePart):
+                written[part.file_name] = part.program.to_bytes()
+        record |= {
+            "title": f"{name}, cut program",
+            "masks": asdict(result.masks),
+            "max_batch_size": None if _takes_batches(program, result.masks) else 1,
+            "outputs": [op.attribute("name") for op in program.outputs],
+            "plan": [part_to_json(part) for part in parts],
+        }
     return _from_record(files, cache.store(key, record, written), record, key)
 
 
@@ -116,16 +131,21 @@ def _from_record(
     reports = tuple(PassReport(**report) for report in record["passes"])
     if record["masks"] is None:
         reasons = "; ".join(f"{report.name}: {report.reason}" for report in reports)
-        return CompiledModel(files, None, None, f"no pass matched ({reasons})", reports, "")
-    reason = "; ".join(report.reason for report in reports if report.modified)
+        return CompiledModel((), (), None, 1, f"no pass matched ({reasons})", reports, "")
     return CompiledModel(
-        ModelFiles(folder / _PROGRAM_NAME, files.params),
+        plan_from_json(record["plan"], folder, files.params),
+        tuple(record["outputs"]),
         mask_source_from_json(record["masks"]),
-        record["threshold_input"],
-        reason,
+        record["max_batch_size"],
+        "; ".join(report.reason for report in reports if report.modified),
         reports,
         key,
     )
+
+
+def _takes_batches(program: Program, masks: MaskSource) -> bool:
+    """Without boxes there are no counts that would tell the images apart."""
+    return masks.boxes_frame != "none" and takes_batches(program)
 
 
 def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:
@@ -137,5 +157,5 @@ def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:
     return MaskSource(**fields)
 
 
-def _untouched(files: ModelFiles, reason: str) -> CompiledModel:
-    return CompiledModel(files, None, None, reason, (), "")
+def _untouched(reason: str) -> CompiledModel:
+    return CompiledModel((), (), None, 1, reason, (), "")

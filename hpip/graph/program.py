@@ -64,9 +64,14 @@ class Program:
         program = {**self._document["program"], "regions": [self._region.to_json()]}
         return {**self._document, "program": program}
 
+    def to_bytes(self) -> bytes:
+        """The file that Paddle loads, without needless white space, as Paddle writes it."""
+        text = json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False)
+        return text.encode()
+
     def write(self, path: Path) -> None:
-        """Write `inference.json` without needless white space, as Paddle does."""
-        path.write_text(json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False))
+        """Write `inference.json`."""
+        path.write_bytes(self.to_bytes())
 
     @property
     def version(self) -> int:

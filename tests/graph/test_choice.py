@@ -109,7 +109,7 @@ def test_a_wrong_cut_program_is_not_used(tmp_path: Path) -> None:
     folder = model_dir(tmp_path / "model", image_masks)
     spec = load_model_spec(folder)
     compiled = compile_model(spec.files)
-    index = compiled.files.program.with_name("index.json")
+    index = compiled.segments[0].files.program.with_name("index.json")
     entry = json.loads(index.read_text())
     entry["record"]["masks"]["threshold"] = 0.4
     index.write_text(json.dumps(entry))

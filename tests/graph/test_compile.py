@@ -33,9 +33,10 @@ def test_the_second_time_comes_from_the_cache(
     cache = Cache(tmp_path)
     first = compile_model(files_of(exported), cache=cache)
     assert first.masks is not None
-    assert first.threshold_input == "score_threshold"
-    assert first.files.params == exported / "inference.pdiparams"
-    assert first.files.program.parent.parent == tmp_path / "graph"
+    (segment,) = first.segments
+    assert "score_threshold" in segment.inputs
+    assert segment.files.params == exported / "inference.pdiparams"
+    assert segment.files.program.parent.parent == tmp_path / "graph"
     monkeypatch.setattr(compiling, "Sequential", None)
     assert compile_model(files_of(exported), cache=cache) == first
     assert sorted(path.name for path in exported.iterdir()) == [
@@ -59,11 +60,12 @@ def test_another_program_or_pass_version_gets_an_entry_of_its_own(
 
 def test_a_damaged_entry_is_rewritten(exported: Path, tmp_path: Path) -> None:
     first = compile_model(files_of(exported), cache=Cache(tmp_path))
-    content = first.files.program.read_bytes()
-    first.files.program.write_bytes(content[:100])
+    program = first.segments[0].files.program
+    content = program.read_bytes()
+    program.write_bytes(content[:100])
     again = compile_model(files_of(exported), cache=Cache(tmp_path))
     assert again == first
-    assert again.files.program.read_bytes() == content
+    assert program.read_bytes() == content
 
 
 def test_a_model_of_no_family_is_run_as_it_is(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_a_model_of_no_family_is_run_as_it_is(tmp_path: Path) -> None:
     for _ in range(2):
         compiled = compile_model(files_of(folder), cache=Cache(tmp_path / "cache"))
         assert compiled.masks is None
-        assert compiled.files == files_of(folder)
+        assert compiled.plan == ()
         assert "CutImageMasksPass" in compiled.reason
 
 
@@ -82,14 +84,14 @@ def test_an_unknown_version_is_run_as_it_is(exported: Path, tmp_path: Path) -> N
     program.write_text(json.dumps(document))
     files = ModelFiles(program, exported / "inference.pdiparams")
     compiled = compile_model(files, cache=Cache(tmp_path))
-    assert compiled.files == files
+    assert compiled.plan == ()
     assert "format 1000" in compiled.reason
 
 
 def test_an_old_format_is_run_as_it_is(tmp_path: Path) -> None:
     files = ModelFiles(tmp_path / "inference.pdmodel", tmp_path / "inference.pdiparams")
     compiled = compile_model(files, cache=Cache(tmp_path))
-    assert (compiled.files, compiled.masks) == (files, None)
+    assert (compiled.plan, compiled.masks) == ((), None)
     assert "Paddle 2" in compiled.reason
 
 
@@ -110,5 +112,5 @@ def test_a_failing_pass_leaves_the_export(
 
     monkeypatch.setattr(compiling, "PASSES", (FailingPass(),))
     compiled = compile_model(files_of(exported), cache=Cache(tmp_path))
-    assert compiled.files == files_of(exported)
+    assert compiled.plan == ()
     assert "it broke" in compiled.reason

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans before they have files, and as the cache's records hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hpip.graph.program import Program
+from hpip.types import ModelFiles, NativeStep, PlanStep, Segment, TensorSpec
+
+
+@dataclass(frozen=True)
+class DensePart:
+    """A `Segment` whose program is not written yet; see there."""
+
+    name: str
+    program: Program
+    rows: str = ""
+    empty_outputs: tuple[TensorSpec, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """Where the program goes in the entry of the cache."""
+        return f"{self.name.replace(' ', '_')}.json"
+
+
+Part: TypeAlias = DensePart | NativeStep
+
+
+def part_to_json(part: Part) -> dict[str, Any]:
+    """What `plan_from_json` needs to know of a part, without the program itself."""
+    if isinstance(part, NativeStep):
+        return {
+            "kind": part.kind,
+            "attributes": dict(part.attributes),
+            "inputs": part.inputs,
+            "outputs": part.outputs,
+        }
+    return {
+        "segment": part.name,
+        "program": part.file_name,
+        "inputs": list(part.program.inputs),
+        "outputs": [op.attribute("name") for op in part.program.outputs],
+        "rows": part.rows,
+        "empty_outputs": [(spec.dtype, spec.shape) for spec in part.empty_outputs],
+    }
+
+
+def plan_from_json(
+    records: Sequence[Mapping[str, Any]], folder: Path, params: Path
+) -> tuple[PlanStep, ...]:
+    """The plan whose programs lie in `folder`.
+
+    Raises:
+        KeyError, TypeError, ValueError: the records are of another version.
+    """
+    return tuple(_step(record, folder, params) for record in records)
+
+
+def _step(record: Mapping[str, Any], folder: Path, params: Path) -> PlanStep:
+    inputs, outputs = tuple(record["inputs"]), tuple(record["outputs"])
+    if "kind" in record:
+        return NativeStep(record["kind"], dict(record["attributes"]), inputs, outputs)
+    return Segment(
+        record["segment"],
+        ModelFiles(folder / record["program"], params),
+        inputs,
+        outputs,
+        record["rows"],
+        tuple(TensorSpec(dtype, tuple(shape)) for dtype, shape in record["empty_outputs"]),
+    )
