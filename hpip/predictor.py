@@ -65,6 +65,16 @@ class Predictor:
         self._runner = Runner(self._plan, spec.preprocess, Engine("paddle", device, threads))
         logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
 
+    @property
+    def engine(self) -> Engine:
+        """What runs the network."""
+        return self._runner.engine
+
+    @property
+    def max_batch_size(self) -> int | None:
+        """Images that one run may take; None for any number."""
+        return self._plan.max_batch_size
+
     def predict(
         self,
         input: Any,

@@ -14,8 +14,22 @@ import typer
 
 import hpip
 from hpip.cli.evaluate import EvalRequest, run_eval
+from hpip.cli.flags import (
+    BatchSize,
+    Debug,
+    Device,
+    HpiConfig,
+    Input,
+    Model,
+    ModelDir,
+    NoHpip,
+    SavePath,
+    Threads,
+    Threshold,
+)
 from hpip.cli.graph import cache_app, compile_command, inspect_command
 from hpip.cli.predict import Request, run_predict
+from hpip.cli.serve import run_serve, serve_command
 from hpip.cli.values import parse_classes, parse_mapping
 from hpip.config import pipeline_file_text
 from hpip.errors import HpipError, InvalidInputError
@@ -33,40 +47,8 @@ app = typer.Typer(
 
 app.command("compile")(compile_command)
 app.command("inspect")(inspect_command)
+app.command("serve")(serve_command)
 app.add_typer(cache_app, name="cache")
-
-Input = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input", help="Image, URL, directory, pattern or PDF; may be given several times."
-    ),
-]
-SavePath = Annotated[
-    Path | None,
-    typer.Option("--save_path", "--save-path", help="Directory for JSON and pictures."),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, gpu:0, gpu:0,1, npu:0, xpu:0 or mlu:0.")
-]
-Threshold = Annotated[
-    float | None, typer.Option("--threshold", help="Lowest score, 0 to 1.", show_default=False)
-]
-ModelDir = Annotated[
-    str | None, typer.Option("--model_dir", "--model-dir", help="Directory of the model.")
-]
-HpiConfig = Annotated[
-    str | None,
-    typer.Option("--hpi_config", "--hpi-config", help="Mapping as JSON or a Python literal."),
-]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch_size", "--batch-size", help="Images per run.")
-]
-Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads.")]
-Model = Annotated[str | None, typer.Option("--model", help="Official model's name, or demo.")]
-NoHpip = Annotated[
-    bool, typer.Option("--no-hpip", help="Run the untouched program on plain Paddle.")
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 class Reference(str, Enum):
@@ -97,6 +79,9 @@ def paddlex_style(
             "--get_pipeline_config", help="Print a pipeline file, or write it to --save_path."
         ),
     ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve HTTP; see hpip serve.")] = False,
+    host: Annotated[str | None, typer.Option("--host", help="With --serve: address.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="With --serve: port.")] = None,
     debug: Debug = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
@@ -112,6 +97,18 @@ def paddlex_style(
         _give_pipeline_file(get_pipeline_config, save_path)
     elif pipeline is None:
         typer.echo(context.get_help())
+    elif serve:
+        run_serve(
+            {
+                "pipeline": pipeline,
+                "model_dir": model_dir,
+                "device": device,
+                "threshold": threshold,
+                "use_hpip": use_hpip,
+                "hpi_config": parse_mapping(hpi_config, "--hpi_config"),
+            },
+            {"host": host, "port": port},
+        )
     else:
         _predict(
             Request(

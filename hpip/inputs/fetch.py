@@ -16,6 +16,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from hpip.errors import InvalidInputError
+from hpip.inputs.public_hosts import PublicHosts, PublicHttpHandler
 
 # More than any photo that the models gain from: an uncompressed 4K TIFF has 25 MB, a 100 megapixel
 # JPEG at quality 95 about 50.
@@ -33,13 +34,20 @@ class UrlPolicy:
         timeout_s: limit for each wait on the network, and for the whole body once it flows; a
             fetch ends, well or badly, within twice this time per redirect.
         allowed_hosts: host names (lower case, without port) that may be asked, redirects
-            included; None allows all. A server should set it: without it, whoever names the URL
-            reaches every host that the server reaches.
+            included; None allows all.
+        public_only: refuse hosts with a private, loopback, link-local or other address that is not
+            public, on every redirect, and use no proxy. A server should set it: without it,
+            whoever names the URL reaches every host that the server reaches.
+        private_hosts: host names and addresses (lower case) that `public_only` lets through.
+        max_redirects: redirects that are followed.
     """
 
     max_bytes: int = DEFAULT_MAX_BYTES
     timeout_s: float = DEFAULT_TIMEOUT_S
     allowed_hosts: frozenset[str] | None = None
+    public_only: bool = False
+    private_hosts: frozenset[str] = frozenset()
+    max_redirects: int = 5
 
     def __post_init__(self) -> None:
         if self.max_bytes < 1 or not self.timeout_s > 0:
@@ -113,10 +121,15 @@ def fetch_url(url: str, policy: UrlPolicy) -> FetchedBody:
 def _opener(policy: UrlPolicy) -> urllib.request.OpenerDirector:
     """An opener without the file, ftp and data handlers of urllib's own."""
     opener = urllib.request.OpenerDirector()
-    for handler in (
+    connecting: tuple[urllib.request.BaseHandler, ...] = (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
+    )
+    if policy.public_only:
+        connecting = (PublicHttpHandler(PublicHosts(policy.private_hosts, policy.timeout_s)),)
+    for handler in (
+        *connecting,
         urllib.request.HTTPErrorProcessor(),
         urllib.request.HTTPDefaultErrorHandler(),
         _CheckedRedirects(policy),
@@ -131,6 +144,7 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
 
     def __init__(self, policy: UrlPolicy) -> None:
         self._policy = policy
+        self._redirects_left = policy.max_redirects
 
     def redirect_request(
         self,
@@ -141,6 +155,12 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
+        self._redirects_left -= 1
+        if self._redirects_left < 0:
+            fp.close()
+            raise InvalidInputError(
+                f"{req.full_url}: redirected more than {self._policy.max_redirects} times."
+            )
         try:
             self._policy.check(newurl)
         except InvalidInputError as error:
@@ -166,6 +186,9 @@ def _read_body(response: HTTPResponse, url: str, policy: UrlPolicy) -> FetchedBo
             raise _too_large(url, policy, "more")
         if time.monotonic() > deadline_s:
             raise _too_slow(url, policy)
+    if time.monotonic() > deadline_s:
+        # The socket may have been shut because of it, which looks like the body's end.
+        raise _too_slow(url, policy)
     # read1 does not complain about a connection that closes early.
     if announced_bytes is not None and len(body) < announced_bytes:
         raise InvalidInputError(

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes, and the form of every answer that is not a success."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+import hpip
+from hpip.errors import HpipError
+from hpip.serving.access_log import AccessLog
+from hpip.serving.bodies import BodyBudget
+from hpip.serving.metrics import Metrics
+from hpip.serving.problems import RequestError
+from hpip.serving.scheduler import Scheduler
+from hpip.serving.schemas import Failure, SegmentAnswer, request_body_docs
+from hpip.serving.service import Service
+from hpip.serving.settings import ServingSettings
+from hpip.serving.supervisor import Supervisor
+from hpip.serving.urls import UrlFetcher
+from hpip.serving.wire import LoadOrder
+
+logger = logging.getLogger(__name__)
+
+_PAGE = Path(__file__).parent / "page"
+# A worker that answers nothing for longer than its pictures may take, twice, hangs.
+_STALL_TIMEOUTS = 2.0
+_FAILURES: dict[int | str, dict[str, Any]] = {
+    401: {"model": Failure, "description": "The bearer token is missing or wrong."},
+    403: {"model": Failure, "description": "URL input is off."},
+    408: {"model": Failure, "description": "The body came too slowly."},
+    413: {"model": Failure, "description": "The body is too large."},
+    415: {"model": Failure, "description": "Another kind of body was expected."},
+    422: {"model": Failure, "description": "The request or a picture in it is bad."},
+    500: {"model": Failure, "description": "The model failed on this picture."},
+    502: {"model": Failure, "description": "Two workers died over this picture."},
+    503: {"model": Failure, "description": "The queue is full, or the model is not ready."},
+    504: {"model": Failure, "description": "There was no answer in time."},
+}
+
+
+def create_app(
+    settings: ServingSettings,
+    orders: Sequence[LoadOrder],
+    *,
+    on_broken: Callable[[HpipError], None],
+) -> FastAPI:
+    """Make the application; its workers start and end with its lifespan.
+
+    Args:
+        settings: limits and defaults.
+        orders: what each worker loads.
+        on_broken: called when the model can't be loaded at all.
+    """
+    scheduler = Scheduler(settings.max_queue)
+    supervisor = Supervisor(
+        orders,
+        scheduler,
+        stall_s=_STALL_TIMEOUTS * settings.request_timeout_s,
+        on_broken=on_broken,
+    )
+    metrics = Metrics()
+    metrics.watch(scheduler, supervisor)
+    service = Service(
+        settings,
+        scheduler,
+        supervisor,
+        metrics,
+        BodyBudget(settings.max_buffered_bytes),
+        UrlFetcher(settings),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        supervisor.start()
+        yield
+        service.fetcher.close()
+        await supervisor.stop()
+
+    app = FastAPI(
+        title="hpip instance segmentation",
+        version=hpip.__version__,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.add_middleware(AccessLog, metrics=metrics)
+    app.add_exception_handler(RequestError, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_crash)
+    _add_routes(app, service)
+    if _PAGE.is_dir():
+        app.mount("/", StaticFiles(directory=_PAGE, html=True), name="page")
+    return app
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/instance-segmentation",
+        response_model=SegmentAnswer,
+        responses=_FAILURES,
+        openapi_extra={"requestBody": request_body_docs()},
+        summary="Find the instances in a picture",
+    )
+    async def segment(request: Request) -> Response:
+        request.state.log["logId"] = str(uuid.uuid4())
+        return await service.segment(request)
+
+    @app.get("/health", summary="Whether the server lives")
+    async def health(request: Request) -> Response:
+        return _json(200, {"logId": _log_id(request), "errorCode": 0, "errorMsg": "Healthy"})
+
+    @app.get("/health/ready", summary="Whether the model takes pictures; 503 while it does not")
+    async def ready(request: Request) -> Response:
+        supervisor = service.supervisor
+        status = 200 if supervisor.is_ready else 503
+        state = supervisor.status()
+        content = {
+            "logId": _log_id(request),
+            "errorCode": 0 if status == 200 else status,
+            "errorMsg": "Ready" if status == 200 else f"Not ready: {state['state']}",
+            **state,
+            "queueDepth": service.scheduler.queue_depth,
+        }
+        return _json(status, content)
+
+    @app.get("/metrics", summary="Prometheus's text format")
+    async def metrics(request: Request) -> Response:
+        service.check_token(request)
+        return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _log_id(request: Request) -> str:
+    log: dict[str, Any] = request.state.log
+    return str(log.setdefault("logId", str(uuid.uuid4())))
+
+
+def _json(status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def _failure(
+    request: Request, status: int, message: str, headers: dict[str, str] | None = None
+) -> Response:
+    request.state.log["error"] = message[:500]
+    content = {"logId": _log_id(request), "errorCode": status, "errorMsg": message}
+    return _json(status, content, headers)
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _failure(request, error.status, error.message, headers)
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    return _failure(request, error.status_code, str(error.detail), headers)
+
+
+async def _answer_crash(request: Request, error: Exception) -> Response:
+    logger.error("a request failed", exc_info=error)
+    return _failure(request, 500, "Internal server error")

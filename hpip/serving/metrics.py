@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Prometheus is told. All of it is known in the front process: workers send it along."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+import hpip
+from hpip.serving.scheduler import Scheduler
+from hpip.serving.supervisor import Supervisor
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """A server's counters; one registry each, so that tests may have several servers."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "hpip_requests", "Requests answered.", ("route", "status"), registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "hpip_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "hpip_stage_seconds",
+            "Time of each picture in each stage.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "hpip_batch_size",
+            "Pictures in the run of each picture.",
+            buckets=_BATCH_SIZES,
+            registry=self.registry,
+        )
+        self.pictures = Counter(
+            "hpip_pictures", "Pictures answered by workers.", ("status",), registry=self.registry
+        )
+        self.open_requests = Gauge(
+            "hpip_open_requests", "Requests that are being answered.", registry=self.registry
+        )
+        build = Gauge("hpip_build_info", "Versions.", ("version", "python"), registry=self.registry)
+        build.labels(hpip.__version__, platform.python_version()).set(1)
+        ProcessCollector(namespace="hpip_front", registry=self.registry)
+
+    def watch(self, scheduler: Scheduler, supervisor: Supervisor) -> None:
+        """Report the queue and the workers whenever somebody asks."""
+        self.registry.register(_LiveState(scheduler, supervisor))
+
+    def observe_stages(self, stages_ms: dict[str, float]) -> None:
+        """Record one picture's times."""
+        for stage, ms in stages_ms.items():
+            self.stage_seconds.labels(stage).observe(ms / 1e3)
+
+    def text(self) -> bytes:
+        """Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class _LiveState(Collector):
+    """Values that are read rather than counted."""
+
+    def __init__(self, scheduler: Scheduler, supervisor: Supervisor) -> None:
+        self._scheduler = scheduler
+        self._supervisor = supervisor
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """See `Collector`."""
+        queue = GaugeMetricFamily("hpip_queue_depth", "Pictures that wait for a worker.")
+        queue.add_metric([], self._scheduler.queue_depth)
+        in_flight = GaugeMetricFamily("hpip_in_flight", "Pictures that workers hold.")
+        in_flight.add_metric([], self._scheduler.in_flight)
+        ready = GaugeMetricFamily(
+            "hpip_worker_ready", "1 if the worker takes pictures.", labels=["worker"]
+        )
+        restarts = GaugeMetricFamily(
+            "hpip_worker_restarts",
+            "Processes that were replaced.",
+            labels=["worker"],
+        )
+        memory = GaugeMetricFamily(
+            "hpip_worker_resident_bytes", "Memory of the worker.", labels=["worker"]
+        )
+        names = ["worker", "model", "backend", "precision", "device", "threads", "max_batch_size"]
+        model = GaugeMetricFamily("hpip_model_info", "What the worker runs.", labels=names)
+        for worker in self._supervisor.workers:
+            index = str(worker.index)
+            ready.add_metric([index], float(worker.state == "ready"))
+            restarts.add_metric([index], worker.restarts)
+            if worker.process is not None and worker.process.returncode is None:
+                memory.add_metric([index], _resident_bytes(worker.process.pid))
+            if worker.info:
+                model.add_metric([index, *(worker.info.get(name, "") for name in names[1:])], 1)
+        return [queue, in_flight, ready, restarts, memory, model]
+
+
+def _resident_bytes(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS")), 0.0)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a server until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvicorn
+
+from hpip.config import PipelineConfig
+from hpip.devices import parse_devices
+from hpip.errors import HpipError, InvalidInputError
+from hpip.serving.app import create_app
+from hpip.serving.settings import ServingSettings
+from hpip.serving.wire import LoadOrder
+from hpip.system import available_cpus
+
+_KEEP_ALIVE_S = 75
+
+
+def serve(
+    settings: ServingSettings,
+    pipeline: Mapping[str, Any],
+    config: PipelineConfig,
+    *,
+    on_listening: Callable[[str], None],
+) -> None:
+    """Serve a pipeline until SIGINT or SIGTERM, then finish what was accepted.
+
+    Args:
+        settings: how to listen, queue and limit.
+        pipeline: arguments of `create_pipeline`.
+        config: the pipeline's file, for the device where `pipeline` names none.
+        on_listening: called with the server's URL; the model is still loading then.
+
+    Raises:
+        InvalidInputError: the address is taken or is not one of this machine.
+        HpipError: the model can't be loaded.
+    """
+    orders = _orders(settings, pipeline, config)
+    _set_up_access_log()
+    broken: list[HpipError] = []
+
+    def stop(error: HpipError) -> None:
+        broken.append(error)
+        server.should_exit = True
+
+    app = create_app(settings, orders, on_broken=stop)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=settings.max_connections,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=round(settings.shutdown_timeout_s),
+        )
+    )
+    listener = _listen(settings.host, settings.port)
+    on_listening(_url(listener))
+    # uvicorn raises the signal again when all is done; by then it is not an accident any more.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
+    if broken:
+        raise broken[0]
+
+
+def _orders(
+    settings: ServingSettings, pipeline: Mapping[str, Any], config: PipelineConfig
+) -> list[LoadOrder]:
+    """One order per worker; devices go round, and workers on a CPU share its cores."""
+    device = pipeline.get("device") or config.device
+    devices = [str(one) for one in parse_devices(device)] if device else [None]
+    count = settings.workers or len(devices)
+    threads = pipeline.get("threads") or max(1, available_cpus() // count)
+    return [
+        LoadOrder(
+            {**pipeline, "device": devices[i % len(devices)], "threads": threads},
+            settings.max_batch_size,
+            settings.batch_timeout_ms,
+            settings.max_pixels,
+            settings.max_detections,
+        )
+        for i in range(count)
+    ]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise InvalidInputError(
+            f"can't listen on {host} port {port}: {error.strerror or error}. Choose another --host"
+            " or --port, or stop what uses it."
+        ) from error
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _set_up_access_log() -> None:
+    """Lines of JSON on stdout, whatever the application's logging does."""
+    logger = logging.getLogger("hpip.serving.access")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract as types: what is checked in a request, and what OpenAPI shows of the answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hpip.serving.wire import MaskFormat
+
+LogId = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class SegmentRequest(BaseModel):
+    """Body of a request. Unknown keys are ignored, as PaddleX ignores them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["images"]}]}
+    )
+
+    image: str | None = Field(
+        None, description="The picture in base64, or its URL where the server takes URLs."
+    )
+    images: list[str] | None = Field(
+        None, min_length=1, description="Several pictures, in place of `image`."
+    )
+    logId: LogId | None = Field(None, description="Comes back in the answer and in the log.")  # noqa: N815
+    threshold: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="Lowest score."
+    )
+    visualize: bool | None = Field(
+        None, description="Whether the answer has the picture with the instances drawn on it."
+    )
+    maskFormat: MaskFormat = Field(  # noqa: N815
+        "crop_rle",
+        description=(
+            "crop_rle: COCO's run-length code of the box's crop; coco_rle: of the whole picture;"
+            " polygon: outlines; none: no masks."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SegmentRequest:
+        if (self.image is None) == (self.images is None):
+            raise ValueError("expected exactly one of image and images")
+        return self
+
+
+class Mask(BaseModel):
+    """One instance's mask; `polygons` in place of `rleResult` where that was asked for."""
+
+    rleResult: str | None = Field(None, description="COCO's compressed counts.")  # noqa: N815
+    polygons: list[list[float]] | None = Field(
+        None, description="x0, y0, x1, y1, ... per connected part, in pixels of the picture."
+    )
+    size: Annotated[list[int], Field(min_length=2, max_length=2, description="Height, width.")]
+
+
+class Instance(BaseModel):
+    """One object in a picture."""
+
+    bbox: Annotated[list[float], Field(min_length=4, max_length=4, description="x0, y0, x1, y1.")]
+    categoryId: int  # noqa: N815
+    categoryName: str  # noqa: N815
+    score: float
+    mask: Mask | None = None
+
+
+class PictureResult(BaseModel):
+    """What was found in one picture."""
+
+    instances: list[Instance]
+    image: str | None = Field(None, description="The drawing, a JPEG in base64.")
+
+
+class PictureFailure(BaseModel):
+    """What was wrong with one picture among several."""
+
+    errorCode: int  # noqa: N815
+    errorMsg: str  # noqa: N815
+
+
+class SeveralResults(BaseModel):
+    """One entry per picture, in the request's order."""
+
+    results: list[PictureResult | PictureFailure]
+
+
+class Failure(BaseModel):
+    """Body of every answer that is not a success."""
+
+    logId: str  # noqa: N815
+    errorCode: int = Field(description="The HTTP status.")  # noqa: N815
+    errorMsg: str  # noqa: N815
+
+
+class SegmentAnswer(BaseModel):
+    """Body of a successful answer."""
+
+    logId: str  # noqa: N815
+    errorCode: int = 0  # noqa: N815
+    errorMsg: str = "Success"  # noqa: N815
+    result: PictureResult | SeveralResults
+
+
+def request_body_docs() -> dict[str, Any]:
+    """OpenAPI's `requestBody` for the kinds of bodies that are taken."""
+    schema = SegmentRequest.model_json_schema()
+    options = {
+        key: value for key, value in schema["properties"].items() if key not in ("image", "images")
+    }
+    file = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "properties": {"image": file, "images": {"type": "array", "items": file}, **options},
+    }
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": schema},
+            "multipart/form-data": {"schema": form},
+            "application/msgpack": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a server may be told: from flags, and from a pipeline file's `Serving` section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from hpip.errors import InvalidInputError
+
+# PaddleX's own keys that have no meaning here: `extra` configures where returned files are stored.
+_PADDLEX_KEYS = frozenset({"extra", "return_urls"})
+
+
+class ServingSettings(BaseModel):
+    """How a server listens, queues and limits; every field is also a flag of `hpip serve`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
+    visualize: bool = Field(True, description="draw a picture when the request does not say")
+
+    workers: int | None = Field(None, ge=1, le=64, description="None: one per device")
+    max_batch_size: int | None = Field(None, ge=1, le=256, description="None: the pipeline's")
+    batch_timeout_ms: float = Field(0.0, ge=0, le=10_000)
+    max_queue: int = Field(64, ge=1, le=100_000, description="pictures waiting for a worker")
+    request_timeout_s: float = Field(120.0, gt=0)
+    body_timeout_s: float = Field(30.0, gt=0)
+    shutdown_timeout_s: float = Field(120.0, gt=0)
+
+    max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024)
+    max_buffered_bytes: int = Field(
+        512 * 1024 * 1024, ge=1024, description="of all requests at once"
+    )
+    max_pixels: int = Field(64_000_000, ge=1, description="width times height of a picture")
+    max_images: int = Field(16, ge=1, le=1024, description="pictures in one request")
+    max_detections: int = Field(1000, ge=1, description="instances in one picture")
+    max_connections: int = Field(1024, ge=1)
+
+    allow_url_input: bool = False
+    url_hosts: frozenset[str] | None = Field(None, description="None: any public host")
+    private_url_hosts: frozenset[str] = Field(
+        frozenset(), description="hosts that may have addresses which are not public"
+    )
+    url_timeout_s: float = Field(10.0, gt=0)
+    token: SecretStr | None = Field(None, description="bearer token that requests must carry")
+
+    @field_validator("url_hosts", "private_url_hosts")
+    @classmethod
+    def _lower(cls, hosts: frozenset[str] | None) -> frozenset[str] | None:
+        return None if hosts is None else frozenset(host.lower() for host in hosts)
+
+    @field_validator("token")
+    @classmethod
+    def _not_empty(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not token.get_secret_value().strip():
+            raise ValueError("expected a token, received an empty one")
+        return token
+
+
+def make_settings(section: Mapping[str, Any], flags: Mapping[str, Any]) -> ServingSettings:
+    """Join a pipeline file's `Serving` section with flags, which win where they are not None.
+
+    Raises:
+        InvalidInputError: an unknown key, a value out of range, or `return_urls`.
+    """
+    if section.get("return_urls"):
+        raise InvalidInputError(
+            "Serving.return_urls: hpip answers with pictures, it stores none; remove it"
+        )
+    chosen = {key: value for key, value in section.items() if key not in _PADDLEX_KEYS}
+    chosen.update({key: value for key, value in flags.items() if value is not None})
+    try:
+        return ServingSettings(**chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        # Not the received value: it may be the token.
+        raise InvalidInputError(f"serving: {key}: {first['msg']}") from None

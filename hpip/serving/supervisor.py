@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps worker processes alive and tells how they are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from hpip.errors import HpipError
+from hpip.serving.scheduler import Job, Scheduler
+from hpip.serving.wire import (
+    Answer,
+    Cancel,
+    LoadFailed,
+    LoadOrder,
+    Picture,
+    Progress,
+    Ready,
+    pack,
+    read_record,
+)
+
+logger = logging.getLogger(__name__)
+
+# Where this very package lies: a worker must not run another hpip that the user stands in.
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_START_WORKER = (
+    "import sys; sys.path.insert(0, sys.argv[1]);"
+    " from hpip.serving.worker import main; main(int(sys.argv[2]))"
+)
+_EXIT_GRACE_S = 10.0
+_FIRST_BACKOFF_S, _MOST_BACKOFF_S = 0.1, 30.0
+_HEALTHY_AFTER_S = 60.0
+_STDERR = 2
+
+
+class WorkerProcess:
+    """One place for a worker: its current process, what it holds and how it is.
+
+    Attributes:
+        index: number of the place, from 0.
+        state: "starting", what the worker reports, "ready", "restarting" or "stopped".
+        share: how much of the state's work is done, 0 to 1, or None.
+        restarts: processes that were replaced.
+        capacity, jobs: see `Hands`.
+        last_progress_at: when it last gave an answer, or got a picture while it held none.
+    """
+
+    def __init__(self, index: int, order: LoadOrder) -> None:
+        self.index = index
+        self.order = order
+        self.state = "starting"
+        self.share: float | None = None
+        self.restarts = 0
+        self.capacity = 0
+        self.info: dict[str, str] = {}
+        self.jobs: dict[int, Job] = {}
+        self.last_progress_at = 0.0
+        self.process: asyncio.subprocess.Process | None = None
+        self.reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def start(self) -> None:
+        """Start a process and give it its order."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                _START_WORKER,
+                _PACKAGE_ROOT,
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                # Engines chat on stdout, which is the access log's.
+                stdout=_STDERR,
+            )
+        self.reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._writer.write(pack(self.order))
+
+    def send(self, record: Picture | Cancel) -> None:
+        """See `Hands.send`."""
+        if self._writer is None:
+            return
+        if len(self.jobs) == 1:
+            self.last_progress_at = monotonic()
+        self._writer.write(pack(record))
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+
+    async def end(self) -> int:
+        """Close the connection, which ends the process; its exit code."""
+        if self._writer is not None:
+            self._writer.close()
+        process = self.process
+        if process is None:
+            return 0
+        try:
+            return await asyncio.wait_for(process.wait(), _EXIT_GRACE_S)
+        except asyncio.TimeoutError:
+            process.kill()
+            return await process.wait()
+
+
+class Supervisor:
+    """Starts workers, replaces those that die, and kills those that hang.
+
+    Args:
+        orders: what each worker loads.
+        scheduler: is told which workers there are.
+        stall_s: a worker that holds pictures and has answered none for so long is killed.
+        on_broken: called with the reason when no worker could load the model from the start.
+    """
+
+    def __init__(
+        self,
+        orders: Sequence[LoadOrder],
+        scheduler: Scheduler,
+        *,
+        stall_s: float,
+        on_broken: Callable[[HpipError], None],
+    ) -> None:
+        self.workers = [WorkerProcess(i, order) for i, order in enumerate(orders)]
+        self._scheduler = scheduler
+        self._stall_s = stall_s
+        self._on_broken = on_broken
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.has_been_ready = False
+
+    def start(self) -> None:
+        """Start all workers; returns before they are ready."""
+        self._tasks = [asyncio.create_task(self._keep(worker)) for worker in self.workers]
+        self._tasks.append(asyncio.create_task(self._watch()))
+
+    async def stop(self) -> None:
+        """End all workers, busy or not."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.end() for worker in self.workers))
+        for worker in self.workers:
+            worker.state = "stopped"
+
+    def status(self) -> dict[str, Any]:
+        """For /health/ready: the state of all, and of each worker."""
+        ready = sum(worker.state == "ready" for worker in self.workers)
+        shares = [worker.share for worker in self.workers if worker.share is not None]
+        return {
+            "state": "ready" if ready else self.workers[0].state,
+            "progress": 1.0 if ready else (min(shares) if shares else None),
+            "readyWorkers": ready,
+            "workers": [
+                {
+                    "index": worker.index,
+                    "state": worker.state,
+                    "progress": 1.0 if worker.state == "ready" else worker.share,
+                    "restarts": worker.restarts,
+                    "pictures": len(worker.jobs),
+                }
+                for worker in self.workers
+            ],
+        }
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether at least one worker takes pictures."""
+        return any(worker.state == "ready" for worker in self.workers)
+
+    async def _keep(self, worker: WorkerProcess) -> None:
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            started_at = monotonic()
+            await worker.start()
+            failure = await self._serve(worker)
+            worker.state, worker.share = "restarting", None
+            self._scheduler.remove_worker(worker)
+            code = await worker.end()
+            if failure is not None and not self.has_been_ready:
+                worker.state = "failed"
+                self._on_broken(HpipError(failure))
+                return
+            logger.error(
+                "worker %d ended with code %d%s; it is replaced",
+                worker.index,
+                code,
+                f": {failure}" if failure else "",
+            )
+            worker.restarts += 1
+            if monotonic() - started_at > _HEALTHY_AFTER_S:
+                backoff_s = _FIRST_BACKOFF_S
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _MOST_BACKOFF_S)
+
+    async def _serve(self, worker: WorkerProcess) -> str | None:
+        """Read the worker's records until it is gone; why it could not load, if that was it."""
+        assert worker.reader is not None
+        while (record := await read_record(worker.reader)) is not None:
+            if isinstance(record, Answer):
+                worker.last_progress_at = monotonic()
+                self._scheduler.finish(worker, record)
+            elif isinstance(record, Progress):
+                worker.state, worker.share = record.state, record.share
+            elif isinstance(record, Ready):
+                worker.state, worker.share = "ready", None
+                worker.capacity, worker.info = record.capacity, record.info
+                self.has_been_ready = True
+                logger.info("worker %d is ready", worker.index)
+                self._scheduler.add_worker(worker)
+            elif isinstance(record, LoadFailed):
+                return record.reason
+        return None
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, self._stall_s / 4))
+            for worker in self.workers:
+                if worker.jobs and monotonic() - worker.last_progress_at > self._stall_s:
+                    logger.error(
+                        "worker %d has answered nothing for %g s; it is killed",
+                        worker.index,
+                        self._stall_s,
+                    )
+                    worker.kill()
