@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Base64;
+import java.util.Locale;
+
+/** Sends a picture to hpip's server, prints the instances and saves the drawing. Java 11 or later. */
+public final class Client {
+  public static void main(String[] arguments) throws IOException, InterruptedException {
+    if (arguments.length != 3) {
+      fail("usage: java Client SERVER PICTURE DRAWING.jpg");
+    }
+    JsonObject question = new JsonObject();
+    byte[] picture = Files.readAllBytes(Path.of(arguments[1]));
+    question.addProperty("image", Base64.getEncoder().encodeToString(picture));
+    question.addProperty("visualize", true);
+    HttpRequest request =
+        HttpRequest.newBuilder(URI.create(arguments[0] + "/instance-segmentation"))
+            .version(HttpClient.Version.HTTP_1_1)
+            .timeout(Duration.ofSeconds(120))
+            .header("Content-Type", "application/json")
+            .POST(HttpRequest.BodyPublishers.ofString(question.toString()))
+            .build();
+    HttpResponse<String> response =
+        HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
+
+    JsonObject answer = JsonParser.parseString(response.body()).getAsJsonObject();
+    if (answer.get("errorCode").getAsInt() != 0) {
+      fail(answer.get("errorCode").getAsInt() + ": " + answer.get("errorMsg").getAsString());
+    }
+    JsonObject result = answer.getAsJsonObject("result");
+    for (JsonElement element : result.getAsJsonArray("instances")) {
+      print(element.getAsJsonObject());
+    }
+    byte[] drawing = Base64.getDecoder().decode(result.get("image").getAsString());
+    Files.write(Path.of(arguments[2]), drawing);
+  }
+
+  private static void print(JsonObject instance) {
+    double[] box = new double[4];
+    for (int i = 0; i < box.length; i++) {
+      box[i] = instance.getAsJsonArray("bbox").get(i).getAsDouble();
+    }
+    System.out.printf(
+        Locale.ROOT,
+        "%s %.3f [%.1f, %.1f, %.1f, %.1f]%n",
+        instance.get("categoryName").getAsString(),
+        instance.get("score").getAsDouble(),
+        box[0],
+        box[1],
+        box[2],
+        box[3]);
+  }
+
+  private static void fail(String message) {
+    System.err.println(message);
+    System.exit(1);
+  }
+}

@@ -1,0 +1,39 @@
+<?php
+// SPDX-License-Identifier: Apache-2.0
+// Sends a picture to hpip's server, prints the instances and saves the drawing. PHP 8 or later.
+declare(strict_types=1);
+
+function fail(string $message): never
+{
+    fwrite(STDERR, $message . "\n");
+    exit(1);
+}
+
+if ($argc !== 4) {
+    fail('usage: php client.php SERVER PICTURE DRAWING.jpg');
+}
+[, $server, $picture, $drawing] = $argv;
+$bytes = @file_get_contents($picture);
+if ($bytes === false) {
+    fail("$picture: cannot be read");
+}
+$context = stream_context_create(['http' => [
+    'method' => 'POST',
+    'header' => 'Content-Type: application/json',
+    'content' => json_encode(['image' => base64_encode($bytes), 'visualize' => true]),
+    'timeout' => 120,
+    'ignore_errors' => true, // the answer to a bad request says what is wrong
+]]);
+$body = @file_get_contents("$server/instance-segmentation", false, $context);
+if ($body === false) {
+    fail("$server: cannot be reached");
+}
+$answer = json_decode($body, true, flags: JSON_THROW_ON_ERROR);
+if ($answer['errorCode'] !== 0) {
+    fail("{$answer['errorCode']}: {$answer['errorMsg']}");
+}
+foreach ($answer['result']['instances'] as $instance) {
+    $row = [$instance['categoryName'], $instance['score'], ...$instance['bbox']];
+    vprintf("%s %.3F [%.1F, %.1F, %.1F, %.1F]\n", $row);
+}
+file_put_contents($drawing, base64_decode($answer['result']['image']));
