@@ -12,6 +12,7 @@ from pathlib import Path
 
 
 def main() -> None:
+    """Ask the server that the command line names."""
     if len(sys.argv) != 4:
         sys.exit("usage: client.py SERVER PICTURE DRAWING.jpg")
     server, picture, drawing = sys.argv[1:]

@@ -193,7 +193,7 @@ function wireInputs() {
     target.value = "";
   });
   $("sample").addEventListener("click", async () => {
-    const response = await fetch("page/sample.jpg");
+    const response = await fetch("sample.jpg");
     take(new File([await response.blob()], "sample.jpg", { type: "image/jpeg" }));
   });
   document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files[0]));
