@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 import hpip
-from benchmarks.kernels.environment import environment
+from benchmarks.serving.figures import write_figures
 from benchmarks.serving.judge import Judge, WrongAnswerError
 from benchmarks.serving.questions import Question, make_pictures, make_questions
 from benchmarks.serving.raw_http import Connection, LostError, Reply, request_bytes
@@ -195,7 +195,7 @@ def summary(tally: Tally, *, clients: int, duration_s: float) -> dict[str, Any]:
         kind: [round(float(value), 1) for value in np.percentile(times, (50, 90, 99))]
         for kind, times in sorted(tally.latencies_ms.items())
     }
-    every = max(1, len(tally.rss) // 120)
+    every = max(1, len(tally.rss) // 60)
     return {
         "clients": clients,
         "duration_s": duration_s,
@@ -206,7 +206,7 @@ def summary(tally: Tally, *, clients: int, duration_s: float) -> dict[str, Any]:
         "unexpected_5xx": tally.unexpected_5xx(),
         "latency_p50_p90_p99_ms": percentiles,
         "memory": memory_drift(tally.rss),
-        "rss_mb": [(t, round(size / 1e6, 1)) for t, size in tally.rss[::every]],
+        "rss_mb_at_s": [(round(size / 1e6, 1), at) for at, size in tally.rss[::every]],
         "examples": {"wrong": tally.wrong[:20], "lost": tally.lost[:20]},
     }
 
@@ -253,11 +253,7 @@ def main() -> None:
         log=args.log,
     )
     figures["workers"] = args.workers
-    figures["environment"] = environment()
-    text = json.dumps(figures, indent=1)
-    if args.output:
-        args.output.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write_figures(figures, args.output)
     flat = max(abs(figures["memory"]["drift"]), figures["memory"]["spread"]) <= DRIFT_LIMIT
     good = not (figures["wrong"] or figures["lost"] or figures["unexpected_5xx"])
     sys.exit(0 if good and flat and figures["processes_kept"] else 1)

@@ -7,12 +7,10 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
-from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -27,13 +25,13 @@ from hpip.serving.scheduler import Scheduler
 from hpip.serving.schemas import Failure, SegmentAnswer, request_body_docs
 from hpip.serving.service import Service
 from hpip.serving.settings import ServingSettings
+from hpip.serving.static_page import add_page
 from hpip.serving.supervisor import Supervisor
 from hpip.serving.urls import UrlFetcher
 from hpip.serving.wire import LoadOrder
 
 logger = logging.getLogger(__name__)
 
-_PAGE = Path(__file__).parent / "page"
 # A worker that answers nothing for longer than its pictures may take, twice, hangs.
 _STALL_TIMEOUTS = 2.0
 _FAILURES: dict[int | str, dict[str, Any]] = {
@@ -99,8 +97,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_crash)
     _add_routes(app, service)
-    if _PAGE.is_dir():
-        app.mount("/", StaticFiles(directory=_PAGE, html=True), name="page")
+    add_page(app)
     return app
 
 
@@ -164,6 +161,9 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if error.status in (408, 413):
+        # The rest of the body may still come, and would be taken for the next request.
+        headers["Connection"] = "close"
     return _failure(request, error.status, error.message, headers)
 
 
