@@ -161,8 +161,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status in (408, 413):
-        # The rest of the body may still come, and would be taken for the next request.
+    if error.status == 408:
+        # The next request would be taken for the rest of the body.
         headers["Connection"] = "close"
     return _failure(request, error.status, error.message, headers)
 
