@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 import hpip
+from hpip.cli.bench import bench_command
 from hpip.cli.evaluate import EvalRequest, run_eval
 from hpip.cli.flags import (
     BatchSize,
@@ -48,6 +49,11 @@ app = typer.Typer(
 app.command("compile")(compile_command)
 app.command("inspect")(inspect_command)
 app.command("serve")(serve_command)
+app.command(
+    "bench",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)(bench_command)
 app.add_typer(cache_app, name="cache")
 
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hpip as a contender: with a backend of its choice or of the user's, or plain Paddle."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hpip.bench.contenders.channel import Clock, RefusalError, memory, serve
+from hpip.bench.contenders.load import run_load
+from hpip.errors import BackendUnavailableError
+from hpip.predictor import Predictor, create_predictor
+from hpip.results import InstanceSegResult
+
+_STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms")
+
+
+class HpipContender:
+    """Handles the requests of one process."""
+
+    def __init__(self) -> None:
+        self._predictor: Predictor | None = None
+
+    def load(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make the predictor."""
+        clock = Clock()
+        try:
+            self._predictor = create_predictor(**_arguments(request))
+        except BackendUnavailableError as error:
+            raise RefusalError(str(error)) from error
+        return {"load_ms": clock.wall_ms(), "explanation": self._predictor.explain()}
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One timed call with the images of a batch, from their files to their results."""
+        clock = Clock()
+        results = self._predict(request["images"])
+        wall_ms, cpu_ms = clock.wall_ms(), clock.cpu_ms()
+        stages = {
+            stage: sum(getattr(result.stage_times, stage) for result in results)
+            for stage in _STAGES
+        }
+        return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "stages_ms": stages}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is found in one image."""
+        (result,) = self._predict([request["image"]], request.get("threshold"))
+        return {
+            "boxes": result.boxes_xyxy.tolist(),
+            "scores": result.scores.tolist(),
+            "class_ids": result.class_ids.tolist(),
+            "masks": [
+                {"counts": mask.counts.decode("ascii"), "hw": mask.crop_hw, "yx": mask.offset_yx}
+                for mask in result.rle
+            ],
+            "boxes_from_masks": result.full_image_masks,
+        }
+
+    def output(self, request: dict[str, Any]) -> dict[str, Any]:
+        """How long it takes to draw one result and to write it as JSON."""
+        (result,) = self._predict([request["image"]])
+        clock = Clock()
+        result.draw()
+        draw_ms = clock.wall_ms()
+        clock = Clock()
+        json.dumps(result.json)
+        return {"draw_ms": draw_ms, "encode_ms": clock.wall_ms()}
+
+    def load_test(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Many callers at once; see `hpip.bench.contenders.load`."""
+
+        def call(image: str) -> None:
+            self._predict([image])
+
+        return run_load(call, request)
+
+    def handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        """Every request that this contender answers."""
+        return {
+            "load": self.load,
+            "run": self.run,
+            "answer": self.answer,
+            "output": self.output,
+            "load_test": self.load_test,
+            "memory": memory,
+        }
+
+    def _predict(
+        self, images: Sequence[str], threshold: float | None = None
+    ) -> list[InstanceSegResult]:
+        assert self._predictor is not None
+        # A single image's failure is raised, a list's is logged: a benchmark wants it raised.
+        if len(images) == 1:
+            return list(self._predictor.predict(images[0], threshold))
+        results = list(self._predictor.predict(list(images), threshold))
+        if len(results) != len(images):
+            raise RuntimeError(f"expected {len(images)} results, received {len(results)}")
+        return results
+
+
+def _arguments(request: dict[str, Any]) -> dict[str, Any]:
+    """`create_predictor`'s arguments."""
+    backend = request["backend"]
+    arguments: dict[str, Any] = {
+        "model_dir": request["model_dir"],
+        "device": request["device"],
+        "threads": request["threads"],
+        "batch_size": request["batch_size"],
+        "threshold": request["threshold"],
+        "use_hpip": backend != "paddle",
+    }
+    if backend not in ("auto", "paddle"):
+        arguments["hpi_config"] = {"backend": backend.removeprefix("cut-")}
+    if request["precision"] != "fp32":
+        if "precision" not in inspect.signature(create_predictor).parameters:
+            raise RefusalError(
+                f"this version of hpip knows no precision, so not {request['precision']}"
+            )
+        arguments["precision"] = request["precision"]
+    return arguments
+
+
+if __name__ == "__main__":
+    serve(HpipContender().handlers())

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stock PaddleX as a contender, in an interpreter that has it and need not have hpip.
+
+Needs PaddleX and what it brings: NumPy, pycocotools. Engine settings go through `engine_config`,
+because PaddleX 3.7.2 drops a `pp_option` without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+# The model is on disk: nothing may look for it on the network.
+os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
+
+import numpy as np
+
+from .channel import Clock, RefusalError, memory, serve
+
+_ENGINES = {
+    "paddlex": (None, None),
+    "paddlex-paddle": ("paddle_static", {"run_mode": "paddle"}),
+    "paddlex-onnxruntime": ("onnxruntime", {}),
+}
+_THREADS_NAMES = {"onnxruntime": "intra_op_num_threads"}
+
+
+class _Watched:
+    """Notes when a part of PaddleX was entered first and left last."""
+
+    def __init__(self, part: Any) -> None:
+        self._part = part
+        self.entered_s: float | None = None
+        self.left_s = 0.0
+        self.inside_s = 0.0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return self._part(*args, **kwargs)
+        finally:
+            self.left_s = time.perf_counter()
+            self.inside_s += self.left_s - start
+            self.entered_s = start if self.entered_s is None else self.entered_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._part, name)
+
+    def reset(self) -> None:
+        self.entered_s, self.left_s, self.inside_s = None, 0.0, 0.0
+
+
+class PaddlexContender:
+    """Handles the requests of one process."""
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._batch_size = 1
+        self._threshold: float | None = None
+        self._reader: _Watched | None = None
+        self._runner: _Watched | None = None
+        self._drops: _DroppedBoxes | None = None
+
+    def load(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make the model."""
+        try:
+            from paddlex import create_model
+        except ImportError as error:
+            raise RefusalError(f"PaddleX can't be imported in this interpreter: {error}") from error
+        engine, config = _ENGINES[request["backend"]]
+        settings = dict(config or {})
+        if engine is not None and request["threads"]:
+            settings[_THREADS_NAMES.get(engine, "cpu_threads")] = request["threads"]
+        elif request["threads"]:
+            settings = {"cpu_threads": request["threads"]}
+        clock = Clock()
+        self._model = create_model(
+            request["model_name"],
+            model_dir=request["model_dir"],
+            device=request["device"],
+            **({"engine": engine} if engine else {}),
+            engine_config=settings,
+        )
+        load_ms = clock.wall_ms()
+        self._batch_size = request["batch_size"]
+        self._threshold = request["threshold"]
+        self._watch()
+        return {"load_ms": load_ms, "explanation": self._explanation(engine)}
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One timed call with the images of a batch, from their files to their results."""
+        for part in (self._reader, self._runner):
+            if part is not None:
+                part.reset()
+        clock, start = Clock(), time.perf_counter()
+        self._predict(request["images"], self._threshold)
+        end = time.perf_counter()
+        wall_ms, cpu_ms = clock.wall_ms(), clock.cpu_ms()
+        return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "stages_ms": self._stages(start, end)}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is found in one image."""
+        (result,) = self._predict(
+            [request["image"]],
+            self._threshold if request.get("threshold") is None else request["threshold"],
+        )
+        if any("coordinate" not in box for box in result["boxes"]):
+            return _boxless_answer(result)
+        belong = self._drops is None or self._drops.in_last_call == 0
+        return _boxed_answer(result, masks_belong_to_boxes=belong)
+
+    def output(self, request: dict[str, Any]) -> dict[str, Any]:
+        """How long it takes to draw one result and to write it as JSON.
+
+        Drawing has no time where PaddleX can't do it: it downloads its font first.
+        """
+        (result,) = self._predict([request["image"]], self._threshold)
+        clock = Clock()
+        draw_ms: float | None
+        try:
+            assert result.img
+            draw_ms = clock.wall_ms()
+        except Exception:
+            draw_ms = None
+        clock = Clock()
+        json.dumps(result.json)
+        return {"draw_ms": draw_ms, "encode_ms": clock.wall_ms()}
+
+    def handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        """Every request that this contender answers."""
+        return {
+            "load": self.load,
+            "run": self.run,
+            "answer": self.answer,
+            "output": self.output,
+            "memory": memory,
+        }
+
+    def _predict(self, images: list[str], threshold: float | None) -> list[Any]:
+        source = images[0] if len(images) == 1 else list(images)
+        return list(self._model.predict(source, batch_size=self._batch_size, threshold=threshold))
+
+    def _watch(self) -> None:
+        """Put watches around the reader and the engine; a PaddleX without them has no stages."""
+        predictor: Any = getattr(self._model, "_predictor", None)
+        if hasattr(predictor, "pre_ops") and hasattr(predictor, "runner"):
+            self._reader = _Watched(predictor.pre_ops[0])
+            predictor.pre_ops[0] = self._reader
+            self._runner = _Watched(predictor.runner)
+            predictor.runner = self._runner
+            self._drops = _DroppedBoxes()
+
+    def _stages(self, start: float, end: float) -> dict[str, float]:
+        reader, runner = self._reader, self._runner
+        if reader is None or runner is None or None in (reader.entered_s, runner.entered_s):
+            return {}
+        assert runner.entered_s is not None
+        between = runner.left_s - runner.entered_s - runner.inside_s
+        return {
+            "read_ms": (reader.left_s - start) * 1e3,
+            "preprocess_ms": (runner.entered_s - reader.left_s + between) * 1e3,
+            "wait_ms": 0.0,
+            "infer_ms": runner.inside_s * 1e3,
+            "postprocess_ms": (end - runner.left_s) * 1e3,
+        }
+
+    def _explanation(self, engine: str | None) -> str:
+        config = getattr(getattr(self._runner, "_part", None), "_config", None)
+        mode = config.get("run_mode") if isinstance(config, dict) else None
+        chosen = engine or "its own choice of engine"
+        return f"runs:    PaddleX {version('paddlex')}, {chosen}" + (f", {mode}" if mode else "")
+
+
+class _DroppedBoxes:
+    """Counts boxes that PaddleX drops without their masks: all later pairs are then wrong."""
+
+    def __init__(self) -> None:
+        from paddlex.inference.models.instance_segmentation import processors
+
+        self._restructured_boxes = processors.restructured_boxes
+        self.in_last_call = 0
+        processors.restructured_boxes = self
+
+    def __call__(self, boxes: Any, *args: Any) -> Any:
+        kept = self._restructured_boxes(boxes, *args)
+        self.in_last_call = len(boxes) - len(kept)
+        return kept
+
+
+def _boxed_answer(result: Any, *, masks_belong_to_boxes: bool) -> dict[str, Any]:
+    boxes = result["boxes"]
+    corners = [[float(value) for value in box["coordinate"]] for box in boxes]
+    return {
+        "boxes": corners,
+        "scores": [float(box["score"]) for box in boxes],
+        "class_ids": [int(box["cls_id"]) for box in boxes],
+        "masks": [
+            _encode(np.asarray(mask), (round(y0), round(x0))) if masks_belong_to_boxes else None
+            for mask, (x0, y0, _, _) in zip(result["masks"], corners)  # noqa: B905
+        ],
+        "boxes_from_masks": False,
+    }
+
+
+def _boxless_answer(result: Any) -> dict[str, Any]:
+    """SOLOv2: whole-image masks; those without a pixel are no instances and left out."""
+    found = [
+        (box, np.asarray(mask))
+        for box, mask in zip(result["boxes"], result["masks"])  # noqa: B905
+        if np.any(mask)
+    ]
+    return {
+        "boxes": [_bounds(mask) for _, mask in found],
+        "scores": [float(box["score"]) for box, _ in found],
+        "class_ids": [int(box["class_id"]) for box, _ in found],
+        "masks": [_encode(mask, (0, 0)) for _, mask in found],
+        "boxes_from_masks": True,
+    }
+
+
+def _encode(mask: Any, offset_yx: tuple[int, int]) -> dict[str, Any] | None:
+    """Run-length codes of a crop, or None where rounding has left no pixel to crop."""
+    from pycocotools import mask as coco_mask
+
+    if mask.size == 0:
+        return None
+    codes = coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
+    return {"counts": codes["counts"].decode("ascii"), "hw": mask.shape, "yx": offset_yx}
+
+
+def _bounds(mask: Any) -> list[float]:
+    """Half-open xyxy of the pixels of a mask that has some."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [float(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
+
+
+if __name__ == "__main__":
+    serve(PaddlexContender().handlers())

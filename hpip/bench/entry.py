@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One contender while it is measured: its process, its samples, its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpip.bench.answers import Answer
+from hpip.bench.contender import PADDLEX, PLAIN, URL, Contender
+from hpip.bench.process import ContenderError, ContenderProcess, start_worker
+from hpip.bench.record import FAILED, UNAVAILABLE, Row
+from hpip.bench.settings import BenchSettings
+from hpip.bench.subject import Subject
+from hpip.errors import HpipError
+
+Doing = Callable[[str], None]
+
+
+@dataclass
+class Entry:
+    """One contender.
+
+    Attributes:
+        contender: who.
+        row: its figures so far.
+        settings: the run's.
+        doing: told what it does.
+        process: None before it starts and after it is out.
+        samples: replies to the timed calls, in the order of the rounds.
+    """
+
+    contender: Contender
+    row: Row
+    settings: BenchSettings
+    doing: Doing
+    process: ContenderProcess | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def wall_ms(self) -> list[float]:
+        """End-to-end times so far."""
+        return [sample["wall_ms"] for sample in self.samples]
+
+    @property
+    def is_reference(self) -> bool:
+        """Plain Paddle or PaddleX: what hpip is compared with."""
+        return self.contender.backend == PLAIN or self.contender.backend in PADDLEX
+
+    def say(self, text: str) -> None:
+        """Tell what it does."""
+        self.doing(f"{self.contender.label}: {text}")
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """One request to its process.
+
+        Raises:
+            ContenderError: it failed, and is out.
+        """
+        assert self.process is not None
+        try:
+            return self.process.ask(do, timeout_s=self.settings.timeout_s, **request)
+        except ContenderError as error:
+            self.drop(error)
+            raise
+
+    def answers(self, paths: Sequence[Path], threshold: float | None = None) -> list[Answer]:
+        """What it finds in pictures.
+
+        Raises:
+            ContenderError: it failed, and is out.
+        """
+        found = []
+        for number, path in enumerate(paths, start=1):
+            self.say(f"answer {number} of {len(paths)}")
+            found.append(Answer(self.ask("answer", image=str(path), threshold=threshold)))
+        return found
+
+    def start(self, subject: Subject | None, images: Sequence[str], scratch: Path) -> None:
+        """Start the process, load the model, make the first call; failures go into the row."""
+        self.say("loading")
+        try:
+            self._start(self._load_request(subject, scratch), images)
+        except ContenderError as error:
+            self.drop(error)
+        except HpipError as error:
+            self.drop(ContenderError(str(error), refused=True))
+
+    def _start(self, request: dict[str, Any], images: Sequence[str]) -> None:
+        if not self.is_reference and self.contender.backend != URL:
+            # A process of its own, so that converting leaves no memory behind in the other.
+            with self._worker() as first:
+                reply = first.ask("load", timeout_s=self.settings.timeout_s, **request)
+            self.row.first_load_ms = reply["load_ms"]
+            self.say("loading again, from the cache")
+        self.process = self._worker()
+        reply = self.ask("load", **request)
+        self.row.runs = _what_runs(reply["explanation"])
+        self.row.load_ms = reply["load_ms"]
+        self.row.loaded_rss_bytes = self.ask("memory")["rss_bytes"]
+        self.say("first call")
+        first_call = self.ask("run", images=list(images))
+        if self.row.load_ms is not None:
+            self.row.first_result_ms = self.row.load_ms + first_call["wall_ms"]
+        if self.row.first_load_ms is not None and self.row.load_ms is not None:
+            self.row.convert_ms = max(0.0, self.row.first_load_ms - self.row.load_ms)
+
+    def drop(self, error: ContenderError) -> None:
+        """Out of the race: the row keeps the error and no time."""
+        self.row.state = UNAVAILABLE if error.refused else FAILED
+        self.row.error = str(error)
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.process.close()
+            self.process = None
+
+    def _worker(self) -> ContenderProcess:
+        if self.contender.backend in PADDLEX:
+            return start_worker("paddlex_contender", self.settings.paddlex_python)
+        return start_worker("url_contender" if self.contender.backend == URL else "hpip_contender")
+
+    def _load_request(self, subject: Subject | None, scratch: Path) -> dict[str, Any]:
+        workload = self.contender.workload
+        common = {"threshold": workload.threshold, "backend": self.contender.backend}
+        if subject is None:
+            return {**common, "url": self.settings.url, "http_timeout_s": self.settings.timeout_s}
+        name, folder = subject.name, subject.model_dir
+        if self.contender.backend in PADDLEX:
+            name, folder = subject.paddlex_folder(scratch)
+        return {
+            **common,
+            "model_name": name,
+            "model_dir": str(folder),
+            "device": self.contender.device,
+            "precision": self.contender.precision,
+            "threads": workload.threads,
+            "batch_size": workload.batch_size,
+        }
+
+
+def _what_runs(explanation: str) -> str:
+    """The line of `explain` that tells what was chosen."""
+    lines = (line for line in explanation.splitlines() if line.startswith("runs:"))
+    return next(lines, "").removeprefix("runs:").strip()

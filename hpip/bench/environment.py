@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where and with what a benchmark ran."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hpip
+from hpip import ops
+from hpip.system import available_cpus
+
+_PACKAGES = (
+    *("hpip", "numpy", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu"),
+    *("openvino", "tensorrt", "paddle2onnx", "opencv-python-headless", "opencv-contrib-python"),
+    *("opencv-python", "paddlex"),
+)
+_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
+# Whatever changes with the hour, and not with machine or software.
+_PASSING = ("load_average", "date_utc")
+
+
+def environment(paddlex_python: str | None = None) -> dict[str, Any]:
+    """CPU, memory, system, versions and commit, for the report; no names of people or folders."""
+    return {
+        "cpu": _cpu_model(),
+        "cpu_flags": _cpu_flags(),
+        "cpus_of_machine": os.cpu_count(),
+        "cpus_allowed": available_cpus(),
+        "memory_bytes": _memory_bytes(),
+        "gpus": gpus(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": _versions(sys.executable),
+        "paddlex_packages": _versions(paddlex_python) if paddlex_python else None,
+        "isa": ops.build_info()["isa"],
+        "commit": _commit(),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def same_place(environment: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two reports come from the same machine and software."""
+
+    def lasting(one: dict[str, Any]) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(json.dumps(one))
+        return {k: v for k, v in content.items() if k not in (*_PASSING, "sgemm_gflops")}
+
+    return lasting(environment) == lasting(other)
+
+
+def differences(environment: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """What differs between two environments, one line each."""
+    names = [name for name in environment if name not in (*_PASSING, "sgemm_gflops")]
+    return [
+        f"{name}: {_short(other.get(name))} -> {_short(environment.get(name))}"
+        for name in names
+        if json.dumps(environment.get(name)) != json.dumps(other.get(name))
+    ]
+
+
+def gpus() -> list[str]:
+    """Names and drivers of NVIDIA's GPUs."""
+    return _ask_nvidia_smi("--query-gpu=name,driver_version,memory.total")
+
+
+def device_memory_bytes(pids: set[int]) -> int | None:
+    """GPU memory that these processes hold now, or None where nobody can tell."""
+    total = None
+    for line in _ask_nvidia_smi("--query-compute-apps=pid,used_memory"):
+        pid, _, used = line.partition(",")
+        if pid.strip().isdigit() and int(pid) in pids:
+            total = (total or 0) + int(used.split()[0]) * 2**20
+    return total
+
+
+def _ask_nvidia_smi(query: str) -> list[str]:
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", query, "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "CPU implementer")):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _cpu_flags() -> list[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    line = next((one for one in lines if one.startswith(("flags", "Features"))), "")
+    present = set(line.split())
+    return [flag for flag in _FLAGS if flag in present]
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _versions(python: str) -> dict[str, str]:
+    if python == sys.executable:
+        return _here()
+    code = (
+        "import importlib.metadata as m, json\n"
+        f"names = {_PACKAGES!r}\n"
+        "have = {(d.metadata['Name'] or '').lower(): d.version for d in m.distributions()}\n"
+        "print(json.dumps({n: have[n] for n in names if n in have}))"
+    )
+    try:
+        done = subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd="/"
+        )
+        versions: dict[str, str] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        # A broken interpreter is its contender's failure, which is told there.
+        return {}
+    return versions
+
+
+def _here() -> dict[str, str]:
+    have = {
+        (one.metadata["Name"] or "").lower(): one.version
+        for one in importlib.metadata.distributions()
+    }
+    have.setdefault("hpip", hpip.__version__)
+    return {name: have[name] for name in _PACKAGES if name in have}
+
+
+def _commit() -> str | None:
+    """As git describes a checkout; "-dirty" where files differ. None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or None

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Latency against load: closed and open loops with one contender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hpip.bench.entry import Entry
+from hpip.bench.pictures import Picture
+from hpip.bench.record import LoadRow, Row
+from hpip.bench.stats import percentile
+
+
+def load_tests(entry: Entry, pictures: Sequence[Picture]) -> Iterator[LoadRow]:
+    """One row for each number of callers and each rate of the settings.
+
+    Raises:
+        ContenderError: the contender failed, and is out.
+    """
+    settings = entry.settings
+    loads: list[dict[str, Any]] = [{"callers": count} for count in settings.callers]
+    loads += [{"rate_per_s": rate} for rate in settings.rates]
+    images = [str(picture.path) for picture in pictures]
+    for load in loads:
+        entry.say(
+            f"{load['callers']} callers" if "callers" in load else f"{load['rate_per_s']:g}/s"
+        )
+        reply = entry.ask("load_test", images=images, seconds=settings.load_s, **load)
+        yield _row(entry.row, load, settings.load_s, reply)
+
+
+def _row(row: Row, load: dict[str, Any], seconds: float, reply: dict[str, Any]) -> LoadRow:
+    latencies = reply["latencies_ms"]
+    percents = {
+        f"p{percent}_ms": percentile(latencies, percent) if latencies else None
+        for percent in (50, 90, 95, 99)
+    }
+    return LoadRow(
+        model=row.model,
+        backend=row.backend,
+        device=row.device,
+        precision=row.precision,
+        batch_size=row.batch_size,
+        image_hw=row.image_hw,
+        threads=row.threads,
+        threshold=row.threshold,
+        loop="closed" if "callers" in load else "open",
+        callers=load.get("callers"),
+        rate_per_s=load.get("rate_per_s"),
+        seconds=seconds,
+        requests=len(latencies) + reply["errors"],
+        errors=reply["errors"],
+        error=reply["first_error"],
+        throughput_ips=len(latencies) / reply["elapsed_s"],
+        max_ms=max(latencies, default=None),
+        **percents,
+    )

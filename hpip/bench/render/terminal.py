@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The terminal: progress while it runs, tables at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from hpip.bench.record import FAILED, WRONG, Report, Row
+from hpip.bench.render.tables import Table, machine_line, milliseconds, remarks, tables_of
+from hpip.bench.watcher import Watcher
+
+
+class TerminalWatcher(Watcher):
+    """A live line with a bar; where stderr is no terminal, a line for each step."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=None, detail="")
+        self._title = ""
+
+    def __enter__(self) -> TerminalWatcher:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def workload(self, title: str, number: int, count: int) -> None:
+        """See `Watcher`."""
+        self._title = f"[{number}/{count}] {title}"
+        self._progress.reset(self._task, description=Text(self._title).plain, total=None)
+        if not self._console.is_terminal:
+            self._say(self._title)
+
+    def doing(self, text: str) -> None:
+        """See `Watcher`."""
+        self._progress.update(self._task, description=self._title, detail=text, total=None)
+        if not self._console.is_terminal:
+            self._say(f"  {text}")
+
+    def round(
+        self, number: int, widths: Mapping[str, float], spent_s: float, budget_s: float
+    ) -> None:
+        """See `Watcher`."""
+        widest = max(widths.values(), default=0.0)
+        sure = f", widest interval {widest:.0%}" if math.isfinite(widest) else ""
+        self._progress.update(
+            self._task,
+            detail=f"round {number}{sure}",
+            completed=min(spent_s, budget_s),
+            total=budget_s,
+        )
+
+    def finished(self, row: Row) -> None:
+        """See `Watcher`."""
+        if row.timed:
+            self._say(f"  {row.contender.label}: p50 {milliseconds(row.p50_ms)} ms")
+
+    def _say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+
+def print_report(report: Report, console: Console) -> None:
+    """All tables, then what they can't say."""
+    console.print(machine_line(report), markup=False, highlight=False, style="dim")
+    for table in tables_of(report):
+        console.print(_rich(table))
+        console.print(table.note, style="dim", markup=False, highlight=False)
+    for text in remarks(report):
+        console.print(f"- {text}", markup=False, highlight=False, style="yellow")
+
+
+def _rich(table: Table) -> RichTable:
+    made = RichTable(box=SIMPLE, title=table.title, title_justify="left", title_style="bold")
+    for number, heading in enumerate(table.headings):
+        is_name = number < table.names
+        made.add_column(
+            heading,
+            justify="left" if is_name else "right",
+            overflow="fold",
+            no_wrap=False,
+        )
+    bad = {WRONG.upper(), FAILED.upper()}
+    for row in table.rows:
+        made.add_row(*(Text(cell) for cell in row), style="red" if bad & set(row) else None)
+    return made

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of the benchmark: all workloads, saved after each."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+from hpip.bench.answers import Memory
+from hpip.bench.contender import URL, Contender, Workload, check_backends, contenders
+from hpip.bench.environment import environment, same_place
+from hpip.bench.figures import fill_peak_share
+from hpip.bench.measure import Job, WorkloadRun
+from hpip.bench.peak import sgemm_gflops
+from hpip.bench.pictures import Picture, find_pictures, resized
+from hpip.bench.record import FINAL_STATES, Report
+from hpip.bench.settings import BenchSettings, parse_size
+from hpip.bench.subject import find_subjects
+from hpip.bench.watcher import Watcher
+from hpip.errors import InvalidInputError
+from hpip.evaluation import load_dataset
+from hpip.system import available_cpus
+
+
+class BenchRun:
+    """Measures everything that the settings ask for.
+
+    Everything that can be wrong with the settings is found when this is made, before the first
+    contender starts.
+
+    Args:
+        settings: what to measure.
+        watcher: told how it goes on.
+        save_to: the report's JSON, written after each workload; None saves nothing.
+        resume: an earlier report that was interrupted: what it has is not measured again.
+
+    Raises:
+        InvalidInputError: a setting is out of contract, or the report to resume is of other images
+            or another machine.
+        ModelNotFoundError, ModelFormatError: a model is not there, or damaged.
+        DatasetError: the annotations can't be read.
+    """
+
+    def __init__(
+        self,
+        settings: BenchSettings,
+        *,
+        watcher: Watcher | None = None,
+        save_to: Path | None = None,
+        resume: Report | None = None,
+    ) -> None:
+        settings.check()
+        self._settings = settings
+        self._watcher = watcher or Watcher()
+        self._save_to = save_to
+        self._sizes: list[tuple[int, int] | None] = [parse_size(size) for size in settings.sizes]
+        wants_models = bool(settings.models) or settings.url is None
+        if wants_models:
+            check_backends(settings.backends, has_paddlex=settings.paddlex_python is not None)
+        subjects = find_subjects(settings.models) if wants_models else []
+        self._subjects = {subject.name: subject for subject in subjects}
+        self._teams = [*self._model_teams(), *self._url_teams()]
+        self._pictures = find_pictures(settings.images, settings.most_images or None)
+        self._dataset = None
+        if settings.coco is not None and settings.coco_images is not None:
+            dataset = load_dataset(settings.coco, max_images=settings.coco_limit or None)
+            self._dataset = (dataset, Path(settings.coco_images))
+        self.report = self._new_report()
+        if resume is not None:
+            self._take_over(resume)
+
+    def run(self) -> Report:
+        """Measure; the report is complete up to here when an exception comes out.
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted; the report says so, and is saved.
+        """
+        memory = Memory(self.report.environment, fresh=self._settings.fresh)
+        self.report.interrupted = True
+        with tempfile.TemporaryDirectory(prefix="hpip-bench-") as folder, _stopped_by_sigterm():
+            scratch = Path(folder)
+            sized = self._sized_pictures(scratch)
+            for number, team in enumerate(self._teams, start=1):
+                workload = team[0].workload
+                if self._is_done(team):
+                    continue
+                self._watcher.workload(workload.title, number, len(self._teams))
+                job = Job(
+                    contenders=team,
+                    subject=self._subjects.get(workload.model),
+                    pictures=sized[workload.image_hw],
+                    settings=self._settings,
+                    dataset=self._dataset,
+                    scratch=scratch,
+                )
+                self._measure(WorkloadRun(job, memory, self._watcher))
+        self.report.interrupted = False
+        self._save()
+        return self.report
+
+    def _measure(self, one: WorkloadRun) -> None:
+        try:
+            one.measure()
+        finally:
+            peaks = self.report.environment["sgemm_gflops"]
+            for entry in one.entries:
+                fill_peak_share(entry.row, peaks.get(str(entry.row.threads)))
+                self.report.put(entry.row)
+            done = {row.contender for row in one.load_rows}
+            kept = [row for row in self.report.load_rows if row.contender not in done]
+            self.report.load_rows = kept + one.load_rows
+            self._save()
+
+    def _save(self) -> None:
+        if self._save_to is not None:
+            self.report.save(self._save_to)
+
+    def _model_teams(self) -> Iterator[list[Contender]]:
+        settings = self._settings
+        choices = itertools.product(
+            self._subjects.values(),
+            settings.batch_sizes,
+            self._sizes or [None],
+            settings.threads,
+            settings.thresholds,
+        )
+        for subject, batch_size, image_hw, threads, threshold in choices:
+            workload = Workload(
+                model=subject.name,
+                batch_size=batch_size,
+                image_hw=image_hw,
+                threads=threads or available_cpus(),
+                threshold=None if threshold < 0 else threshold,
+                model_dir=subject.model_dir,
+            )
+            yield contenders(workload, settings.backends, settings.devices, settings.precisions)
+
+    def _url_teams(self) -> Iterator[list[Contender]]:
+        settings = self._settings
+        if settings.url is None:
+            return
+        for image_hw in self._sizes or [None]:
+            for threshold in settings.thresholds:
+                workload = Workload(
+                    model=urlsplit(settings.url).netloc,
+                    image_hw=image_hw,
+                    threshold=None if threshold < 0 else threshold,
+                )
+                yield [Contender(workload, URL)]
+
+    def _new_report(self) -> Report:
+        place = environment(self._settings.paddlex_python)
+        threads = {count or available_cpus() for count in self._settings.threads}
+        self._watcher.doing("measuring the machine's matrix products")
+        place["sgemm_gflops"] = {str(count): sgemm_gflops(count) for count in sorted(threads)}
+        return Report(
+            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            interrupted=True,
+            settings=self._settings.to_json(),
+            environment=place,
+            images=[picture.to_json() for picture in self._pictures],
+        )
+
+    def _sized_pictures(self, scratch: Path) -> dict[tuple[int, int] | None, list[Picture]]:
+        sized: dict[tuple[int, int] | None, list[Picture]] = {None: self._pictures}
+        for image_hw in filter(None, self._sizes):
+            sized[image_hw] = resized(self._pictures, image_hw, scratch)
+        return sized
+
+    def _is_done(self, team: Sequence[Contender]) -> bool:
+        rows = [self.report.row_of(contender) for contender in team]
+        return all(row is not None and row.state in FINAL_STATES for row in rows)
+
+    def _take_over(self, earlier: Report) -> None:
+        if earlier.images != self.report.images:
+            raise InvalidInputError("resume: the earlier report is of other images; start anew")
+        if not same_place(earlier.environment, self.report.environment):
+            raise InvalidInputError(
+                "resume: the earlier report is of another machine or other software; start anew"
+            )
+        self.report.created_utc = earlier.created_utc
+        self.report.rows, self.report.load_rows = earlier.rows, earlier.load_rows
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does, so that a time limit keeps what was measured."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

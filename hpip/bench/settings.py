@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run of the benchmark is asked for: by flags, by a suite's file, or by both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpip.errors import InvalidInputError
+
+FORMATS = ("md", "csv", "json", "html")
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """Everything that decides what is measured, and how.
+
+    Attributes:
+        models: directories, official names or "demo".
+        images: files, directories and patterns; none takes the demo model's pictures.
+        backends: see `hpip.bench.contender.known_backends`.
+        devices: see `create_predictor`.
+        precisions: of the backends that have a choice.
+        batch_sizes: images per call.
+        sizes: `HxW` that images are brought to; none leaves them as they are.
+        threads: CPU threads; 0 takes those that the process may use.
+        thresholds: lowest scores; -1 takes each model's own.
+        paddlex_python: an interpreter that has PaddleX.
+        url: a service to measure.
+        callers: closed loops with so many callers.
+        rates: open loops with so many requests per second.
+        load_s: seconds of each loop.
+        coco: annotation file, for mask AP; its images lie in `coco_images`.
+        coco_images: folder that the annotations' file names start from.
+        coco_limit: take the first so many images of the file; 0 takes all.
+        most_images: take the first so many of `images`; 0 takes all.
+        width: rounds end when every median's 95 % interval is narrower than this part of it.
+        least_rounds: and there were at least so many rounds,
+        budget_s: or when so many seconds of rounds have passed, for each workload.
+        warmup: untimed calls before the rounds.
+        timeout_s: a contender that gives no answer for so long is killed.
+        slow_s: times of plain Paddle and PaddleX from so many seconds a call are remembered.
+        fresh: measure anew what is remembered.
+    """
+
+    models: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ("auto", "paddle")
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[str, ...] = ("fp32",)
+    batch_sizes: tuple[int, ...] = (1,)
+    sizes: tuple[str, ...] = ()
+    threads: tuple[int, ...] = (0,)
+    thresholds: tuple[float, ...] = (-1.0,)
+    paddlex_python: str | None = None
+    url: str | None = None
+    callers: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
+    load_s: float = 10.0
+    coco: str | None = None
+    coco_images: str | None = None
+    coco_limit: int = 0
+    most_images: int = 0
+    width: float = 0.05
+    least_rounds: int = 20
+    budget_s: float = 120.0
+    warmup: int = 1
+    timeout_s: float = 900.0
+    slow_s: float = 10.0
+    fresh: bool = False
+
+    def check(self) -> None:
+        """Refuse numbers that are out of range.
+
+        Raises:
+            InvalidInputError: names the setting.
+        """
+        for name in ("load_s", "width", "budget_s", "timeout_s", "slow_s"):
+            if not getattr(self, name) > 0:
+                raise InvalidInputError(
+                    f"{name}: expected a number above 0; received {getattr(self, name)!r}"
+                )
+        for name, least in (("least_rounds", 1), ("warmup", 0), ("most_images", 0)):
+            if getattr(self, name) < least:
+                raise InvalidInputError(
+                    f"{name}: expected at least {least}; received {getattr(self, name)!r}"
+                )
+        if any(one < 1 for one in self.callers) or any(not one > 0 for one in self.rates):
+            raise InvalidInputError(
+                "callers and rates: expected at least one caller, and requests per second above 0;"
+                f" received {self.callers} and {self.rates}"
+            )
+        if (self.coco is None) != (self.coco_images is None):
+            raise InvalidInputError("coco and coco_images: expected both or neither")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise InvalidInputError(
+                f"url: expected an http:// or https:// address; received {self.url!r}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """For the report: without the folders of this machine."""
+        content = asdict(self)
+        for name in ("models", "images"):
+            content[name] = [Path(one).name for one in getattr(self, name)]
+        for name in ("coco", "coco_images"):
+            value = getattr(self, name)
+            content[name] = Path(value).name if value else None
+        content["paddlex_python"] = self.paddlex_python is not None
+        return content
+
+
+QUICK = {
+    "models": ("Mask-RT-DETR-S", "demo"),
+    "backends": ("auto", "paddle"),
+    "most_images": 3,
+    "least_rounds": 6,
+    "budget_s": 20.0,
+    "width": 0.1,
+}
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of `HxW`.
+
+    Raises:
+        InvalidInputError: it is something else.
+    """
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text.strip())
+    if match is None or min(int(part) for part in match.groups()) < 1:
+        raise InvalidInputError(
+            f"sizes: expected HEIGHTxWIDTH, such as 1080x1920; received {text!r}"
+        )
+    return int(match[1]), int(match[2])
+
+
+def load_suite(path: Path) -> dict[str, Any]:
+    """Settings from a YAML file; models and images are looked for from where the command runs.
+
+    Raises:
+        InvalidInputError: the file can't be read, or has an unknown setting or a wrong type.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"suite {path}: can't be read: {error}") from error
+    if not isinstance(content, Mapping):
+        raise InvalidInputError(f"suite {path}: expected a mapping of settings; received {content}")
+    return {str(name): _setting(path, str(name), value) for name, value in content.items()}
+
+
+def merge(settings: BenchSettings, *layers: Mapping[str, Any]) -> BenchSettings:
+    """The settings with those of each layer over them; a None gives way."""
+    for layer in layers:
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in layer.items()
+            if value is not None
+        }
+        settings = replace(settings, **given)
+    return settings
+
+
+def _setting(path: Path, name: str, value: Any) -> Any:
+    kinds = {one.name: str(one.type) for one in fields(BenchSettings)}
+    if name not in kinds:
+        raise InvalidInputError(
+            f"suite {path}: expected settings of {', '.join(kinds)}; received {name!r}"
+        )
+    kind = kinds[name]
+    try:
+        if kind.startswith("tuple"):
+            one = {"str": str, "int": int, "float": float}[kind[len("tuple[") :].split(",")[0]]
+            return tuple(one(entry) for entry in _list(value))
+        if kind == "bool":
+            return bool(value)
+        if kind in ("int", "float"):
+            return {"int": int, "float": float}[kind](value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"suite {path}: {name}: expected {kind}; {error}") from error
+    return None if value is None else str(value)
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
