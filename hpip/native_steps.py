@@ -50,7 +50,8 @@ def _generate_proposals(
     )
     top_n = attributes["top_n"]
     found = ops.collect_fpn_proposals(levels, top_n) if top_n else levels[0]
-    return [found.boxes_xyxy, found.counts]
+    # The exports count with the lengths of shapes, which are int64.
+    return [found.boxes_xyxy, found.counts.astype(np.int64)]
 
 
 def _repeat_rows(

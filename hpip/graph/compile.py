@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,8 +15,9 @@ from hpip.graph.batching import takes_batches
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.params import ParameterFile
 from hpip.graph.parts import DensePart, Part, part_to_json, plan_from_json
-from hpip.graph.passes.base import Sequential
+from hpip.graph.passes.base import NoMatchError, Sequential
 from hpip.graph.program import Program
+from hpip.graph.split import LIFTS, split
 from hpip.graph.standard_passes import PASSES, passes_key
 from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 
@@ -79,7 +81,7 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
         content = files.program.read_bytes()
     except OSError as error:
         raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
-    key = content_key(_RECORD_VERSION, passes_key(), content)
+    key = content_key(_RECORD_VERSION, passes_key(PASSES + LIFTS), content)
     loaded = cache.load(key)
     if loaded is not None:
         folder, record = loaded
@@ -106,12 +108,12 @@ def _rewrite(files: ModelFiles, program: Program, key: str, cache: Cache) -> Com
     name = files.program.parent.name
     record: dict[str, Any] = {
         "title": f"{name}, nothing to cut",
-        "passes": [asdict(report) for report in reports],
         "masks": None,
     }
     written: dict[str, bytes] = {}
     if result.masks is not None:
-        parts: tuple[Part, ...] = (DensePart("whole", program),)
+        parts, split_report = _parts(program)
+        reports = (*reports, split_report)
         for part in parts:
             if isinstance(part, DensePart):
                 written[part.file_name] = part.program.to_bytes()
@@ -122,7 +124,19 @@ def _rewrite(files: ModelFiles, program: Program, key: str, cache: Cache) -> Com
             "outputs": [op.attribute("name") for op in program.outputs],
             "plan": [part_to_json(part) for part in parts],
         }
+    record["passes"] = [asdict(report) for report in reports]
     return _from_record(files, cache.store(key, record, written), record, key)
+
+
+def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
+    """The cut program in segments and native steps, or in one segment."""
+    try:
+        # Splitting changes the program, even where it finds in the end that something stays.
+        parts = split(Program(json.loads(program.to_bytes())))
+    except NoMatchError as error:
+        return (DensePart("whole", program),), PassReport("split", False, str(error))
+    segments = sum(isinstance(part, DensePart) for part in parts)
+    return parts, PassReport("split", True, f"split into {segments} segments")
 
 
 def _from_record(

@@ -59,6 +59,17 @@ class Program:
         _check_header(document, path)
         return cls(document)
 
+    def with_operations(self, operations: Iterable[Operation]) -> Program:
+        """A program of the same format with these operations in its main block.
+
+        They are shared with this program: edit neither afterwards.
+        """
+        block = {**self.block.raw, "ops": [op.to_json() for op in operations]}
+        (region,) = self._document["program"]["regions"]
+        regions = [{**region, "blocks": [block]}]
+        program = {**self._document["program"], "regions": regions}
+        return Program({**self._document, "program": program})
+
     def to_json(self) -> Json:
         """The document that Paddle loads."""
         program = {**self._document["program"], "regions": [self._region.to_json()]}

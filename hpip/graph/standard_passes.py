@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hpip.graph.passes.add_score_threshold import AddScoreThresholdPass
 from hpip.graph.passes.base import Pass
 from hpip.graph.passes.cut_coefficient_masks import CutCoefficientMasksPass
@@ -21,6 +23,6 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def passes_key() -> str:
+def passes_key(passes: Sequence[Pass]) -> str:
     """Names and versions of the passes: what they write depends on this and the model only."""
-    return ",".join(f"{step.name}:{step.version}" for step in PASSES)
+    return ",".join(f"{step.name}:{step.version}" for step in passes)

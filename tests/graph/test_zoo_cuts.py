@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from hpip.graph.batching import takes_batches
+from hpip.graph.parts import DensePart
 from hpip.graph.passes.add_score_threshold import SCORE_THRESHOLD
-from hpip.graph.passes.base import Sequential
+from hpip.graph.passes.base import NoMatchError, Sequential
 from hpip.graph.program import Program
+from hpip.graph.split import split
 from hpip.graph.standard_passes import PASSES
+from hpip.types import NativeStep
 
 # Family by what the name begins with: outputs of the cut program, and operations that must be gone.
 FAMILIES: dict[str, tuple[list[str], set[str]]] = {
@@ -22,7 +26,16 @@ FAMILIES: dict[str, tuple[list[str], set[str]]] = {
     "PP-YOLOE_seg": (["boxes", "counts", "coefficients", "prototypes"], {"pd_op.if"}),
     "SOLOv2": (["class_ids", "scores", "masks"], set()),
 }
-CUT_ONCE = ["Mask-RT-DETR-S", "SOLOv2", "PP-YOLOE_seg-S", "MaskRCNN-ResNet50"]
+# What no segment may hold: control flow, arrays, and what most engines lack.
+NOT_DENSE = (
+    "while",
+    "if",
+    "array",
+    "create_array",
+    "generate_proposals",
+    "distribute",
+    "roi_align",
+)
 
 
 def test_every_model_is_cut(zoo_source_dir: Path) -> None:
@@ -36,7 +49,10 @@ def test_every_model_is_cut(zoo_source_dir: Path) -> None:
         outputs, gone = next(v for k, v in FAMILIES.items() if name.startswith(k))
         assert [op.attribute("name") for op in program.outputs] == outputs, name
         assert not gone & {op.name for op in program.walk()}, name
-        assert (SCORE_THRESHOLD in program.inputs) == ("Mask-RT-DETR" not in name), name
+        # The C4 model normalises all kept boxes together.
+        thresholded = "Mask-RT-DETR" not in name and name != "MaskRCNN-ResNet50"
+        assert (SCORE_THRESHOLD in program.inputs) == thresholded, name
+        assert not takes_batches(program), name
         again = Sequential(PASSES)(program)
         assert not again.modified, name
 
@@ -50,3 +66,28 @@ def test_parameters_stay_as_they_are(zoo_source_dir: Path, name: str) -> None:
     program = Program(json.loads(text))
     Sequential(PASSES)(program)
     assert list(program.parameters) == list(before)
+
+
+def test_two_stage_models_are_split_and_no_others(zoo_source_dir: Path) -> None:
+    for source in sorted(zoo_source_dir.glob("*/inference.json.gz")):
+        name = source.parent.name
+        program = Program(json.loads(gzip.decompress(source.read_bytes())))
+        Sequential(PASSES)(program)
+        if "RCNN" not in name:
+            with pytest.raises(NoMatchError):
+                split(program)
+            continue
+        parts = split(program)
+        dense = [part for part in parts if isinstance(part, DensePart)]
+        kinds = [part.kind for part in parts if isinstance(part, NativeStep)]
+        stages = 3 if "Cascade" in name else 1
+        assert len(dense) == stages + 2, name
+        assert kinds.count("roi_align") == stages + 1, name
+        assert kinds.count("generate_proposals") == kinds.count("multiclass_nms") == 1, name
+        for part in dense:
+            operators = {op.name.removeprefix("pd_op.") for op in part.program.walk()}
+            assert not [op for op in operators if op.startswith(NOT_DENSE)], name
+            assert list(part.program.parameters) == list(program.parameters), name
+        # One mask for each kept box; nothing is run when there is none.
+        assert dense[-1].rows, name
+        assert [spec.shape[0] for spec in dense[-1].empty_outputs] == [0], name

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Splits a program at the work that hpip does itself.
+
+What lies between is dense and straight: any engine can run it, and a converter can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hpip.errors import GraphRewriteError
+from hpip.graph.builder import make_input, make_output
+from hpip.graph.native_ops import is_native, native_attributes, native_kind
+from hpip.graph.operation import NO_VALUE, PARAMETER, Operation, TensorType
+from hpip.graph.parts import DensePart, Part
+from hpip.graph.passes.base import NoMatchError, Sequential
+from hpip.graph.passes.inline_empty_branch import InlineEmptyBranchPass
+from hpip.graph.passes.lift_nms import LiftNmsPass
+from hpip.graph.passes.lift_proposals import LiftProposalsPass
+from hpip.graph.passes.lift_roi_align import LiftRoiAlignPass
+from hpip.graph.passes.lift_row_repeats import LiftRowRepeatsPass
+from hpip.graph.program import INPUT, OUTPUT, Program
+from hpip.types import NativeStep, TensorSpec
+
+LIFTS = (
+    InlineEmptyBranchPass(),
+    LiftProposalsPass(),
+    LiftRowRepeatsPass(),
+    LiftRoiAlignPass(),
+    LiftNmsPass(),
+)
+
+# Paddle's short type name -> its long one, which is NumPy's too.
+_LONG_NAMES = {
+    "f32": "float32",
+    "f64": "float64",
+    "i32": "int32",
+    "i64": "int64",
+    "bool": "bool",
+    "ui8": "uint8",
+}
+_IMAGE_RANK = 4
+
+
+def split(program: Program) -> tuple[Part, ...]:
+    """Split a program that has been cut; it is changed and must not be used afterwards.
+
+    Raises:
+        NoMatchError: something remains that no dense segment can hold; the reason says what.
+        GraphRewriteError: a pass broke the program.
+    """
+    result = Sequential(LIFTS)(program)
+    natives = [op for op in program.block.operations if is_native(op)]
+    left = [op for op in program.block.operations if op.regions]
+    if not natives or left:
+        reasons = "; ".join(f"{name}: {step.reason}" for name, step in result.steps)
+        raise NoMatchError(f"{left or 'everything'} stays in one segment ({reasons})")
+    try:
+        return _Splitter(program).parts()
+    except (KeyError, ValueError, TypeError) as error:
+        raise GraphRewriteError("split", f"stopped by {type(error).__name__}: {error}") from error
+
+
+class _Splitter:
+    """Sorts operations into phases: even ones are dense, odd ones native.
+
+    An operation goes into the earliest phase in which all that it reads is there, or, where it has
+    no weights, into the earliest one that reads its result. Constants, weights and what follows
+    from them and from the small inputs (sizes, threshold) alone belong to no phase: each segment
+    that reads them computes them for itself.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._phases: dict[int, int | None] = {NO_VALUE: None}
+        work = [op for op in program.block.operations if op.name != OUTPUT]
+        for op in work:
+            if is_native(op):
+                self._hand_over_constants(op)
+            self._phases.update(dict.fromkeys(op.outputs, self._earliest_phase(op)))
+        for op in reversed(work):
+            self._phases.update(dict.fromkeys(op.outputs, self._latest_phase(op)))
+        self._by_phase: dict[int, list[Operation]] = {}
+        for op in work:
+            if op.name != INPUT and op.outputs and (phase := self._phase_of(op)) is not None:
+                self._by_phase.setdefault(phase, []).append(op)
+        self._names = {op.inputs[0]: op.attribute("name") for op in program.outputs}
+        self._names |= {op.outputs[0]: name for name, op in program.inputs.items()}
+
+    def parts(self) -> tuple[Part, ...]:
+        """All parts in order of execution."""
+        parts: list[Part] = []
+        for phase in sorted(self._by_phase):
+            if phase % 2:
+                parts += [self._native(op) for op in self._by_phase[phase]]
+            else:
+                parts.append(self._dense(phase))
+        return tuple(parts)
+
+    def _phase_of(self, op: Operation) -> int | None:
+        return self._phases[op.outputs[0]]
+
+    def _earliest_phase(self, op: Operation) -> int | None:
+        if op.name == INPUT:
+            kind = op.output_types[0]
+            return 0 if kind is not None and len(kind.shape) == _IMAGE_RANK else None
+        read = [phase for value in op.inputs if (phase := self._phases[value]) is not None]
+        if is_native(op):
+            latest = max(read, default=0)
+            return latest + 1 - latest % 2
+        if not read:
+            return None
+        return max(read) + max(read) % 2
+
+    def _hand_over_constants(self, native: Operation) -> None:
+        """Let the trunk compute what a native step reads, such as anchors of a fixed size."""
+        for value in native.inputs:
+            maker = self._program.maker(value)
+            if self._phases[value] is None and maker is not None and maker.name != INPUT:
+                if maker.name == PARAMETER:
+                    raise NoMatchError(f"{native} reads a weight, which no segment hands over")
+                self._phases.update(dict.fromkeys(maker.outputs, 0))
+
+    def _latest_phase(self, op: Operation) -> int | None:
+        """The phase of the first reader, so that fewer values go from one segment to another."""
+        phase = self._phase_of(op)
+        makers = [self._program.maker(value) for value in op.inputs]
+        readers = [other for value in op.outputs for other in self._program.readers(value)]
+        if (
+            phase is None
+            or phase % 2
+            or not readers
+            or op.name == INPUT
+            or any(maker is not None and maker.name == PARAMETER for maker in makers)
+            or any(reader.name == OUTPUT for reader in readers)
+        ):
+            return phase
+        phases = [self._phase_of(reader) or 0 for reader in readers]
+        return max(phase, min(read - read % 2 for read in phases))
+
+    def _name(self, value: int) -> str:
+        return str(self._names.setdefault(value, f"value_{value}"))
+
+    def _native(self, op: Operation) -> NativeStep:
+        return NativeStep(
+            native_kind(op),  # type: ignore[arg-type]
+            native_attributes(op),
+            tuple(self._name(value) for value in op.inputs),
+            tuple(self._name(value) for value in op.outputs),
+        )
+
+    def _dense(self, phase: int) -> DensePart:
+        program, own = self._program, self._by_phase[phase]
+        made = {value for op in own for value in op.outputs}
+        read = {value for op in own for value in op.inputs}
+        free = self._free_operations(read - made)
+        made |= {value for op in free for value in op.outputs}
+        fed = sorted(({value for op in (*own, *free) for value in op.inputs} | read) - made)
+        weights = list(program.parameters.values())
+        present = {NO_VALUE, *(value for op in weights for value in op.outputs)}
+        feeds = [self._feed(value) for value in fed if value not in present]
+        chosen = {id(op) for op in (*own, *free)}
+        body = [op for op in program.block.operations if id(op) in chosen]
+        outputs = [value for op in own for value in op.outputs if self._leaves(value, phase)]
+        fetches = [
+            make_output(program, self._name(value), value, column)
+            for column, value in enumerate(outputs)
+        ]
+        part = program.with_operations([*weights, *feeds, *body, *fetches])
+        part.check()
+        number = sum(1 for other in self._by_phase if other % 2 == 0 and other < phase)
+        name = "trunk" if number == 0 else f"head {number}"
+        rows = self._rows_input(fed)
+        empty = self._empty_outputs(outputs) if rows else ()
+        return DensePart(name, part, rows if empty else "", empty)
+
+    def _free_operations(self, wanted: Iterable[int]) -> list[Operation]:
+        """Operations of no phase that make the wanted values."""
+        found: dict[int, Operation] = {}
+        pending = [value for value in wanted if self._phases[value] is None]
+        while pending:
+            op = self._program.maker(pending.pop())
+            if op is None or op.name in (PARAMETER, INPUT) or id(op) in found:
+                continue
+            found[id(op)] = op
+            pending += op.inputs
+        return list(found.values())
+
+    def _feed(self, value: int) -> Operation:
+        """An input of a segment that carries the number of the value it stands for."""
+        maker = self._program.maker(value)
+        if maker is not None and maker.name == INPUT:
+            return maker
+        kind = self._type(value)
+        feed = make_input(
+            self._program, self._name(value), kind.dtype, _LONG_NAMES[kind.dtype], kind.shape
+        )
+        feed.raw["O"][0]["%"] = value
+        return feed
+
+    def _type(self, value: int) -> TensorType:
+        kind = self._program.type_of(value)
+        if kind is None or kind.dtype not in _LONG_NAMES:
+            raise ValueError(f"value {value} can't be handed from one segment to another")
+        return kind
+
+    def _leaves(self, value: int, phase: int) -> bool:
+        """Whether another part reads a value, or the caller does."""
+        return any(
+            op.name == OUTPUT or self._phase_of(op) != phase for op in self._program.readers(value)
+        )
+
+    def _rows_input(self, fed: Iterable[int]) -> str:
+        """The input that has a row for each box: what a pooling of regions made."""
+        for value in fed:
+            maker = self._program.maker(value)
+            if maker is not None and is_native(maker) and native_kind(maker) == "roi_align":
+                return self._name(value)
+        return ""
+
+    def _empty_outputs(self, outputs: Iterable[int]) -> tuple[TensorSpec, ...]:
+        """What no boxes lead to, where each output has a row for each box; else nothing."""
+        kinds = [self._type(value) for value in outputs]
+        if any(kind.shape[:1] != (-1,) or -1 in kind.shape[1:] for kind in kinds):
+            return ()
+        return tuple(TensorSpec(_LONG_NAMES[kind.dtype], (0, *kind.shape[1:])) for kind in kinds)
