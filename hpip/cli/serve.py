@@ -91,6 +91,9 @@ def serve_command(
             "--private-url-host", help="Host that may have a private address; repeatable."
         ),
     ] = None,
+    url_timeout_s: Annotated[
+        float | None, typer.Option("--url-timeout-s", help="For a URL to answer. [10]")
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -134,6 +137,7 @@ def serve_command(
             "allow_url_input": allow_url_input,
             "url_hosts": url_host or None,
             "private_url_hosts": private_url_host or None,
+            "url_timeout_s": url_timeout_s,
             "token": _token(token_file),
         },
     )

@@ -157,6 +157,8 @@ def _failure(
 async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     headers = {}
+    if error.log_id is not None:
+        request.state.log["logId"] = error.log_id
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:

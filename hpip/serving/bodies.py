@@ -8,23 +8,24 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+import orjson
 from pydantic import ValidationError
 from starlette.datastructures import Headers, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from hpip.serving.problems import RequestError
-from hpip.serving.schemas import SegmentRequest
+from hpip.serving.schemas import MAX_LOG_ID_LENGTH, SegmentRequest
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DATA_URL = re.compile(r"data:[^,]{0,100};base64,")
 _BASE64_SPACE = re.compile(r"\s+")
-_FORM_OPTIONS = ("logId", "threshold", "visualize", "maskFormat")
+_MAX_PROBLEMS = 20
 # Bodies above this size are parsed in a thread: 1 MB of JSON and base64 takes about 2 ms.
 LARGE_BODY_BYTES = 1 << 20
 
@@ -165,15 +166,10 @@ async def _maybe_in_thread(parse: Callable[[bytes], Asked], body: bytes) -> Aske
 
 def _parse_json(body: bytes) -> Asked:
     try:
-        fields = SegmentRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise validation_problem(error) from None
-    texts = [fields.image] if fields.images is None else fields.images
-    pictures = [
-        _picture_from_text(text or "", _name(index, fields.images is not None))
-        for index, text in enumerate(texts)
-    ]
-    return Asked(pictures, fields.images is not None, fields)
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _schema_error([{"type": "json_invalid", "loc": (), "msg": str(error)}]) from None
+    return _check(content)
 
 
 def _parse_msgpack(body: bytes) -> Asked:
@@ -181,22 +177,10 @@ def _parse_msgpack(body: bytes) -> Asked:
     try:
         content = msgpack.unpackb(body, strict_map_key=False)
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise RequestError(422, f"The body is not valid MessagePack: {error}") from None
-    if not isinstance(content, dict):
-        raise RequestError(422, "The body: expected a map with image or images.")
-    several = content.get("images") is not None
-    given = content["images"] if several else [content.get("image")]
-    if several and not isinstance(given, list):
-        raise RequestError(422, "images: expected an array.")
-    # The model checks everything but the pictures' bytes, for which texts stand in.
-    texts = ["" if isinstance(item, bytes) else item for item in given]
-    content = {**content, **({"images": texts} if several else {"image": texts[0]})}
-    fields = _validate(content)
-    pictures = [
-        item if isinstance(item, bytes) else _picture_from_text(item, _name(index, several))
-        for index, item in enumerate(given)
-    ]
-    return Asked(pictures, several, fields)
+        raise RequestError(
+            422, f"The body is not valid MessagePack: {error or type(error).__name__}"
+        ) from None
+    return _check(content)
 
 
 async def _parse_form(body: bytes, headers: Headers, max_images: int) -> Asked:
@@ -207,44 +191,66 @@ async def _parse_form(body: bytes, headers: Headers, max_images: int) -> Asked:
 
     request = Request({"type": "http", "headers": headers.raw}, receive)
     limits = {"max_files": max_images + 1, "max_fields": max_images + 8}
+    content: dict[str, Any] = {}
     try:
         async with request.form(**limits, max_part_size=len(body)) as form:
-            several = "images" in form
-            parts = form.getlist("images" if several else "image")
-            if "image" in form and (several or len(parts) > 1):
-                raise RequestError(422, "expected exactly one part image, or parts images alone.")
-            given = [await part.read() if isinstance(part, UploadFile) else part for part in parts]
-            content: dict[str, Any] = {key: form[key] for key in _FORM_OPTIONS if key in form}
-    except (HTTPException, ValueError) as error:
-        detail = getattr(error, "detail", "malformed")
+            for key, part in form.multi_items():
+                value = await part.read() if isinstance(part, UploadFile) else part
+                if key == "images":
+                    content.setdefault(key, []).append(value)
+                else:
+                    content[key] = value
+    except (MultiPartException, LookupError, ValueError) as error:
+        # LookupError: no boundary, or a character set that there is not.
+        detail = getattr(error, "message", type(error).__name__)
         raise RequestError(422, f"The body is not a valid form: {detail}") from None
-    placeholders = ["" if isinstance(item, bytes) else item for item in given]
-    if several:
-        content["images"] = placeholders
-    elif placeholders:
-        content["image"] = placeholders[0]
-    fields = _validate(content)
-    pictures = [
-        item if isinstance(item, bytes) else _picture_from_text(item, _name(index, several))
-        for index, item in enumerate(given)
-    ]
+    return _check(content)
+
+
+def _check(content: Any) -> Asked:
+    """Validate what a body says; pictures in it are base64, URLs or bytes."""
+    log_id = content.get("logId") if isinstance(content, dict) else None
+    try:
+        fields = SegmentRequest.model_validate(_with_texts(content))
+        several = fields.images is not None
+        given = content["images"] if several else [content["image"]]
+        pictures = [
+            item if isinstance(item, bytes) else _picture_from_text(item, _name(index, several))
+            for index, item in enumerate(given)
+        ]
+    except ValidationError as error:
+        problem = _schema_error(error.errors(include_url=False, include_input=False))
+        problem.log_id = _own_log_id(log_id)
+        raise problem from None
+    except RequestError as error:
+        error.log_id = _own_log_id(log_id)
+        raise
     return Asked(pictures, several, fields)
 
 
-def _validate(content: Mapping[str, Any]) -> SegmentRequest:
-    try:
-        return SegmentRequest.model_validate(content)
-    except ValidationError as error:
-        raise validation_problem(error) from None
+def _with_texts(content: Any) -> Any:
+    """The same with texts in place of pictures' bytes, whose type JSON's schema does not know."""
+    if not isinstance(content, dict):
+        return content
+    content = dict(content)
+    if isinstance(content.get("image"), bytes):
+        content["image"] = ""
+    if isinstance(content.get("images"), list):
+        content["images"] = ["" if isinstance(item, bytes) else item for item in content["images"]]
+    return content
 
 
-def validation_problem(error: ValidationError) -> RequestError:
+def _own_log_id(log_id: object) -> str | None:
+    """The id of a request that is not in order, if that much of it is."""
+    return log_id if isinstance(log_id, str) and 0 < len(log_id) <= MAX_LOG_ID_LENGTH else None
+
+
+def _schema_error(errors: Iterable[Mapping[str, Any]]) -> RequestError:
     """PaddleX's form of it: a JSON list of `type`, `loc` and `msg`, without the input."""
     problems = [
-        {"type": one["type"], "loc": ["body", *one["loc"]], "msg": one["msg"]}
-        for one in error.errors(include_url=False, include_input=False, include_context=False)
+        {"type": one["type"], "loc": ["body", *one["loc"]], "msg": one["msg"]} for one in errors
     ]
-    return RequestError(422, json.dumps(problems[:20], ensure_ascii=False))
+    return RequestError(422, json.dumps(problems[:_MAX_PROBLEMS], ensure_ascii=False))
 
 
 def _name(index: int, several: bool) -> str:

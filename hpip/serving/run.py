@@ -21,6 +21,7 @@ from hpip.serving.wire import LoadOrder
 from hpip.system import available_cpus
 
 _KEEP_ALIVE_S = 75
+_BACKLOG = 2048
 
 
 def serve(
@@ -100,6 +101,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # From here on clients may connect; they are answered once the application runs.
+        listener.listen(_BACKLOG)
     except OSError as error:
         raise InvalidInputError(
             f"can't listen on {host} port {port}: {error.strerror or error}. Choose another --host"

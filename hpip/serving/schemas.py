@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hpip.serving.wire import MaskFormat
 
-LogId = Annotated[str, Field(min_length=1, max_length=128)]
+MAX_LOG_ID_LENGTH = 128
+
+LogId = Annotated[str, Field(min_length=1, max_length=MAX_LOG_ID_LENGTH)]
 
 
 class SegmentRequest(BaseModel):

@@ -173,6 +173,7 @@ class Supervisor:
                     "progress": 1.0 if worker.state == "ready" else worker.share,
                     "restarts": worker.restarts,
                     "pictures": len(worker.jobs),
+                    "capacity": worker.capacity,
                 }
                 for worker in self.workers
             ],
