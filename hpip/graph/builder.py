@@ -24,6 +24,11 @@ def integer(value: int) -> Json:
     return {"#": "0.a_i32", "D": value}
 
 
+def single(value: float) -> Json:
+    """Attribute that is a 32-bit float."""
+    return {"#": "0.a_f32", "D": value}
+
+
 def double(value: float) -> Json:
     """Attribute that is a 64-bit float."""
     return {"#": "0.a_f64", "D": value}

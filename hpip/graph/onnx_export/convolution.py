@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hpip.graph.onnx_export.exporter import Exporter, Names, emits, refuse
+from hpip.graph.operation import Operation
+
+
+@emits("conv2d", "depthwise_conv2d")
+def _conv2d(out: Exporter, op: Operation) -> Sequence[Names]:
+    value, weights = op.inputs
+    dilations = op.attribute("dilations")
+    attributes: dict[str, Any] = {
+        "strides": op.attribute("strides"),
+        "group": op.attribute("groups"),
+    }
+    kernel = out.type(weights).shape[2:]
+    attributes |= _padding(op, kernel)
+    # "SAME" switches dilation off in Paddle.
+    attributes["dilations"] = [1, 1] if op.attribute("padding_algorithm") == "SAME" else dilations
+    if -1 not in kernel:
+        attributes["kernel_shape"] = kernel
+    _require_nchw(op)
+    return [out.node("Conv", out.name(value), out.name(weights), **attributes)]
+
+
+@emits("conv2d_transpose")
+def _conv2d_transpose(out: Exporter, op: Operation) -> Sequence[Names]:
+    value, weights, size = op.inputs
+    _require_nchw(op)
+    if op.attribute("padding_algorithm") != "EXPLICIT" or out.integers(op, size):
+        raise refuse(op, "a transposed convolution whose size is asked for")
+    attributes = {
+        "kernel_shape": out.type(weights).shape[2:],
+        "strides": op.attribute("strides"),
+        "dilations": op.attribute("dilations"),
+        "group": op.attribute("groups"),
+        "pads": _explicit(op.attribute("paddings")),
+    }
+    if op.attribute("output_padding"):
+        attributes["output_padding"] = op.attribute("output_padding")
+    return [out.node("ConvTranspose", out.name(value), out.name(weights), **attributes)]
+
+
+@emits("pool2d")
+def _pool2d(out: Exporter, op: Operation) -> Sequence[Names]:
+    _require_nchw(op)
+    name = out.name(op.inputs[0])
+    kind = op.attribute("pooling_type")
+    kernel = out.integers(op, op.inputs[1])
+    if op.attribute("global_pooling") or (op.attribute("adaptive") and set(kernel) == {1}):
+        return [out.node("GlobalMaxPool" if kind == "max" else "GlobalAveragePool", name)]
+    if op.attribute("adaptive"):
+        raise refuse(op, f"adaptive pooling to {kernel}")
+    padding = _padding(op, kernel)
+    attributes = {
+        "kernel_shape": kernel,
+        "strides": op.attribute("strides"),
+        "ceil_mode": int(op.attribute("ceil_mode") and "auto_pad" not in padding),
+        **padding,
+    }
+    if kind == "max":
+        return [out.node("MaxPool", name, **attributes)]
+    attributes["count_include_pad"] = int(not op.attribute("exclusive"))
+    return [out.node("AveragePool", name, **attributes)]
+
+
+def _padding(op: Operation, kernel: Sequence[int]) -> dict[str, Any]:
+    algorithm = op.attribute("padding_algorithm")
+    if algorithm == "VALID":
+        return {"pads": [0, 0, 0, 0]}
+    if algorithm == "EXPLICIT":
+        return {"pads": _explicit(op.attribute("paddings"))}
+    if list(op.attribute("strides")) == [1, 1]:
+        # What is odd goes below and to the right.
+        before = [(length - 1) // 2 for length in kernel]
+        return {"pads": [*before, *(length // 2 for length in kernel)]}
+    return {"auto_pad": "SAME_UPPER"}
+
+
+def _explicit(paddings: Sequence[int]) -> list[int]:
+    """Paddle writes height and width, or top, bottom, left, right; ONNX starts, then ends."""
+    if len(paddings) == 2:
+        return [*paddings, *paddings]
+    top, bottom, left, right = paddings
+    return [top, left, bottom, right]
+
+
+def _require_nchw(op: Operation) -> None:
+    if op.attribute("data_format") not in ("NCHW", "AnyLayout"):
+        raise refuse(op, f"the layout {op.attribute('data_format')}")
