@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpip.artifacts import artifact
 from hpip.backends.base import Precision, SessionOptions
 from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_named
@@ -52,6 +53,7 @@ class Runner:
         InvalidInputError: the backend or one of its settings is unknown.
         BackendUnavailableError: the engine, the device or the precision is not here.
         BackendError: the engine refused the network.
+        GraphRewriteError: the engine wants ONNX, and an operator has no counterpart there.
     """
 
     def __init__(
@@ -71,7 +73,8 @@ class Runner:
         )
         self._pool = SessionPool(
             lambda: plan.open(
-                lambda segment: backend.open(segment.files, options), threads=engine.threads
+                lambda segment: backend.open(artifact(segment.files, backend.format), options),
+                threads=engine.threads,
             )
         )
         with self._pool.lease():

@@ -11,6 +11,7 @@ from hpip.errors import InvalidInputError
 _BACKENDS = {
     "paddle": "hpip.backends.paddle:PaddleBackend",
     "paddle_tensorrt": "hpip.backends.paddle_tensorrt:PaddleTensorRtBackend",
+    "onnxruntime": "hpip.backends.onnxruntime:OnnxRuntimeBackend",
     "tensorrt": "hpip.backends.tensorrt:TensorRtBackend",
 }
 

@@ -21,6 +21,8 @@ _UNARY = {
     "logical_not": "Not",
     "reciprocal": "Reciprocal",
     "relu": "Relu",
+    # Ties go to even, as in Paddle 3.2; Paddle 3.0 rounds them away from zero.
+    "round": "Round",
     "sigmoid": "Sigmoid",
     "sign": "Sign",
     "sin": "Sin",
@@ -83,15 +85,6 @@ def _remainder(out: Exporter, op: Operation) -> Sequence[Names]:
         return [out.node("Mod", left, right)]
     floored = out.node("Floor", out.node("Div", left, right))
     return [out.node("Sub", left, out.node("Mul", floored, right))]
-
-
-@emits("round")
-def _round(out: Exporter, op: Operation) -> Sequence[Names]:
-    # Paddle rounds ties away from zero, ONNX to even.
-    name = out.name(op.inputs[0])
-    half = out.constant(0.5, out.type(op.inputs[0]).dtype)
-    away = out.node("Floor", out.node("Add", out.node("Abs", name), half))
-    return [out.node("Mul", away, out.node("Sign", name))]
 
 
 @emits("rsqrt")

@@ -39,7 +39,7 @@ def export_onnx(program: Program, parameters: ParameterFile) -> ModelProto:
     """Translate a program.
 
     Inputs and outputs keep their names and their order; an input that nothing reads stays. Weights
-    are named as in the program and lie where they are: as external data in the parameter file.
+    lie where they are: as external data in the parameter file.
 
     Raises:
         GraphRewriteError: the program holds operators that have no translation, all of which are
@@ -95,8 +95,9 @@ def _declare(name: str, kind: TensorType) -> ValueInfoProto:
 
 
 def _declare_parameter(out: Exporter, op: Operation) -> None:
-    name = op.parameter_name
-    stored = out.parameters.tensors[name]
+    # Inputs and outputs may bear the name of a weight.
+    name = f"weight/{op.parameter_name}"
+    stored = out.parameters.tensors[op.parameter_name]
     tensor = TensorProto(
         name=name,
         data_type=ELEMENT_TYPES[stored.type.dtype],

@@ -146,14 +146,14 @@ class Exporter:
     def fresh(self) -> str:
         """A name that nothing has yet."""
         self._count += 1
-        return f"v{self._count}"
+        return f"value/{self._count}"
 
     def constant(self, value: Any, dtype: str) -> str:
         """Name of a constant tensor; equal ones are stored once."""
         array: AnyArray = np.asarray(value, _NUMPY[dtype])
         key = (dtype, array.shape, array.tobytes())
         if key not in self._constants:
-            name = f"c{len(self._constants)}"
+            name = f"constant/{len(self._constants)}"
             self._constants[key] = name
             self.initializers.append(numpy_helper.from_array(array, name))
         return self._constants[key]

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hpip.graph.batching import normalizes_by_input
 from hpip.graph.onnx_export.exporter import Exporter, Names, emits, refuse
 from hpip.graph.operation import NO_VALUE, Operation
-from hpip.graph.passes.normalize_each_image import normalizes_by_input
 
 
 @emits("batch_norm", "batch_norm_")

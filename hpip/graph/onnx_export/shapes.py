@@ -239,8 +239,11 @@ def _broadcast_tensors(out: Exporter, op: Operation) -> Sequence[Names]:
 
 @emits("pad")
 def _pad(out: Exporter, op: Operation) -> Sequence[Names]:
-    value = op.inputs[0]
+    value, filler = op.inputs
     paddings = op.attribute("paddings")
-    filler = op.attribute("pad_value")
+    known = out.known(filler)
+    if known is None:
+        raise refuse(op, "the value to pad with is computed")
     pads = out.shape_constant([*paddings[::2], *paddings[1::2]])
-    return [out.node("Pad", out.name(value), pads, out.constant(filler, out.type(value).dtype))]
+    number = out.constant(known.reshape(()), out.type(value).dtype)
+    return [out.node("Pad", out.name(value), pads, number)]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from hpip.graph.batching import normalizes_by_input
 from hpip.graph.builder import make, single
 from hpip.graph.image_rows import image_rows
 from hpip.graph.operation import Operation
@@ -46,13 +47,6 @@ class NormalizeEachImagePass(Pass):
             program.replace_value(op.outputs[0], norm.outputs[0])
         reason = f"{len(found)} batch norms normalize each image by itself"
         return PassResult(program, modified=True, reason=reason)
-
-
-def normalizes_by_input(op: Operation) -> bool:
-    """Whether a batch norm takes mean and variance from what it is given."""
-    return (
-        bool(op.attribute("trainable_statistics")) or not op.attribute("is_test")
-    ) and not op.attribute("use_global_stats")
 
 
 def _fits(program: Program, norm: Operation, images: frozenset[int]) -> bool:

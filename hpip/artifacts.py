@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A program in the format that an engine loads, made once and kept in the cache."""
+
+from __future__ import annotations
+
+from importlib import util
+
+from hpip.backends.base import ProgramFormat
+from hpip.errors import BackendUnavailableError, ModelFormatError
+from hpip.graph.cache import Cache, content_key
+from hpip.graph.params import ParameterFile
+from hpip.graph.passes.normalize_each_image import NormalizeEachImagePass
+from hpip.graph.program import Program
+from hpip.types import ModelFiles
+
+_ONNX_NAME = "model.onnx"
+
+
+def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = None) -> ModelFiles:
+    """Files of the same program for an engine that loads `wanted`.
+
+    The parameters stay where they are: an ONNX program names the file and the places of its weights
+    in it, and the engine is told the folder.
+
+    Raises:
+        BackendUnavailableError: the `onnx` package, which writes the format, is not here.
+        ModelFormatError: a file is damaged, or the parameters do not belong to the program.
+        GraphRewriteError: the program holds what has no counterpart in ONNX; all of it is named.
+    """
+    if wanted == "paddle":
+        return files
+    _require_onnx()
+    from hpip.graph.onnx_export import EXPORTER_VERSION
+
+    try:
+        content = files.program.read_bytes()
+    except OSError as error:
+        raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
+    cache = cache or Cache()
+    versions = f"onnx {EXPORTER_VERSION}, norms {NormalizeEachImagePass.version}"
+    key = content_key(versions, files.params.name, content)
+    loaded = cache.load(key)
+    if loaded is not None and (loaded[0] / _ONNX_NAME).is_file():
+        return ModelFiles(loaded[0] / _ONNX_NAME, files.params)
+    record = {"title": f"{files.program.stem} in ONNX"}
+    folder = cache.store(key, record, {_ONNX_NAME: _export(files)})
+    return ModelFiles(folder / _ONNX_NAME, files.params)
+
+
+def _export(files: ModelFiles) -> bytes:
+    from hpip.graph.onnx_export import export_onnx
+
+    if files.program.suffix != ".json":
+        raise ModelFormatError(
+            f"{files.program.name} is in the format of Paddle 2; only inference.json of Paddle 3 "
+            "can be converted. Export the model again with Paddle 3, or use a Paddle backend."
+        )
+    program = Program.read(files.program)
+    NormalizeEachImagePass()(program)
+    model = export_onnx(program, ParameterFile(files.params, program))
+    written: bytes = model.SerializeToString(deterministic=True)
+    return written
+
+
+def _require_onnx() -> None:
+    if util.find_spec("onnx") is None:
+        raise BackendUnavailableError(
+            "onnx", "the onnx package is not installed.", "Install it with: pip install 'hpip[cpu]'"
+        )

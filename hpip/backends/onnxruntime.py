@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime on the CPU, and on NVIDIA GPUs through its CUDA and TensorRT providers."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from importlib import util
+from pathlib import Path
+from typing import TypeAlias
+
+from hpip.backends.base import (
+    Backend,
+    Probe,
+    Session,
+    SessionOptions,
+    refuse_settings,
+    require_fp32,
+)
+from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
+from hpip.types import AnyArray, ModelFiles
+
+Provider: TypeAlias = tuple[str, dict[str, str]]
+
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
+_SETTINGS = ("provider", "memory_arena")
+_PROVIDERS = ("cuda", "tensorrt")
+# Only fatal errors are printed: the others are raised.
+_LOG_SEVERITY = 4
+
+
+class OnnxRuntimeBackend(Backend):
+    """ONNX Runtime.
+
+    Settings: `provider`, "cuda" or "tensorrt", says what runs on a GPU; `memory_arena` False gives
+    memory back after each run, which is slower.
+    """
+
+    name = "onnxruntime"
+    format = "onnx"
+
+    def probe(self) -> Probe:
+        """See `Backend.probe`. A GPU that is listed may still fail to load; `open` tells."""
+        if util.find_spec("onnxruntime") is None:
+            return Probe(None, "onnxruntime is not installed", ())
+        try:
+            import onnxruntime
+
+            providers = onnxruntime.get_available_providers()
+        except (ImportError, OSError, AttributeError) as error:
+            return Probe(None, f"onnxruntime can't be loaded: {error}", ())
+        devices = ("cpu", "gpu:0") if _CUDA in providers else ("cpu",)
+        return Probe(str(onnxruntime.__version__), "", devices)
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        """See `Backend.open`."""
+        require_fp32(self.name, options)
+        refuse_settings(self.name, options.settings, known=_SETTINGS)
+        providers = provider_list(options)
+        probe = self.probe()
+        if probe.version is None:
+            raise BackendUnavailableError(
+                self.name, probe.reason + ".", "Install it with: pip install 'hpip[cpu]'"
+            )
+        import onnxruntime
+
+        missing = {name for name, _ in providers} - set(onnxruntime.get_available_providers())
+        if missing:
+            raise BackendUnavailableError(
+                self.name,
+                f"this build of ONNX Runtime {probe.version} has no {', '.join(sorted(missing))}.",
+                "For NVIDIA GPUs, install it with: pip install 'hpip[gpu]'",
+            )
+        return OnnxRuntimeSession(files, options, providers)
+
+
+class OnnxRuntimeSession(Session):
+    """One `InferenceSession`. Inputs are read in place; outputs are copied, which is little."""
+
+    def __init__(
+        self, files: ModelFiles, options: SessionOptions, providers: list[Provider]
+    ) -> None:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = _LOG_SEVERITY
+        settings.enable_cpu_mem_arena = bool(options.settings.get("memory_arena", True))
+        for key, value in session_config(files.params.parent, shares_cpu=options.shares_cpu):
+            settings.add_session_config_entry(key, value)
+        try:
+            # From memory, since a path would forbid weights that lie in another folder.
+            self._session = onnxruntime.InferenceSession(
+                files.program.read_bytes(), settings, providers=providers
+            )
+        # The engine's errors have no base of their own.
+        except Exception as error:
+            raise BackendError(
+                "onnxruntime", "open", f"{files.program} and {files.params.name}: {_short(error)}"
+            ) from error
+        self._require(providers[0][0])
+        super().__init__(
+            tuple(value.name for value in self._session.get_inputs()),
+            tuple(value.name for value in self._session.get_outputs()),
+        )
+
+    def _require(self, provider: str) -> None:
+        """ONNX Runtime goes on with the CPU when a provider's libraries can't be loaded."""
+        if provider not in self._session.get_providers():
+            raise BackendUnavailableError(
+                "onnxruntime",
+                f"{provider} can't be loaded; its CUDA, cuDNN or TensorRT libraries are missing.",
+                "Install them, or import torch before hpip to have them found.",
+            )
+
+    def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        try:
+            results: list[AnyArray] = self._session.run(None, dict(inputs))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise BackendError("onnxruntime", "run", f"inputs {shapes}: {_short(error)}") from error
+        return results
+
+    def _close(self) -> None:
+        self._session = None
+        gc.collect()
+
+
+def session_config(weights_folder: Path, *, shares_cpu: bool) -> list[tuple[str, str]]:
+    """Entries of the session's configuration, by ONNX Runtime's names."""
+    return [
+        ("session.model_external_initializers_file_folder_path", str(weights_folder)),
+        # Waiting threads spin for a while, which is quick, but robs everyone else of the CPU.
+        ("session.intra_op.allow_spinning", "0" if shares_cpu else "1"),
+        ("session.force_spinning_stop", "1"),
+    ]
+
+
+def provider_list(options: SessionOptions) -> list[Provider]:
+    """Execution providers in the order in which they may claim operators.
+
+    Raises:
+        InvalidInputError: a provider that is not known, or one for a GPU on the CPU.
+        BackendUnavailableError: ONNX Runtime has no provider for this kind of device.
+    """
+    kind = options.device.kind
+    chosen = options.settings.get("provider")
+    if chosen is not None and (chosen not in _PROVIDERS or kind != "gpu"):
+        raise InvalidInputError(
+            f"settings of onnxruntime: expected a provider of {', '.join(_PROVIDERS)} for a GPU; "
+            f"received {chosen!r} for {options.device}"
+        )
+    if kind == "cpu":
+        return [(_CPU, {})]
+    if kind != "gpu":
+        raise BackendUnavailableError(
+            "onnxruntime", f"it does not drive {options.device}.", "Use a Paddle backend there."
+        )
+    cuda = (_CUDA, cuda_options(options.device.index))
+    if chosen == "tensorrt":
+        return [(_TENSORRT, tensorrt_options(options)), cuda, (_CPU, {})]
+    return [cuda, (_CPU, {})]
+
+
+def cuda_options(device_index: int) -> dict[str, str]:
+    """Options of the CUDA provider: grow memory by what is asked, search convolutions shortly."""
+    return {
+        "device_id": str(device_index),
+        # The default doubles the arena each time.
+        "arena_extend_strategy": "kSameAsRequested",
+        # EXHAUSTIVE tries every algorithm again for each new input size.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "use_tf32": "0",
+    }
+
+
+def tensorrt_options(options: SessionOptions) -> dict[str, str]:
+    """Options of the TensorRT provider: fp32, engines kept, shapes as in the examples."""
+    chosen = {
+        "device_id": str(options.device.index),
+        "trt_fp16_enable": "0",
+        "trt_timing_cache_enable": "1",
+    }
+    if options.build_dir is not None:
+        folder = str(options.build_dir)
+        chosen |= {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": folder,
+            "trt_timing_cache_path": folder,
+        }
+    if options.examples is not None:
+        names = ("trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_profile_max_shapes")
+        for name, feeds in zip(names, options.examples, strict=True):
+            chosen[name] = ",".join(
+                f"{key}:{'x'.join(str(n) for n in array.shape)}" for key, array in feeds.items()
+            )
+    return chosen
+
+
+def _short(error: Exception) -> str:
+    """The message without the engine's code in front of it."""
+    text = " ".join(str(error).split())
+    return text.split(" : ", 2)[-1][:600] or type(error).__name__

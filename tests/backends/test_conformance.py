@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every backend owes: the same cases for each one whose engine is on this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpip.artifacts import artifact
+from hpip.backends.base import Backend, Session, SessionOptions
+from hpip.backends.pool import SessionPool
+from hpip.backends.registry import backend_named, backend_names
+from hpip.devices import Device
+from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
+from hpip.graph.cache import Cache
+from hpip.types import ModelFiles
+from tests.graph.programs import paddle_module, run, save_layer
+
+Array = np.ndarray[Any, Any]
+
+CPU = Device("cpu")
+# Lengths around vectors and strides, one image and several, square and not.
+SHAPES = [(1, 3, 32, 32), (1, 3, 37, 53), (3, 3, 40, 24), (2, 3, 64, 32), (1, 3, 32, 32)]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    """Convolution, normalization, pooling, attention over pixels, and a scaled second input."""
+    paddle = paddle_module()
+    functional = paddle.nn.functional
+
+    class Net(paddle.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = paddle.nn.Conv2D(3, 8, 3, stride=2, padding=1)
+            self.norm = paddle.nn.BatchNorm2D(8)
+            self.out = paddle.nn.Conv2D(8, 5, 1)
+
+        def forward(self, image: Any, scale_factor: Any) -> Any:
+            features = functional.silu(self.norm(self.stem(image)))
+            pooled = functional.max_pool2d(features, 2, 2)
+            tokens = pooled.flatten(2).transpose([0, 2, 1])
+            weights = functional.softmax(tokens @ tokens.transpose([0, 2, 1]) * 0.1)
+            mixed = weights @ tokens
+            maps = functional.interpolate(self.out(features), scale_factor=2, mode="bilinear")
+            count = paddle.cast((mixed.mean(2) > 0).sum(1), "int32")
+            return maps * scale_factor.mean(), mixed, count
+
+    paddle.seed(5)
+    folder = tmp_path_factory.mktemp("conformance")
+    inputs = {
+        "image": ([None, 3, None, None], "float32"),
+        "scale_factor": ([None, 2], "float32"),
+    }
+    save_layer(folder, Net(), **inputs)
+    return ModelFiles(folder / "inference.json", folder / "inference.pdiparams")
+
+
+@pytest.fixture(params=backend_names())
+def backend(request: pytest.FixtureRequest) -> Backend:
+    found = backend_named(request.param)
+    probe = found.probe()
+    if probe.version is None or "cpu" not in probe.devices:
+        pytest.skip(f"{found.name}: {probe.reason or 'it does not run on the CPU'}")
+    return found
+
+
+@pytest.fixture
+def files(backend: Backend, exported: ModelFiles, tmp_path_factory: Any) -> ModelFiles:
+    return artifact(exported, backend.format, cache=Cache(exported.program.parent / "cache"))
+
+
+@pytest.fixture
+def session(backend: Backend, files: ModelFiles) -> Iterator[Session]:
+    opened = backend.open(files, SessionOptions(CPU, 2))
+    yield opened
+    opened.close()
+
+
+def feeds(shape: tuple[int, ...], seed: int = 0) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0, 1, shape).astype(np.float32)
+    return {"image": image, "scale_factor": rng.random((len(image), 2)).astype(np.float32)}
+
+
+def reference(exported: ModelFiles, inputs: dict[str, Array]) -> list[Array]:
+    return run(exported.program, exported.params, inputs)
+
+
+def assert_close(found: list[Array], wanted: list[Array]) -> None:
+    assert [array.dtype for array in found] == [array.dtype for array in wanted]
+    for mine, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_answers_are_those_of_plain_paddle_at_every_size(
+    session: Session, exported: ModelFiles
+) -> None:
+    assert set(session.input_names) == {"image", "scale_factor"}
+    for seed, shape in enumerate(SHAPES):
+        inputs = feeds(shape, seed)
+        assert_close(session.run(inputs), reference(exported, inputs))
+
+
+def test_outputs_belong_to_the_caller(session: Session, exported: ModelFiles) -> None:
+    inputs = feeds(SHAPES[0])
+    first = session.run(inputs)
+    kept = [array.copy() for array in first]
+    session.run(feeds(SHAPES[0], seed=1))
+    for array, copy in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(array, copy)
+        array[...] = 0
+    assert_close(session.run(inputs), kept)
+
+
+def test_inputs_stay_as_they_are_and_may_be_read_only(session: Session) -> None:
+    inputs = feeds(SHAPES[1])
+    before = {name: array.copy() for name, array in inputs.items()}
+    for array in inputs.values():
+        array.flags.writeable = False
+    session.run(inputs)
+    for name, array in inputs.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_an_array_of_another_layout_is_refused(session: Session) -> None:
+    inputs = feeds(SHAPES[0])
+    inputs["image"] = inputs["image"].transpose(0, 1, 3, 2)
+    with pytest.raises(InvalidInputError, match="expected a C-contiguous array"):
+        session.run(inputs)
+
+
+def test_missing_and_unknown_inputs_are_refused(session: Session) -> None:
+    inputs = feeds(SHAPES[0])
+    with pytest.raises(InvalidInputError, match="expected image, scale_factor"):
+        session.run({"image": inputs["image"]})
+    with pytest.raises(InvalidInputError, match="picture"):
+        session.run({**inputs, "picture": inputs["image"]})
+
+
+def test_a_failed_run_is_an_error_and_the_next_one_works(
+    session: Session, exported: ModelFiles
+) -> None:
+    bad = feeds((1, 4, 32, 32))
+    with pytest.raises(BackendError, match=r"failed to run.*\(1, 4, 32, 32\)"):
+        session.run(bad)
+    inputs = feeds(SHAPES[0])
+    assert_close(session.run(inputs), reference(exported, inputs))
+
+
+def test_a_closed_session_says_so(backend: Backend, files: ModelFiles) -> None:
+    session = backend.open(files, SessionOptions(CPU, 1))
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run(feeds(SHAPES[0]))
+
+
+def test_threads_of_a_pool_get_their_own_answers(
+    backend: Backend, files: ModelFiles, exported: ModelFiles
+) -> None:
+    pool = SessionPool(lambda: backend.open(files, SessionOptions(CPU, 1, shares_cpu=True)), size=2)
+    inputs = [feeds(SHAPES[i % len(SHAPES)], seed=i) for i in range(8)]
+    wanted = [reference(exported, given) for given in inputs]
+    found: dict[int, list[Array]] = {}
+
+    def work(index: int) -> None:
+        with pool.lease() as session:
+            found[index] = session.run(inputs[index])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pool.close()
+    for index, answer in enumerate(wanted):
+        assert_close(found[index], answer)
+
+
+def test_other_threads_run_while_the_engine_computes(session: Session) -> None:
+    """The GIL is free: a thread that counts gets far while the network runs."""
+    inputs = feeds((4, 3, 160, 160))
+    session.run(inputs)
+    counted, stop = [0], threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            counted[0] += 1
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    before = counted[0]
+    session.run(inputs)
+    during = counted[0] - before
+    stop.set()
+    counter.join()
+    # Held throughout, the counter would not get one turn.
+    assert during > 1000
+
+
+def test_a_setting_that_nobody_knows_is_refused(backend: Backend, files: ModelFiles) -> None:
+    with pytest.raises(InvalidInputError, match="'no_such_setting'"):
+        backend.open(files, SessionOptions(CPU, 1, settings={"no_such_setting": 1}))
+
+
+def test_a_device_that_is_not_here_is_refused(backend: Backend, files: ModelFiles) -> None:
+    with pytest.raises(BackendUnavailableError):
+        backend.open(files, SessionOptions(Device("gpu", 99), 1))
+
+
+def test_a_damaged_program_is_an_error(
+    backend: Backend, files: ModelFiles, tmp_path: Path, damage: Callable[[Path, Path], None]
+) -> None:
+    bad = tmp_path / files.program.name
+    damage(files.program, bad)
+    with pytest.raises(BackendError, match="failed to open"):
+        backend.open(ModelFiles(bad, files.params), SessionOptions(CPU, 1))
+
+
+@pytest.fixture(params=["cut short", "not a program"])
+def damage(request: pytest.FixtureRequest) -> Callable[[Path, Path], None]:
+    def cut_short(whole: Path, bad: Path) -> None:
+        bad.write_bytes(whole.read_bytes()[:-40])
+
+    def other(whole: Path, bad: Path) -> None:
+        bad.write_bytes(b"\x00not a program")
+
+    return cut_short if request.param == "cut short" else other
