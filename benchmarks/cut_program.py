@@ -22,8 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from hpip.choice import choose_plan
+from hpip.choice import choose
+from hpip.devices import Device
 from hpip.model import load_model_spec
+from hpip.options import EngineOptions
 from hpip.sameness import compare
 from hpip.types import RleMask
 
@@ -72,6 +74,7 @@ def measure(model_dir: str, options: dict[str, Any]) -> None:
         device="cpu",
         use_hpip=options["use_hpip"],
         threads=options["threads"],
+        hpi_config={"backend": "paddle"},
     )
     load_s = time.perf_counter() - start
     times, cpu_times = [], []
@@ -104,7 +107,9 @@ def run_side(model_dir: Path, options: dict[str, Any]) -> Run:
 
 def compare_sides(model_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Both sides of one model and size."""
-    _, reason = choose_plan(load_model_spec(model_dir), use_hpip=True, threads=options["threads"])
+    plain = EngineOptions(backend="paddle")
+    spec, threads = load_model_spec(model_dir), options["threads"]
+    reason = choose(spec, Device("cpu"), use_hpip=True, threads=threads, options=plain).reason
     cut = run_side(model_dir, {**options, "use_hpip": True})
     stock = run_side(model_dir, {**options, "use_hpip": False})
     comparison = compare(Answer(stock.answer), Answer(cut.answer), options["threshold"])

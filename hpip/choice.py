@@ -1,42 +1,136 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which plan a predictor runs, and why."""
+"""Which plan a predictor runs on which engine, and why."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
+from hpip.devices import Device
+from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError, ModelFormatError
 from hpip.graph.cache import Cache
-from hpip.graph.compile import compile_model
 from hpip.model import ModelSpec
-from hpip.plans import CutPlan, Plan, UntouchedPlan
-from hpip.verify import verdict
+from hpip.options import EngineOptions
+from hpip.plans import Plan, UntouchedPlan
+from hpip.runner import Engine
+from hpip.tuning.budget import THOROUGH_BUDGET_S, Limits
+from hpip.tuning.candidates import FLOOR, Request
+from hpip.tuning.records import Trial, Verdict, label
+from hpip.tuning.tune import Tuned, tune
 
 logger = logging.getLogger(__name__)
 
 
-def choose_plan(
-    spec: ModelSpec, *, use_hpip: bool, threads: int, cache: Cache | None = None
-) -> tuple[Plan, str]:
-    """The cut program where there is one that gave the export's answers, else the export.
+@dataclass(frozen=True)
+class Choice:
+    """What a predictor runs.
 
-    The first time a model is seen, its cut program is checked in a child process.
+    Attributes:
+        plan: the cut program where it gave the export's answers, else the export.
+        engine: what runs it.
+        floor: plain Paddle, which takes over when a chosen engine fails later; None where the
+            caller named the engine, which is then never replaced.
+        reason: why, for people.
+        verdict: what tuning found; None where nothing was tuned.
+    """
 
-    Returns:
-        The plan, and why it was chosen.
+    plan: Plan
+    engine: Engine
+    floor: Engine | None
+    reason: str
+    verdict: Verdict | None = None
+
+
+def choose(
+    spec: ModelSpec,
+    device: Device,
+    *,
+    use_hpip: bool,
+    threads: int,
+    options: EngineOptions | None = None,
+    cache: Cache | None = None,
+) -> Choice:
+    """The fastest engine that gives the right answer, or the one that the caller names.
+
+    The first time that a model is seen here, engines are tried in child processes for as long as
+    HPIP_TUNE_BUDGET_S allows. Without a named engine this never fails for an engine's sake: plain
+    Paddle on the untouched program serves where nothing better is known.
 
     Raises:
         ModelFormatError: the parameters do not belong to the program.
+        InvalidInputError: HPIP_TUNE_BUDGET_S is not a number.
+        BackendUnavailableError: the named engine or precision is not here.
+        BackendError: the named engine can't run the model, or gives wrong answers.
     """
-    untouched = UntouchedPlan(spec)
+    options = options or EngineOptions()
+    floor = Engine(FLOOR, device, threads)
     if not use_hpip:
-        return untouched, "use_hpip is off"
-    cache = cache or Cache()
-    compiled = compile_model(spec.files, cache=cache)
-    if compiled.masks is None:
-        logger.info("%s runs uncut: %s", spec.model_name, compiled.reason)
-        return untouched, f"use_hpip is on, but {compiled.reason}"
-    found = verdict(spec, compiled, threads=threads, cache=cache)
-    if not found.same:
-        logger.warning("%s runs uncut: %s", spec.model_name, found.reason)
-        return untouched, f"use_hpip is on, but {found.reason}"
-    return CutPlan(compiled), f"{compiled.reason}; {found.reason}"
+        return Choice(UntouchedPlan(spec), floor, None, "use_hpip is off")
+    request = Request(
+        spec,
+        device,
+        threads,
+        options.precision,
+        options.backend,
+        options.settings,
+        options.may_convert,
+    )
+    if options.backend is not None:
+        return _named(request, tune(request, cache=cache, limits=Limits(THOROUGH_BUDGET_S)))
+    try:
+        tuned = tune(request, cache=cache)
+    except (ModelFormatError, InvalidInputError):
+        raise
+    except Exception as error:  # tuning is there to gain speed: a bug in it must not cost answers
+        logger.exception("tuning %s failed", spec.model_name)
+        reason = f"tuning failed: {type(error).__name__}: {error}"
+        return Choice(UntouchedPlan(spec), floor, None, reason)
+    verdict = tuned.verdict
+    _expect_precision(request, verdict)
+    if verdict.program == "untouched":
+        logger.warning("%s runs uncut: %s", spec.model_name, verdict.program_reason)
+    return Choice(tuned.plan, verdict.selection.engine, floor, verdict.program_reason, verdict)
+
+
+def _named(request: Request, tuned: Tuned) -> Choice:
+    """The engine that the caller named, or the error that says why not."""
+    verdict = tuned.verdict
+    reason = f"{verdict.program_reason}; hpi_config names the backend"
+    if request.backend == FLOOR:
+        return Choice(tuned.plan, request.floor, None, reason, verdict)
+    if not verdict.trials:
+        raise BackendError(str(request.backend), "verify", verdict.program_reason)
+    trial = verdict.trials[0]
+    if trial.state != "verified":
+        raise _refusal(trial)
+    return Choice(tuned.plan, trial.engine, None, reason, verdict)
+
+
+def _refusal(trial: Trial) -> BackendError | BackendUnavailableError:
+    backend = trial.engine.backend
+    if trial.state == "absent":
+        return BackendUnavailableError(
+            backend, f"{trial.reason}.", "`hpip doctor` tells what to install."
+        )
+    if trial.state == "refused":
+        return BackendError(backend, "open", trial.reason)
+    return BackendError(
+        backend,
+        "verify",
+        f"{label(trial.engine)}: {trial.state}: {trial.reason}. Leave the backend out of "
+        "hpi_config to have one chosen that gives plain Paddle's answers.",
+    )
+
+
+def _expect_precision(request: Request, verdict: Verdict) -> None:
+    """Raise where no engine has the precision at all; one that misses its gate is no error."""
+    if request.precision == "fp32":
+        return
+    trials = [trial for trial in verdict.trials if trial.engine.precision == request.precision]
+    if trials and all(trial.state in ("refused", "absent") for trial in trials):
+        reasons = "; ".join(f"{trial.engine.backend}: {trial.reason}" for trial in trials)
+        raise BackendUnavailableError(
+            f"precision {request.precision}",
+            f"no engine here has it ({reasons}).",
+            "Use precision='auto'.",
+        )

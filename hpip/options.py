@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
+from hpip.backends.base import Precision
+from hpip.backends.registry import backend_names
 from hpip.errors import BackendUnavailableError, InvalidInputError
 
 # Keys of PaddleX's hpi_config; those that name a device or a model are set there internally.
@@ -21,7 +24,23 @@ _HPI_KEYS = (
     "model_name",
     "pdx_model_name",
 )
-_BACKENDS = ("paddle",)
+_PRECISIONS: dict[str, Precision] = {
+    "auto": "fp32",
+    "fp32": "fp32",
+    "bf16": "bf16",
+    "fp16": "fp16",
+    "int8": "int8",
+}
+_THREAD_KEYS = ("cpu_threads", "cpu_num_threads")
+# PaddleX's run modes of Paddle Inference: our backend, and the precision that the mode implies.
+_RUN_MODES: dict[Any, tuple[str, Precision | None]] = {
+    "paddle": ("paddle", None),
+    "mkldnn": ("paddle_onednn", None),
+    "mkldnn_bf16": ("paddle_onednn", "bf16"),
+    "trt_fp32": ("paddle_tensorrt", "fp32"),
+    "trt_fp16": ("paddle_tensorrt", "fp16"),
+    "trt_int8": ("paddle_tensorrt", "int8"),
+}
 
 
 def _is_whole(value: object) -> bool:
@@ -83,13 +102,95 @@ def resolve_classes(
     return frozenset(ids)
 
 
-def check_hpi_config(hpi_config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Check PaddleX's `hpi_config` mapping and return a copy.
+@dataclass(frozen=True)
+class EngineOptions:
+    """What the caller says about the engine.
+
+    Attributes:
+        backend: the one to run on; None leaves the choice to tuning.
+        precision: the lowest that is allowed.
+        settings: what the named backend alone knows.
+        threads: CPU threads, or None.
+        may_convert: whether engines that need a conversion to ONNX may be tried.
+    """
+
+    backend: str | None = None
+    precision: Precision = "fp32"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None
+    may_convert: bool = True
+
+
+def check_precision(value: Any) -> Precision:
+    """The lowest precision that may be used; "auto" is fp32.
 
     Raises:
-        InvalidInputError: not a mapping, an unknown key, or `auto_config` off without a backend.
+        InvalidInputError: it is none of auto, fp32, bf16, fp16 and int8.
+    """
+    name = value.lower() if isinstance(value, str) else ""
+    if name not in _PRECISIONS:
+        raise InvalidInputError(
+            f"precision: expected one of {', '.join(_PRECISIONS)}; received {value!r}"
+        )
+    return _PRECISIONS[name]
+
+
+def check_engine_options(
+    hpi_config: Mapping[str, Any] | None, precision: Any = "auto"
+) -> EngineOptions:
+    """Check PaddleX's `hpi_config` mapping and the precision.
+
+    Args:
+        hpi_config: `backend` names an engine, `backend_config` its settings; `auto_paddle2onnx`
+            off keeps engines out that need a conversion. `run_mode` of Paddle's settings and
+            `precision` of TensorRT's are understood as PaddleX writes them.
+        precision: "auto", "fp32", "bf16", "fp16" or "int8".
+
+    Raises:
+        InvalidInputError: not a mapping, an unknown key, `auto_config` off without a backend, or
+            settings without one.
         BackendUnavailableError: an engine is asked for that this version does not drive.
     """
+    chosen = check_precision(precision)
+    config = _check_mapping(hpi_config)
+    backend = config.get("backend")
+    if backend is None and config.get("auto_config") is False:
+        raise InvalidInputError("hpi_config: auto_config=False needs a backend; received none")
+    if backend is not None and backend not in backend_names():
+        raise BackendUnavailableError(
+            str(backend),
+            "this version of hpip does not drive it.",
+            f"Available: {', '.join(backend_names())}.",
+        )
+    settings = dict(config.get("backend_config") or {})
+    threads = None
+    for key in _THREAD_KEYS:
+        if key in settings:
+            threads = check_count(settings.pop(key), f"hpi_config.backend_config.{key}")
+    if backend == "paddle" and "run_mode" in settings:
+        backend, chosen = _run_mode(settings.pop("run_mode"), chosen)
+    if backend is not None and "precision" in settings:
+        chosen = check_precision(settings.pop("precision"))
+    if settings and backend is None:
+        raise InvalidInputError(
+            "hpi_config: backend_config holds settings of one backend, so it needs a backend; "
+            f"received {', '.join(map(str, settings))} and no backend"
+        )
+    may_convert = config.get("auto_paddle2onnx") is not False
+    return EngineOptions(backend, chosen, settings, threads, may_convert)
+
+
+def _run_mode(mode: Any, precision: Precision) -> tuple[str, Precision]:
+    if mode not in _RUN_MODES:
+        raise InvalidInputError(
+            f"hpi_config.backend_config.run_mode: expected one of {', '.join(_RUN_MODES)}; "
+            f"received {mode!r}"
+        )
+    backend, implied = _RUN_MODES[mode]
+    return backend, implied or precision
+
+
+def _check_mapping(hpi_config: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if hpi_config is None:
         return {}
     if not isinstance(hpi_config, Mapping):
@@ -101,22 +202,10 @@ def check_hpi_config(hpi_config: Mapping[str, Any] | None) -> dict[str, Any]:
         raise InvalidInputError(
             f"hpi_config: expected keys of {', '.join(_HPI_KEYS)}; received {unknown[0]!r}"
         )
-    backend = hpi_config.get("backend")
-    if backend is None and hpi_config.get("auto_config") is False:
-        raise InvalidInputError("hpi_config: auto_config=False needs a backend; received none")
-    if backend is not None and backend not in _BACKENDS:
-        raise BackendUnavailableError(
-            str(backend),
-            "this version of hpip does not drive it.",
-            f"Available: {', '.join(_BACKENDS)}.",
+    backend_config = hpi_config.get("backend_config")
+    if backend_config is not None and not isinstance(backend_config, Mapping):
+        raise InvalidInputError(
+            "hpi_config.backend_config: expected a mapping of the backend's settings; "
+            f"received {backend_config!r}"
         )
-    return dict(hpi_config)
-
-
-def check_backend_threads(hpi_config: Mapping[str, Any]) -> int | None:
-    """CPU threads that `backend_config` gives, under either of PaddleX's names, else None."""
-    backend_config = hpi_config.get("backend_config") or {}
-    for key in ("cpu_threads", "cpu_num_threads"):
-        if key in backend_config:
-            return check_count(backend_config[key], f"hpi_config.backend_config.{key}")
-    return None
+    return hpi_config

@@ -138,6 +138,7 @@ def create_pipeline(
     max_detections: int | None = None,
     classes: Collection[int | str] | int | str | None = None,
     threads: int | None = None,
+    precision: str = "auto",
     engine: str | None = None,
     engine_config: Mapping[str, Any] | None = None,
     pp_option: Any = None,
@@ -160,6 +161,7 @@ def create_pipeline(
         max_detections: keep this many of the highest scores in each picture.
         classes: keep these classes only, by label or id.
         threads: CPU threads; None takes those that the process may use.
+        precision: see `create_predictor`.
         engine: accepted for PaddleX's sake: None, "paddle" or "paddle_static".
         engine_config: not supported: `hpi_config` takes its place.
         pp_option: not supported: `hpi_config` takes its place.
@@ -192,6 +194,7 @@ def create_pipeline(
             max_detections=max_detections,
             classes=classes,
             threads=threads,
+            precision=precision,
         )
         for one in devices
     ]

@@ -15,23 +15,24 @@ import numpy as np
 
 from hpip.backends.paddle import PaddleBackend
 from hpip.batches import FailureReport, OnFailure, Outcome, read_batches
-from hpip.choice import choose_plan
+from hpip.choice import Choice, choose
 from hpip.devices import Device, parse_devices
+from hpip.engines import FallbackRunner
 from hpip.errors import BackendError, InvalidInputError
 from hpip.model import ModelSpec, load_model_spec
 from hpip.model_files.official import find_model
 from hpip.options import (
-    check_backend_threads,
+    EngineOptions,
     check_count,
-    check_hpi_config,
+    check_engine_options,
     check_score_threshold,
     resolve_classes,
 )
 from hpip.postprocess import Instances, Selection
 from hpip.results import InstanceSegResult
-from hpip.runner import Engine, Runner
+from hpip.runner import Engine
 from hpip.sources import Source
-from hpip.system import available_cpus
+from hpip.system import available_cpus, has_nvidia_driver
 from hpip.timing import Stopwatch
 from hpip.types import UInt8Array
 
@@ -54,15 +55,19 @@ class Predictor:
         threads: int,
         batch_size: int,
         selection: Selection,
+        engine_options: EngineOptions | None = None,
     ) -> None:
         self.spec = spec
         self.device = device
         self.use_hpip = use_hpip
-        self._plan, self._reason = choose_plan(spec, use_hpip=use_hpip, threads=threads)
         self.threads = threads
         self.batch_size = batch_size
         self._selection = selection
-        self._runner = Runner(self._plan, spec.preprocess, Engine("paddle", device, threads))
+        self.choice: Choice = choose(
+            spec, device, use_hpip=use_hpip, threads=threads, options=engine_options
+        )
+        self._plan = self.choice.plan
+        self._runner = FallbackRunner(self.choice, spec.preprocess)
         logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
 
     @property
@@ -147,16 +152,22 @@ class Predictor:
             pass
 
     def explain(self) -> str:
-        """Tell what runs where, and why."""
+        """Tell what runs where, and why, and what speaks against every other engine."""
         batch = self._plan.max_batch_size
+        verdict = self.choice.verdict
+        selection = None if verdict is None else verdict.selection
+        rejected = () if selection is None else selection.rejected
         return "\n".join(
             [
                 f"model:   {self.spec.model_name} ({self.spec.model_dir})",
-                f"runs:    {self._plan.summary} on plain Paddle; {self._reason}",
+                f"runs:    {self._plan.summary}; {self.choice.reason}",
+                f"engine:  {self._runner.summary}"
+                + (f"; {selection.reason}" if selection and self.choice.floor else ""),
                 f"device:  {self.device}, {self.threads} CPU threads",
                 f"batch:   {self.batch_size} asked for, "
                 + ("any size runs at once" if batch is None else f"the export takes {batch}"),
                 f"keeps:   scores from {self._selection.score_threshold:g}",
+                *(f"not on:  {name}: {why}" for name, why in rejected),
             ]
         )
 
@@ -234,6 +245,7 @@ def create_predictor(
     max_detections: int | None = None,
     classes: Collection[int | str] | int | str | None = None,
     threads: int | None = None,
+    precision: str = "auto",
 ) -> Predictor:
     """Load one model on one device.
 
@@ -245,12 +257,15 @@ def create_predictor(
             one, else `cpu`.
         use_hpip: False runs the untouched program on plain Paddle, the reference; None means True.
         hpi_config: PaddleX's mapping: `auto_config`, `backend`, `backend_config`,
-            `auto_paddle2onnx`.
+            `auto_paddle2onnx`. A named backend is never replaced: it works, or the error says why
+            not. Without one, the fastest that gives plain Paddle's answers is chosen.
         batch_size: images per run. Exports that take one image are run in a loop.
         threshold: lowest score; None takes the model's own `draw_threshold`.
         max_detections: keep this many of the highest scores in each picture.
         classes: keep these classes only, by label or id.
         threads: CPU threads; None takes those that the process may use.
+        precision: the lowest that is allowed: "auto" (which is "fp32"), "fp32", "bf16", "fp16" or
+            "int8". A lower one than fp32 is used where it passes its gate (docs/backends.md).
 
     Raises:
         InvalidInputError: an argument is out of contract.
@@ -261,7 +276,7 @@ def create_predictor(
     """
     if model_name is None and model_dir is None:
         raise InvalidInputError("expected a model_name or a model_dir; received neither")
-    config = check_hpi_config(hpi_config)
+    options = check_engine_options(hpi_config, precision)
     devices = () if device is None else parse_devices(device)
     if len(devices) > 1:
         raise InvalidInputError(
@@ -273,19 +288,21 @@ def create_predictor(
         spec,
         devices[0] if devices else _default_device(),
         use_hpip=True if use_hpip is None else bool(use_hpip),
-        threads=check_count(
-            threads or check_backend_threads(config) or available_cpus(), "threads"
-        ),
+        threads=check_count(threads or options.threads or available_cpus(), "threads"),
         batch_size=check_count(batch_size, "batch_size"),
         selection=Selection(
             spec.score_threshold if threshold is None else check_score_threshold(threshold),
             None if max_detections is None else check_count(max_detections, "max_detections"),
             resolve_classes(classes, spec.labels),
         ),
+        engine_options=options,
     )
 
 
 def _default_device() -> Device:
+    # Asking Paddle means importing it, for seconds, which an engine of its own does not need.
+    if not has_nvidia_driver():
+        return Device("cpu")
     probe = PaddleBackend().probe()
     return Device("gpu", 0) if "gpu:0" in probe.devices else Device("cpu")
 

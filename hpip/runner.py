@@ -16,7 +16,7 @@ from hpip.plans import Plan
 from hpip.postprocess import Instances, Selection
 from hpip.preprocess import network_inputs
 from hpip.timing import Stopwatch
-from hpip.types import PreprocessPlan, UInt8Array
+from hpip.types import AnyArray, PreprocessPlan, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,27 @@ class Runner:
             watch.lap("infer")
         sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
         return self.plan.collect(outputs, inputs, sizes_hw, selection, threads=self.engine.threads)
+
+    def infer_at(self, image: UInt8Array, selections: Sequence[Selection]) -> list[Instances]:
+        """One image's instances for each selection, in as few runs of the network as that takes.
+
+        Raises:
+            BackendError: the engine failed, or the runner is closed.
+        """
+        inputs = network_inputs([image], self._preprocess, threads=self.engine.threads)
+        sizes_hw = [(image.shape[0], image.shape[1])]
+        found: list[Instances] = []
+        outputs: list[AnyArray] = []
+        for selection in selections:
+            feeds = self.plan.feeds(inputs, selection)
+            with self._pool.lease() as session:
+                # A program that is not fed the threshold gives the same for all of them.
+                if not outputs or set(session.input_names) - set(inputs):
+                    outputs = session.run({name: feeds[name] for name in session.input_names})
+            found += self.plan.collect(
+                outputs, inputs, sizes_hw, selection, threads=self.engine.threads
+            )
+        return found
 
     def close(self) -> None:
         """Free the network's memory; calls in other threads finish first. Twice does nothing."""

@@ -27,6 +27,70 @@ def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 
+def available_memory_bytes(
+    proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Memory that this process may still take, or None where the system does not tell.
+
+    The smaller of what the machine has free and what the control group leaves.
+
+    Args:
+        proc: where procfs is mounted; tests give their own.
+        cgroup: where the control groups are mounted.
+    """
+    rooms = []
+    try:
+        for line in (proc / "meminfo").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name == "MemAvailable":
+                rooms.append(int(rest.split()[0]) * 1024)
+    except (OSError, ValueError, IndexError):
+        pass
+    rooms += [room for folder in _cgroup_folders(proc, cgroup) if (room := _memory_room(folder))]
+    return max(0, min(rooms)) if rooms else None
+
+
+def _memory_room(folder: Path) -> int | None:
+    """What a control group's limit leaves, or None where it sets none."""
+    try:
+        limit, used = (int((folder / f"memory.{n}").read_text()) for n in ("max", "current"))
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    return limit - used + _file_cache_bytes(folder)
+
+
+def _file_cache_bytes(folder: Path) -> int:
+    """What a control group counts as used and gives back when it is needed."""
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def resident_bytes(pid: int, proc: Path = Path("/proc")) -> tuple[int, int]:
+    """Memory that a process holds now and held at most; zeros when it is gone.
+
+    Args:
+        pid: the process.
+        proc: where procfs is mounted; tests give their own.
+    """
+    sizes = {"VmRSS": 0, "VmHWM": 0}
+    try:
+        for line in (proc / str(pid) / "status").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name in sizes:
+                sizes[name] = int(rest.split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return sizes["VmRSS"], sizes["VmHWM"]
+
+
+def has_nvidia_driver() -> bool:
+    """Whether there may be an NVIDIA GPU: on a PC, under WSL or on a Jetson; imports no engine."""
+    return any(Path(f"/dev/{name}").exists() for name in ("nvidiactl", "dxg", "nvmap"))
+
+
 def _cgroup_folders(proc: Path, cgroup: Path) -> list[Path]:
     """The process's control group and its parents, in version 2 and version 1 layout.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import util
 from typing import Any
 
@@ -59,16 +59,33 @@ class PaddleBackend(Backend):
 
 
 class PaddleSession(Session):
-    """One `paddle.inference` predictor."""
+    """One `paddle.inference` predictor.
 
-    def __init__(self, files: ModelFiles, options: SessionOptions) -> None:
+    Args:
+        files: program and parameters.
+        options: device and threads.
+        configure: changes the configuration of plain Paddle, for backends that build on it.
+        backend: whose name errors carry.
+    """
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        options: SessionOptions,
+        configure: Callable[[Any], None] | None = None,
+        backend: str = "paddle",
+    ) -> None:
         from paddle import inference
 
+        self._backend = backend
+        config = _config(files, options)
         try:
-            self._predictor = inference.create_predictor(_config(files, options))
+            if configure is not None:
+                configure(config)
+            self._predictor = inference.create_predictor(config)
         except (RuntimeError, ValueError, OSError) as error:
             raise BackendError(
-                "paddle", "open", f"{files.program} and {files.params.name}: {_first_lines(error)}"
+                backend, "open", f"{files.program} and {files.params.name}: {_first_lines(error)}"
             ) from error
         super().__init__(
             tuple(self._predictor.get_input_names()), tuple(self._predictor.get_output_names())
@@ -87,7 +104,7 @@ class PaddleSession(Session):
         except (RuntimeError, ValueError, LookupError, MemoryError, OSError) as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise BackendError(
-                "paddle", "run", f"inputs {shapes}: {_first_lines(error)}"
+                self._backend, "run", f"inputs {shapes}: {_first_lines(error)}"
             ) from error
 
     def _close(self) -> None:

@@ -10,6 +10,7 @@ from hpip.errors import InvalidInputError
 
 _BACKENDS = {
     "paddle": "hpip.backends.paddle:PaddleBackend",
+    "paddle_onednn": "hpip.backends.paddle_onednn:PaddleOneDnnBackend",
     "paddle_tensorrt": "hpip.backends.paddle_tensorrt:PaddleTensorRtBackend",
     "onnxruntime": "hpip.backends.onnxruntime:OnnxRuntimeBackend",
     "tensorrt": "hpip.backends.tensorrt:TensorRtBackend",
@@ -21,8 +22,18 @@ def backend_names() -> tuple[str, ...]:
     return tuple(_BACKENDS)
 
 
-def backend_named(name: str) -> Backend:
-    """The backend of that name, whether its engine is here or not; `Backend.probe` tells.
+def register_backend(name: str, path: str) -> None:
+    """Add a backend of your own, or replace one, for this process and the trials that it starts.
+
+    Args:
+        name: as in `hpi_config`.
+        path: `module:Class` of a `Backend`; the module must be importable in a child process.
+    """
+    _BACKENDS[name] = path
+
+
+def backend_path(name: str) -> str:
+    """`module:Class` of a backend.
 
     Raises:
         InvalidInputError: no backend has that name.
@@ -31,6 +42,15 @@ def backend_named(name: str) -> Backend:
         raise InvalidInputError(
             f"backend: expected one of {', '.join(_BACKENDS)}; received {name!r}"
         )
-    module, _, class_name = _BACKENDS[name].partition(":")
+    return _BACKENDS[name]
+
+
+def backend_named(name: str) -> Backend:
+    """The backend of that name, whether its engine is here or not; `Backend.probe` tells.
+
+    Raises:
+        InvalidInputError: no backend has that name.
+    """
+    module, _, class_name = backend_path(name).partition(":")
     backend: Backend = getattr(import_module(module), class_name)()
     return backend

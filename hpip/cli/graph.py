@@ -20,7 +20,8 @@ from hpip.graph.inspect import (
 from hpip.graph.program import Program
 from hpip.model import ModelSpec, load_model_spec
 from hpip.system import available_cpus
-from hpip.verify import verdict
+from hpip.tuning.budget import THOROUGH_BUDGET_S, Clock, Limits
+from hpip.tuning.check import checked
 
 ModelDirArgument = Annotated[Path, typer.Argument(help="Directory of the model.")]
 
@@ -48,12 +49,13 @@ def compile_command(
     for segment in compiled.segments:
         typer.echo(f"program: {segment.files.program}")
     if verify:
-        found = verdict(
+        found = checked(
             spec,
             compiled,
             threads=threads or available_cpus(),
             cache=cache,
-            retry_unfinished=True,
+            clock=Clock(Limits(THOROUGH_BUDGET_S)),
+            retry=True,
         )
         typer.echo(f"check:   {found.reason}")
         if not found.same:

@@ -14,15 +14,17 @@ import yaml
 from typer.testing import CliRunner
 
 import hpip
-from hpip import verify
-from hpip.choice import choose_plan
+from hpip.choice import Choice, choose
 from hpip.cli.app import app
+from hpip.devices import Device
 from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.graph.compile import compile_model
-from hpip.model import load_model_spec
+from hpip.model import ModelSpec, load_model_spec
+from hpip.options import EngineOptions
 from hpip.plans import CutPlan, UntouchedPlan
 from hpip.sameness import compare
-from hpip.verify import scene
+from hpip.tuning import child
+from hpip.tuning.pictures import scene
 
 from .heads import coefficient_masks, image_masks, matrix_nms_masks, region_masks
 
@@ -42,6 +44,8 @@ SETTINGS = {
     "label_list": ["one", "two", "three"],
     "Global": {"model_name": "Little"},
 }
+# The cut program is what is tested here, not the choice of an engine for it.
+PLAIN = {"backend": "paddle"}
 HEADS = {
     "image": image_masks,
     "queries": partial(image_masks, from_queries=True),
@@ -68,7 +72,7 @@ def test_both_programs_give_the_same_answers(name: str, tmp_path: Path) -> None:
     folder = model_dir(tmp_path / "model", HEADS[name])
     images = [scene(60, 80, 1), scene(97, 33, 2), scene(64, 64, 3)]
     with (
-        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=True) as cut,
+        hpip.create_predictor(model_dir=folder, device="cpu", hpi_config=PLAIN) as cut,
         hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=False) as untouched,
     ):
         assert "the cut program" in cut.explain()
@@ -86,7 +90,9 @@ def test_both_programs_give_the_same_answers(name: str, tmp_path: Path) -> None:
 def test_batches_come_out_as_single_images(name: str, tmp_path: Path) -> None:
     folder = model_dir(tmp_path / "model", HEADS[name])
     images = [scene(60, 80, 1), scene(97, 33, 2), scene(64, 64, 3)]
-    with hpip.create_predictor(model_dir=folder, device="cpu", batch_size=3) as predictor:
+    with hpip.create_predictor(
+        model_dir=folder, device="cpu", batch_size=3, hpi_config=PLAIN
+    ) as predictor:
         assert "any size runs at once" in predictor.explain()
         together = list(predictor.predict(images, threshold=0.2))
         for image, result in zip(images, together, strict=True):
@@ -95,14 +101,21 @@ def test_batches_come_out_as_single_images(name: str, tmp_path: Path) -> None:
             np.testing.assert_allclose(result.boxes_xyxy, alone.boxes_xyxy, atol=1e-3)
 
 
-def test_the_verdict_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def chosen(spec: ModelSpec) -> Choice:
+    """On plain Paddle, so that nothing but the check of the cut program is done."""
+    return choose(
+        spec, Device("cpu"), use_hpip=True, threads=1, options=EngineOptions(backend="paddle")
+    )
+
+
+def test_the_check_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
-    plan, reason = choose_plan(spec, use_hpip=True, threads=1)
-    assert isinstance(plan, CutPlan)
-    monkeypatch.setattr(verify.subprocess, "run", None)
-    again, same_reason = choose_plan(spec, use_hpip=True, threads=1)
-    assert isinstance(again, CutPlan)
-    assert same_reason == reason
+    first = chosen(spec)
+    assert isinstance(first.plan, CutPlan)
+    monkeypatch.setattr(child.subprocess, "Popen", None)
+    again = chosen(spec)
+    assert isinstance(again.plan, CutPlan)
+    assert again.reason == first.reason
 
 
 def test_a_wrong_cut_program_is_not_used(tmp_path: Path) -> None:
@@ -113,9 +126,9 @@ def test_a_wrong_cut_program_is_not_used(tmp_path: Path) -> None:
     entry = json.loads(index.read_text())
     entry["record"]["masks"]["threshold"] = 0.4
     index.write_text(json.dumps(entry))
-    plan, reason = choose_plan(spec, use_hpip=True, threads=1)
-    assert isinstance(plan, UntouchedPlan)
-    assert "mask IoU" in reason
+    found = chosen(spec)
+    assert isinstance(found.plan, UntouchedPlan)
+    assert "mask IoU" in found.reason
 
 
 def test_a_child_that_dies_leaves_the_export(
@@ -123,41 +136,41 @@ def test_a_child_that_dies_leaves_the_export(
 ) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
     with monkeypatch.context() as patch:
-        patch.setattr(verify.sys, "executable", "/bin/false")
-        plan, reason = choose_plan(spec, use_hpip=True, threads=1)
-    assert isinstance(plan, UntouchedPlan)
-    assert "exit code 1" in reason
-    assert "hpip compile" in reason
+        patch.setattr(child.sys, "executable", "/bin/false")
+        found = chosen(spec)
+    assert isinstance(found.plan, UntouchedPlan)
+    assert "exit code 1" in found.reason
     # No later start waits for it again, unless it is asked to.
-    plan, again = choose_plan(spec, use_hpip=True, threads=1)
-    assert (isinstance(plan, UntouchedPlan), again) == (True, reason)
+    again = chosen(spec)
+    assert (isinstance(again.plan, UntouchedPlan), again.reason) == (True, found.reason)
     result = CliRunner().invoke(app, ["compile", str(spec.model_dir)])
     assert result.exit_code == 0, result.output
-    assert isinstance(choose_plan(spec, use_hpip=True, threads=1)[0], CutPlan)
+    assert isinstance(chosen(spec).plan, CutPlan)
 
 
 def test_the_budget_bounds_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
     monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "0.01")
-    plan, reason = choose_plan(spec, use_hpip=True, threads=1)
-    assert isinstance(plan, UntouchedPlan)
-    assert "longer than 0.01 s" in reason
+    found = choose(spec, Device("cpu"), use_hpip=True, threads=1)
+    assert isinstance(found.plan, UntouchedPlan)
+    assert "the check did not end" in found.reason
 
 
 def test_a_budget_that_is_no_number_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
-    monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "soon")
-    with pytest.raises(InvalidInputError, match="HPIP_TUNE_BUDGET_S"):
-        choose_plan(spec, use_hpip=True, threads=1)
+    for text in ("soon", "-1", "nan", "inf"):
+        monkeypatch.setenv("HPIP_TUNE_BUDGET_S", text)
+        with pytest.raises(InvalidInputError, match="HPIP_TUNE_BUDGET_S"):
+            choose(spec, Device("cpu"), use_hpip=True, threads=1)
 
 
 def test_use_hpip_off_touches_nothing(tmp_path: Path, cache_dir: Path) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
-    plan, reason = choose_plan(spec, use_hpip=False, threads=1)
-    assert isinstance(plan, UntouchedPlan)
-    assert "off" in reason
+    found = choose(spec, Device("cpu"), use_hpip=False, threads=1)
+    assert isinstance(found.plan, UntouchedPlan)
+    assert "off" in found.reason
     assert not cache_dir.exists()
 
 
@@ -166,7 +179,7 @@ def test_a_missing_parameter_is_an_error(tmp_path: Path) -> None:
     params = folder / "inference.pdiparams"
     params.write_bytes(params.read_bytes()[:50])
     with pytest.raises(ModelFormatError, match="ends before"):
-        choose_plan(load_model_spec(folder), use_hpip=True, threads=1)
+        choose(load_model_spec(folder), Device("cpu"), use_hpip=True, threads=1)
 
 
 def test_scenes_are_always_the_same() -> None:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paddle Inference with oneDNN on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hpip.backends.base import Backend, Probe, Session, SessionOptions, refuse_settings
+from hpip.backends.paddle import PaddleBackend, PaddleSession
+from hpip.errors import BackendUnavailableError, InvalidInputError
+from hpip.types import ModelFiles
+
+# Releases that can't convert their own attributes for oneDNN (PaddlePaddle/Paddle#77340); the fix
+# is merged. Leave them here: whoever has them installed needs the reason.
+BROKEN_RELEASES = ("3.3.0", "3.3.1")
+# Shapes that oneDNN keeps compiled kernels for; PaddleX 3.7 keeps as many.
+_CACHED_SHAPES = 10
+_SETTINGS = ("delete_pass", "mkldnn_cache_capacity")
+
+
+class PaddleOneDnnBackend(Backend):
+    """Paddle Inference with oneDNN, in fp32 or bf16.
+
+    On some processors it gives wrong answers or crashes with some models, so it is to be used after
+    a trial only. Settings: `delete_pass`, names of passes to leave out; `mkldnn_cache_capacity`.
+    """
+
+    name = "paddle_onednn"
+    format = "paddle"
+
+    def probe(self) -> Probe:
+        """See `Backend.probe`; imports Paddle, which takes a second or more."""
+        found = PaddleBackend().probe()
+        if found.version is None:
+            return found
+        if found.version in BROKEN_RELEASES:
+            reason = (
+                f"oneDNN is broken in Paddle {found.version} (PaddlePaddle/Paddle#77340): "
+                "install paddlepaddle 3.2.2"
+            )
+            return Probe(None, reason, ())
+        import paddle
+
+        if not paddle.base.core.is_compiled_with_onednn():
+            return Probe(None, f"Paddle {found.version} is built without oneDNN", ())
+        return Probe(found.version, "", ("cpu",))
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        """See `Backend.open`."""
+        probe = self.probe()
+        if probe.version is None:
+            raise BackendUnavailableError(self.name, probe.reason + ".")
+        if options.device.kind != "cpu":
+            raise BackendUnavailableError(self.name, f"it runs on the CPU, not {options.device}.")
+        if options.precision not in ("fp32", "bf16"):
+            raise BackendUnavailableError(
+                self.name, f"it has fp32 and bf16, not {options.precision}."
+            )
+        _expect_bf16(options)
+        refuse_settings(self.name, options.settings, _SETTINGS)
+        dropped = _names(options.settings.get("delete_pass", ()))
+        capacity = int(options.settings.get("mkldnn_cache_capacity", _CACHED_SHAPES))
+
+        def configure(config: Any) -> None:
+            config.enable_mkldnn()
+            config.set_mkldnn_cache_capacity(capacity)
+            if options.precision == "bf16":
+                config.enable_mkldnn_bfloat16()
+            for name in dropped:
+                config.delete_pass(name)
+
+        return PaddleSession(files, options, configure, self.name)
+
+
+def _expect_bf16(options: SessionOptions) -> None:
+    if options.precision != "bf16":
+        return
+    import paddle
+
+    if not paddle.base.core.supports_bfloat16():
+        raise BackendUnavailableError(
+            PaddleOneDnnBackend.name, "this processor has no bf16.", "Use precision='fp32'."
+        )
+
+
+def _names(value: Any) -> Sequence[str]:
+    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+        raise InvalidInputError(
+            f"settings of paddle_onednn: expected a list of passes in delete_pass; got {value!r}"
+        )
+    return tuple(value)

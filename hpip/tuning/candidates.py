@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which engines are worth a try on a device, in the order of the shipped configuration."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpip.backends.base import Precision
+from hpip.backends.registry import backend_named, backend_names
+from hpip.devices import Device
+from hpip.model import ModelSpec
+from hpip.runner import Engine
+
+FLOOR = "paddle"
+# Below this, another number of threads than all is no faster.
+_LEAST_THREADS_TO_VARY = 4
+# Distributions whose versions decide what engines do. They are read without importing anything.
+_DISTRIBUTIONS = (
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "paddlepaddle-xpu",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "numpy",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, and what the caller says about how.
+
+    Attributes:
+        spec: the model.
+        device: where.
+        threads: CPU threads.
+        precision: the lowest that is allowed; it is used where it passes its gate.
+        backend: the one that the caller named, else None.
+        settings: what that backend alone knows.
+        may_convert: whether engines that need a conversion to ONNX may be tried.
+    """
+
+    spec: ModelSpec
+    device: Device
+    threads: int
+    precision: Precision = "fp32"
+    backend: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    may_convert: bool = True
+
+    @property
+    def floor(self) -> Engine:
+        """Plain Paddle, the reference."""
+        return Engine(FLOOR, self.device, self.threads)
+
+
+@functools.cache
+def _shipped() -> dict[str, Any]:
+    text = (resources.files("hpip") / "configs" / "models" / "default.yaml").read_text("utf-8")
+    config: dict[str, Any] = yaml.safe_load(text)
+    return config
+
+
+def candidates(request: Request) -> list[Engine]:
+    """Engines to try beside plain Paddle, in the prior order; the lower precision comes first."""
+    config = _shipped()
+    if request.backend == FLOOR:
+        return []
+    if request.backend is not None:
+        names = [request.backend]
+    else:
+        order = config["order"].get(request.device.kind, [])
+        known = set(backend_names()) - {FLOOR}
+        listed = {name for names in config["order"].values() for name in names}
+        # A backend that the configuration does not know was registered by the caller.
+        names = [n for n in order if n in known] + sorted(known - listed)
+    if not request.may_convert:
+        names = [name for name in names if backend_named(name).format == "paddle"]
+    precisions: list[Precision] = [request.precision]
+    if request.backend is None and request.precision != "fp32":
+        precisions.append("fp32")
+    return [
+        Engine(
+            name,
+            request.device,
+            request.threads,
+            precision,
+            {**config["settings"].get(name, {}), **request.settings},
+        )
+        for precision in precisions
+        for name in names
+    ]
+
+
+def thread_variants(engine: Engine) -> list[Engine]:
+    """The same engine with other numbers of threads: hyperthreads share what convolutions need."""
+    if engine.threads < _LEAST_THREADS_TO_VARY:
+        return []
+    return [replace(engine, threads=engine.threads // 2)]
+
+
+def versions() -> dict[str, str]:
+    """Versions of the engines that are installed, without importing any."""
+    return {name: version for name in _DISTRIBUTIONS if (version := installed_version(name))}
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def machine_name(device: Device, proc: Path = Path("/proc")) -> str:
+    """What the measured times hold for: the processor's model and features, and the GPU's.
+
+    Args:
+        device: where the network runs.
+        proc: where procfs is mounted; tests give their own.
+    """
+    facts: dict[str, str] = {}
+    for line in _lines(proc / "cpuinfo"):
+        name, _, value = line.partition(":")
+        if name.strip() in ("model name", "flags", "CPU part", "Features"):
+            facts.setdefault(name.strip(), value.strip())
+    parts: list[str] = list(facts.values())
+    if device.kind == "gpu":
+        folder = proc / "driver" / "nvidia"
+        parts += [*_lines(folder / "version")[:1]]
+        for path in sorted(folder.glob("gpus/*/information")):
+            parts += [line for line in _lines(path) if line.startswith("Model")]
+    return "; ".join(parts)
+
+
+def _lines(path: Path) -> Sequence[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return ()

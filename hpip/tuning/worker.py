@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The child process of a trial: opens one engine and runs pictures through it as it is told.
+
+Started as `python -m hpip.tuning.worker FD`, where FD is its end of a pipe. Each message is a
+method's name and its arguments, each reply ("ok", result) or (kind of failure, message).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from hpip.backends.registry import backend_named, register_backend
+from hpip.errors import HpipError
+from hpip.plans import Plan
+from hpip.postprocess import Instances, Selection
+from hpip.runner import Engine, Runner
+from hpip.types import PreprocessPlan, UInt8Array
+
+_NO_MEMORY = re.compile("bad_alloc|out of memory|ResourceExhausted|allocate memory", re.IGNORECASE)
+_PR_SET_PDEATHSIG = 1
+
+
+class _AbsentError(Exception):
+    """The engine or its device is not here."""
+
+
+class Workplace:
+    """What the parent may ask for."""
+
+    def __init__(self) -> None:
+        self._runner: Runner | None = None
+
+    def open(
+        self, plan: Plan, preprocess: PreprocessPlan, engine: Engine, backend_path: str
+    ) -> str:
+        """Load a plan on an engine, in place of an earlier one; returns the engine's version."""
+        register_backend(engine.backend, backend_path)
+        probe = backend_named(engine.backend).probe()
+        if probe.version is None:
+            raise _AbsentError(probe.reason)
+        if str(engine.device) not in probe.devices:
+            raise _AbsentError(f"it has no {engine.device}, only {', '.join(probe.devices)}")
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+        self._runner = Runner(plan, preprocess, engine, shares_cpu=True)
+        return probe.version
+
+    def answer(self, image: UInt8Array, thresholds: Sequence[float]) -> list[Instances]:
+        """The image's instances at each threshold."""
+        return self._open_runner().infer_at(image, [Selection(t) for t in thresholds])
+
+    def time_ms(self, image: UInt8Array, threshold: float) -> float:
+        """Milliseconds for one image, from pixels to run-length codes."""
+        runner = self._open_runner()
+        start = perf_counter()
+        runner.infer([image], Selection(threshold))
+        return (perf_counter() - start) * 1e3
+
+    def _open_runner(self) -> Runner:
+        if self._runner is None:
+            raise RuntimeError("nothing was opened")
+        return self._runner
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve one parent until it hangs up."""
+    _be_expendable()
+    connection, workplace = Connection(int(arguments[0])), Workplace()
+    while True:
+        try:
+            method, parameters = connection.recv()
+        except EOFError:
+            return
+        connection.send(_reply(workplace, method, parameters))
+
+
+def _reply(workplace: Workplace, method: str, parameters: Sequence[Any]) -> tuple[str, Any]:
+    try:
+        return "ok", getattr(workplace, method)(*parameters)
+    except _AbsentError as error:
+        return "absent", str(error)
+    except MemoryError as error:
+        return "out of memory", f"out of memory {error}".strip()
+    except HpipError as error:
+        return "out of memory" if _NO_MEMORY.search(str(error)) else "refused", str(error)
+    except Exception as error:  # whatever an engine throws is evidence against it, not a bug here
+        kind = "out of memory" if _NO_MEMORY.search(str(error)) else "crashed"
+        return kind, f"{type(error).__name__}: {error}"
+
+
+def _be_expendable() -> None:
+    """End with the parent, and be the first to go when the machine runs out of memory."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hpip.backends import registry
+from hpip.tuning import candidates
+
+ROOT = Path(__file__).resolve().parents[2]
+BAD = {
+    name: f"tests.tuning.bad_backends:{class_name}"
+    for name, class_name in (
+        ("good", "GoodBackend"),
+        ("fast", "FastBackend"),
+        ("crashing", "CrashingBackend"),
+        ("crashing_at_open", "CrashingAtOpenBackend"),
+        ("hanging", "HangingBackend"),
+        ("wrong", "WrongBackend"),
+        ("empty", "EmptyBackend"),
+        ("greedy", "GreedyBackend"),
+        ("out_of_memory", "OutOfMemoryBackend"),
+        ("refusing", "RefusingBackend"),
+        ("absent", "AbsentBackend"),
+        ("later_broken", "LaterBrokenBackend"),
+    )
+}
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make these test backends the only candidates beside plain Paddle, here and in children."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def register(*names: str) -> None:
+        known = {"paddle": registry.backend_path("paddle")}
+        monkeypatch.setattr(registry, "_BACKENDS", known | {name: BAD[name] for name in names})
+        order = {"order": {"cpu": list(names)}, "settings": {}}
+        monkeypatch.setattr(candidates, "_shipped", lambda: order)
+
+    return register
