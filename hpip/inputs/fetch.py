@@ -72,6 +72,8 @@ class UrlPolicy:
                 f"{url}: expected an http or https URL with a host, got scheme"
                 f" {parts.scheme!r}. Download the file and pass its path."
             )
+        if parts.username is not None:
+            raise InvalidInputError(f"{url}: expected a URL without a user name. Remove it.")
         if self.allowed_hosts is not None and host not in self.allowed_hosts:
             raise InvalidInputError(
                 f"{url}: host {host!r} is not allowed; allowed are:"
@@ -96,6 +98,7 @@ def fetch_url(url: str, policy: UrlPolicy) -> FetchedBody:
             slow, or cut short; chained from the cause.
     """
     policy.check(url)
+    started_s = time.monotonic()
     request = urllib.request.Request(url, headers={"User-Agent": "hpip", "Accept": "image/*,*/*"})
     try:
         with _opener(policy).open(request, timeout=policy.timeout_s) as response:
@@ -110,7 +113,9 @@ def fetch_url(url: str, policy: UrlPolicy) -> FetchedBody:
     except TimeoutError as error:
         raise _too_slow(url, policy) from error
     except (OSError, HTTPException, UnicodeError) as error:
-        if isinstance(getattr(error, "reason", None), TimeoutError):
+        timed_out = isinstance(getattr(error, "reason", None), TimeoutError)
+        # A connection that was shut for its slowness looks as if the server had closed it.
+        if timed_out or time.monotonic() - started_s >= policy.timeout_s:
             raise _too_slow(url, policy) from error
         raise InvalidInputError(
             f"{url}: can't be fetched: {error}. Check the URL and the network, or download the"

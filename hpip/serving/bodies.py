@@ -242,7 +242,9 @@ def _with_texts(content: Any) -> Any:
 
 def _own_log_id(log_id: object) -> str | None:
     """The id of a request that is not in order, if that much of it is."""
-    return log_id if isinstance(log_id, str) and 0 < len(log_id) <= MAX_LOG_ID_LENGTH else None
+    if isinstance(log_id, str) and 0 < len(log_id) <= MAX_LOG_ID_LENGTH and log_id.isprintable():
+        return log_id
+    return None
 
 
 def _schema_error(errors: Iterable[Mapping[str, Any]]) -> RequestError:
