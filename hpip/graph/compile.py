@@ -19,6 +19,7 @@ from hpip.graph.passes.base import NoMatchError, Sequential
 from hpip.graph.program import Program
 from hpip.graph.split import LIFTS, split
 from hpip.graph.standard_passes import PASSES, passes_key
+from hpip.graph.translate import translate
 from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,11 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
     """
     cache = cache or Cache()
     if files.program.suffix != ".json":
-        return _untouched(f"{files.program.name} is in the format of Paddle 2")
+        try:
+            files = translate(files, cache)
+        except ModelFormatError as error:
+            logger.warning("%s is run as it is: %s", files.program, error)
+            return _untouched(str(error))
     try:
         content = files.program.read_bytes()
     except OSError as error:

@@ -118,6 +118,7 @@ _RULES: dict[str, Callable[[Operation, list[Any]], list[Any]]] = {
     "pd_op.full": _full,
     "pd_op.full_int_array": _full_int_array,
     "pd_op.assign_value_": _assign_value,
+    "pd_op.assign_value": _assign_value,
     "pd_op.scale": _scale,
     "pd_op.slice": _slice,
     "pd_op.add": _elementwise(np.add),
@@ -140,4 +141,5 @@ _RULES: dict[str, Callable[[Operation, list[Any]], list[Any]]] = {
     ],
     "builtin.combine": lambda op, operands: [list(operands)],
     "builtin.split": lambda op, operands: list(operands[0]),
+    "builtin.slice": lambda op, operands: [operands[0][op.attribute("index")]],
 }

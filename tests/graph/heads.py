@@ -26,16 +26,19 @@ def feeds(original_hw: tuple[int, int] = (48, 40), seed: int = 0) -> dict[str, A
     return {"im_shape": np.array([[32, 32]], np.float32), "image": noise, "scale_factor": scale}
 
 
+NMS_OPTIONS = {
+    "score_threshold": 0.05,
+    "nms_top_k": -1,
+    "keep_top_k": 20,
+    "nms_threshold": 0.5,
+    "normalized": True,
+    "nms_eta": 1.0,
+    "background_label": -1,
+}
+
+
 def nms(paddle: Any, boxes: Any, scores: Any, rois_num: Any, **options: Any) -> Any:
-    values = {
-        "score_threshold": 0.05,
-        "nms_top_k": -1,
-        "keep_top_k": 20,
-        "nms_threshold": 0.5,
-        "normalized": True,
-        "nms_eta": 1.0,
-        "background_label": -1,
-    } | options
+    values = NMS_OPTIONS | options
     from paddle import _C_ops
 
     rows, index, counts = _C_ops.multiclass_nms3(boxes, scores, rois_num, *values.values())

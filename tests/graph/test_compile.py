@@ -88,13 +88,6 @@ def test_an_unknown_version_is_run_as_it_is(exported: Path, tmp_path: Path) -> N
     assert "format 1000" in compiled.reason
 
 
-def test_an_old_format_is_run_as_it_is(tmp_path: Path) -> None:
-    files = ModelFiles(tmp_path / "inference.pdmodel", tmp_path / "inference.pdiparams")
-    compiled = compile_model(files, cache=Cache(tmp_path))
-    assert (compiled.plan, compiled.masks) == ((), None)
-    assert "Paddle 2" in compiled.reason
-
-
 def test_parameters_of_another_model_are_an_error(exported: Path, tmp_path: Path) -> None:
     params = tmp_path / "inference.pdiparams"
     params.write_bytes((exported / "inference.pdiparams").read_bytes()[:-4])

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does every model's plan give the answers of its untouched program? Both on plain Paddle.
+
+    python benchmarks/verify_zoo.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg [--photo Q.jpg ...]
+
+Takes minutes for each two-stage model and photo, most of it in the untouched program, so it can be
+stopped and started again: what is in the result file is not run again unless the compiler writes
+another program. Each pair of model and photo has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from hpip.backends.base import SessionOptions
+from hpip.backends.paddle import PaddleBackend
+from hpip.devices import Device
+from hpip.graph.compile import compile_model
+from hpip.model import ModelSpec, load_model_spec
+from hpip.plans import CutPlan, Plan, UntouchedPlan
+from hpip.postprocess import Instances, Selection
+from hpip.preprocess import network_inputs
+from hpip.sameness import FLOAT32, Tolerance, compare
+from hpip.types import RleMask, Segment
+
+RESULTS = Path(__file__).parent / "results" / "verify-zoo.json"
+THRESHOLDS = (0.3, 0.5)
+
+
+class Answer:
+    """Instances under the names that the comparison reads."""
+
+    def __init__(self, found: Instances) -> None:
+        self.boxes_xyxy = found.boxes_xyxy
+        self.scores = found.scores
+        self.class_ids = found.class_ids
+        self.rle: Sequence[RleMask | None] = found.masks
+
+
+def answers(plan: Plan, spec: ModelSpec, photo: Path, threads: int) -> tuple[list[Answer], float]:
+    """One answer for each threshold, and the processor time of the network's runs."""
+    image = cv2.imread(str(photo))
+    inputs = network_inputs([image], spec.preprocess, threads=threads)
+    backend, options = PaddleBackend(), SessionOptions(Device("cpu"), threads)
+
+    def open_segment(segment: Segment) -> Any:
+        return backend.open(segment.files, options)
+
+    session = plan.open(open_segment, threads=threads)
+    found, outputs = [], None
+    start = time.process_time()
+    for threshold in THRESHOLDS:
+        selection = Selection(threshold)
+        feeds = plan.feeds(inputs, selection)
+        if outputs is None or "score_threshold" in session.input_names:
+            outputs = session.run({name: feeds[name] for name in session.input_names})
+        found += plan.collect(outputs, inputs, [image.shape[:2]], selection, threads=threads)
+    cpu_s = time.process_time() - start
+    session.close()
+    return [Answer(instances) for instances in found], cpu_s
+
+
+def verify(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
+    """Child process: one row for each threshold."""
+    spec = load_model_spec(model_dir)
+    compiled = compile_model(spec.files)
+    cut, cut_cpu_s = answers(CutPlan(compiled), spec, photo, threads)
+    cut_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wanted, whole_cpu_s = answers(UntouchedPlan(spec), spec, photo, threads)
+    # Boxes that are taken from masks move by a pixel with a single pixel of the mask.
+    has_boxes = compiled.masks is not None and compiled.masks.boxes_frame != "none"
+    tolerance = FLOAT32 if has_boxes else Tolerance(box_px=1.0)
+    rows = []
+    for threshold, reference, candidate in zip(THRESHOLDS, wanted, cut, strict=True):
+        found = compare(reference, candidate, threshold, tolerance)
+        rows.append(
+            {
+                "model": model_dir.name,
+                "photo": photo.name,
+                "threshold": threshold,
+                "program": compiled.key,
+                "segments": len(compiled.segments),
+                "same": found.same,
+                "violations": found.violations(),
+                "matched": found.matched,
+                "max_score_diff": found.max_score_diff,
+                "max_box_diff_px": found.max_box_diff_px,
+                "min_mask_iou": found.min_mask_iou,
+                "mean_mask_iou": found.mean_mask_iou,
+                "cut_cpu_s": round(cut_cpu_s, 2),
+                "untouched_cpu_s": round(whole_cpu_s, 2),
+                "cut_rss_gb": round(cut_rss / 1e6, 2),
+            }
+        )
+    return rows
+
+
+def run_child(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
+    """Verify one pair in a process of its own."""
+    request = json.dumps([str(model_dir), str(photo), threads])
+    command = [sys.executable, __file__, "--child", request]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{model_dir.name}, {photo.name}:\n{done.stderr[-2000:]}")
+    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return rows
+
+
+def main() -> None:
+    """Parse arguments, run what is missing, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--photo", action="append", default=[], type=Path)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        model_dir, photo, threads = json.loads(args.child)
+        print(json.dumps(verify(Path(model_dir), Path(photo), threads)))
+        return
+    rows = json.loads(args.json.read_text()) if args.json.is_file() else []
+    for photo in args.photo:
+        for model_dir in args.models:
+            key = compile_model(load_model_spec(model_dir).files).key
+            place = (model_dir.name, photo.name)
+            if any((row["model"], row["photo"], row["program"]) == (*place, key) for row in rows):
+                continue
+            new = run_child(model_dir, photo, args.threads)
+            rows = [row for row in rows if (row["model"], row["photo"]) != place] + new
+            args.json.write_text(json.dumps(rows, indent=1) + "\n")
+            for row in new:
+                print(*(row[name] for name in ("model", "photo", "threshold", "matched", "same")))
+                print(*row["violations"], flush=True)
+    different = [row for row in rows if not row["same"]]
+    print(f"{len(rows) - len(different)} of {len(rows)} are the same")
+
+
+if __name__ == "__main__":
+    main()

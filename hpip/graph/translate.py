@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of Paddle 2 (`.pdmodel`) become programs of Paddle 3, by Paddle itself, once.
+
+In a child process: Paddle's static mode is a global switch, and a damaged file may end the process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hpip.errors import ModelFormatError
+from hpip.graph.cache import Cache, content_key
+from hpip.types import ModelFiles
+
+# Raise when another program comes out for the same file.
+_VERSION = "1"
+_PROGRAM = "inference.json"
+_TIMEOUT_S = 300.0
+
+
+def translate(files: ModelFiles, cache: Cache) -> ModelFiles:
+    """The program of Paddle 3 for a `.pdmodel`; the parameters are the same file.
+
+    Raises:
+        ModelFormatError: the file can't be read, or Paddle can't translate it; says why.
+    """
+    try:
+        key = content_key("translate", _VERSION, files.program.read_bytes())
+    except OSError as error:
+        raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
+    loaded = cache.load(key)
+    if loaded is not None:
+        return ModelFiles(loaded[0] / _PROGRAM, files.params)
+    with tempfile.TemporaryDirectory(prefix="hpip-") as folder:
+        target = Path(folder) / _PROGRAM
+        _ask_child(files.program, target)
+        content = target.read_bytes()
+    title = f"{files.program.parent.name}, translated from the format of Paddle 2"
+    entry = cache.store(key, {"title": title}, {_PROGRAM: content})
+    return ModelFiles(entry / _PROGRAM, files.params)
+
+
+def _ask_child(source: Path, target: Path) -> None:
+    command = [sys.executable, "-m", "hpip.graph.translate", str(source.resolve()), str(target)]
+    try:
+        # Where this package lies; see `hpip.verify`.
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ModelFormatError(f"{source} could not be translated: {error}") from error
+    if done.returncode or not target.is_file():
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ModelFormatError(
+            f"Paddle can't translate {source} to its format of version 3 (exit code "
+            f"{done.returncode}): {last}. Export the model with Paddle 3."
+        )
+
+
+def _translate_here(source: Path, target: Path) -> None:
+    """What the child does; leaves Paddle in static mode."""
+    import paddle
+    from paddle.base import core
+    from paddle.base.framework import process_type_promotion
+
+    paddle.enable_static()
+    old = process_type_promotion(paddle.static.deserialize_program(source.read_bytes()))
+    with paddle.pir_utils.IrGuard():
+        program = paddle.pir.translate_to_pir(old.desc)
+        _name_inputs(paddle, program)
+        core.serialize_pir_program(program, str(target), True, False, True)
+
+
+def _name_inputs(paddle: Any, program: Any) -> None:
+    """Put an input where the translation leaves a column of the old feed list."""
+    block = program.global_block()
+    for op in [op for op in block.ops if op.name() == "pd_op.feed"]:
+        old = op.result(0)
+        with block:
+            new = paddle.static.data(op.attrs()["name"], old.shape, old.dtype)
+        old.replace_all_uses_with(new)
+        new.get_defining_op().move_before(op)
+        block.remove_op(op)
+
+
+if __name__ == "__main__":
+    _translate_here(Path(sys.argv[1]), Path(sys.argv[2]))
