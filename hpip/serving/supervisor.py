@@ -50,8 +50,9 @@ class WorkerProcess:
 
     Attributes:
         index: number of the place, from 0.
-        state: "starting", what the worker reports, "ready", "restarting" or "stopped".
-        share: how much of the state's work is done, 0 to 1, or None.
+        state: "waiting" for the first worker, "starting", what the worker reports, "ready",
+            "restarting" or "stopped".
+        share, detail: see `Progress`.
         restarts: processes that were replaced.
         capacity, jobs: see `Hands`.
         last_progress_at: when it last gave an answer, or got a picture while it held none.
@@ -62,6 +63,7 @@ class WorkerProcess:
         self.order = order
         self.state = "starting"
         self.share: float | None = None
+        self.detail: str | None = None
         self.restarts = 0
         self.capacity = 0
         self.info: dict[str, str] = {}
@@ -141,7 +143,7 @@ class Supervisor:
         self._on_broken = on_broken
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
-        self.has_been_ready = False
+        self._first_ready = asyncio.Event()
 
     def start(self) -> None:
         """Start all workers; returns before they are ready."""
@@ -165,12 +167,14 @@ class Supervisor:
         return {
             "state": "ready" if ready else self.workers[0].state,
             "progress": 1.0 if ready else (min(shares) if shares else None),
+            "detail": None if ready else self.workers[0].detail,
             "readyWorkers": ready,
             "workers": [
                 {
                     "index": worker.index,
                     "state": worker.state,
                     "progress": 1.0 if worker.state == "ready" else worker.share,
+                    "detail": worker.detail,
                     "restarts": worker.restarts,
                     "pictures": len(worker.jobs),
                     "capacity": worker.capacity,
@@ -180,17 +184,26 @@ class Supervisor:
         }
 
     @property
+    def has_been_ready(self) -> bool:
+        """Whether a worker has ever taken pictures: whether the model is all right."""
+        return self._first_ready.is_set()
+
+    @property
     def is_ready(self) -> bool:
         """Whether at least one worker takes pictures."""
         return any(worker.state == "ready" for worker in self.workers)
 
     async def _keep(self, worker: WorkerProcess) -> None:
         backoff_s = _FIRST_BACKOFF_S
+        if worker.index > 0:
+            # What the first one downloads, checks and tunes, the others then find in the cache.
+            worker.state = "waiting"
+            await self._first_ready.wait()
         while True:
             started_at = monotonic()
             await worker.start()
             failure = await self._serve(worker)
-            worker.state, worker.share = "restarting", None
+            worker.state, worker.share, worker.detail = "restarting", None, None
             self._scheduler.remove_worker(worker)
             code = await worker.end()
             if failure is not None and not self.has_been_ready:
@@ -218,10 +231,11 @@ class Supervisor:
                 self._scheduler.finish(worker, record)
             elif isinstance(record, Progress):
                 worker.state, worker.share = record.state, record.share
+                worker.detail = record.detail
             elif isinstance(record, Ready):
-                worker.state, worker.share = "ready", None
+                worker.state, worker.share, worker.detail = "ready", None, None
                 worker.capacity, worker.info = record.capacity, record.info
-                self.has_been_ready = True
+                self._first_ready.set()
                 logger.info("worker %d is ready", worker.index)
                 self._scheduler.add_worker(worker)
             elif isinstance(record, LoadFailed):

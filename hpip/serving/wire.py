@@ -70,10 +70,17 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a worker that is not ready does; `share` is how much of it is done, 0 to 1."""
+    """What a worker that is not ready does.
+
+    Attributes:
+        state: in a word or two: "loading", "tuning", "warming up".
+        share: how much of it is done, 0 to 1, where that is known.
+        detail: the step that it is at.
+    """
 
     state: str
     share: float | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True)

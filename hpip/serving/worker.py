@@ -15,7 +15,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from hpip.errors import HpipError, InvalidInputError
 from hpip.inputs.decode import decode_image
@@ -36,6 +36,7 @@ from hpip.serving.wire import (
     Ready,
 )
 from hpip.sources import Source
+from hpip.tuning.budget import default_limits, tell
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Worker:
         """Load the model, tell the front process, and start to segment."""
         try:
             self._channel.send(Progress("loading"))
+            tell.set(_TuningProgress(self._channel))
             pipeline = create_pipeline(**self._order.pipeline)
             self._channel.send(Progress("warming up"))
             pipeline.warm_up()
@@ -183,6 +185,21 @@ class Worker:
                 batch_size=batch_size,
             )
         )
+
+
+class _TuningProgress:
+    """Passes on what tuning does; how much of it is done goes by its budget of time."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._start = monotonic()
+
+    def __call__(self, text: str) -> None:
+        logger.info("%s", text)
+        budget_s = default_limits().budget_s
+        done_s = monotonic() - self._start
+        share = round(min(0.99, done_s / budget_s), 2) if budget_s else None
+        self._channel.send(Progress("tuning", share, text))
 
 
 def _network_stages(result: InstanceSegResult) -> dict[str, float]:

@@ -265,6 +265,17 @@ def test_requests_before_the_model_is_there_get_503(tiny_model_dir: Path) -> Non
     assert alive.status_code == 200
 
 
+@pytest.mark.slow
+def test_readiness_tells_of_tuning(tmp_path: Path) -> None:
+    variables = {"HPIP_CACHE_DIR": str(tmp_path), "HPIP_TUNE_BUDGET_S": "10"}
+    with LiveServer("--model", "demo", "--device", "cpu", **variables) as server:
+        tuning = wait_for(lambda: status if (status := server.status())["detail"] else None)
+        server.wait_until_ready()
+    assert tuning["state"] == "tuning"
+    assert 0 <= tuning["progress"] < 1
+    assert tuning["readyWorkers"] == 0
+
+
 def test_taken_port_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
