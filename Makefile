@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow test-training lint sanitize wheel clean
+.PHONY: setup demo test test-slow test-training test-paddlex lint sanitize wheel clean
 
 setup: $(VENV)/.ready
 
@@ -25,6 +25,11 @@ test-training:
 	$(PYTHON) -m venv $(VENV)-training
 	$(VENV)-training/bin/pip install --quiet -r tools/demo_model/requirements.txt pytest hypothesis pyyaml
 	$(VENV)-training/bin/python -m pytest tests/demo_model/test_generator.py tests/demo_model/test_training.py
+
+# Inside a real PaddleX, in an environment of its own (about 2 GB): tests/paddlex/README.md.
+test-paddlex:
+	$(PYTHON) tests/paddlex/make_env.py $(VENV)-paddlex
+	$(VENV)-paddlex/bin/python -m pytest tests/paddlex
 
 test-slow: setup
 	$(BIN)/pytest -m slow

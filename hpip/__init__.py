@@ -16,6 +16,8 @@ from hpip.logs import set_up_logging
 
 if TYPE_CHECKING:
     from hpip import ops
+    from hpip.integrations.instance_seg_predictor import InstanceSegPredictor
+    from hpip.integrations.paddlex_switch import disable_paddlex, enable_paddlex
     from hpip.pipeline import InstanceSegPipeline, create_pipeline
     from hpip.predictor import Predictor, create_predictor
     from hpip.results import InstanceSegResult
@@ -23,21 +25,27 @@ if TYPE_CHECKING:
 __all__ = [
     "HpipError",
     "InstanceSegPipeline",
+    "InstanceSegPredictor",
     "InstanceSegResult",
     "Predictor",
     "__version__",
     "create_pipeline",
     "create_predictor",
+    "disable_paddlex",
+    "enable_paddlex",
     "ops",
     "set_up_logging",
 ]
 
 _HOMES = {
     "InstanceSegPipeline": "hpip.pipeline",
+    "InstanceSegPredictor": "hpip.integrations.instance_seg_predictor",
     "InstanceSegResult": "hpip.results",
     "Predictor": "hpip.predictor",
     "create_pipeline": "hpip.pipeline",
     "create_predictor": "hpip.predictor",
+    "disable_paddlex": "hpip.integrations.paddlex_switch",
+    "enable_paddlex": "hpip.integrations.paddlex_switch",
 }
 
 

@@ -21,11 +21,14 @@ def test_the_public_names_are_these() -> None:
     assert sorted(hpip.__all__) == [
         "HpipError",
         "InstanceSegPipeline",
+        "InstanceSegPredictor",
         "InstanceSegResult",
         "Predictor",
         "__version__",
         "create_pipeline",
         "create_predictor",
+        "disable_paddlex",
+        "enable_paddlex",
         "ops",
         "set_up_logging",
     ]
