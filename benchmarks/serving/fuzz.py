@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nonsense for a server: no 5xx, no crash, no lost answer.
+
+    python -m benchmarks.serving.fuzz --requests 10000 --output benchmarks/results/serving-fuzz.json
+
+Three sorts, a third each: requests that schemathesis makes from our own OpenAPI document, right and
+wrong ones; good requests with bytes of the HTTP changed; good requests around pictures with bytes
+of the picture changed. Ends with 1 on a 5xx or when a process of the server has been replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import random
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+import hpip
+from benchmarks.serving.figures import write_figures
+from benchmarks.serving.questions import ENDPOINT
+from benchmarks.serving.raw_http import Connection, LostError, request_bytes
+from benchmarks.serving.server import RunningServer, hpip_server
+
+DEMO = Path(hpip.__file__).parent / "demo"
+FORMATS = (".jpg", ".png", ".bmp", ".tiff", ".webp")
+# A request whose changed head announces more than it has is answered only when the time for a
+# body is up; so the server's is short.
+BODY_TIMEOUT_S = 1.0
+REPLY_TIMEOUT_S = 20.0
+CLIENTS = 8
+# Long enough for whole keys and numbers, short enough to leave most of a request as it was.
+MOST_BYTES = 16
+TOKENS = (
+    b"\x00",
+    b"\xff",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"-1",
+    b"99999999999999999999",
+    b"null",
+    b"{",
+    b"[",
+)
+TOKENS += (
+    b'"',
+    b"1e400",
+    b"NaN",
+    b"\\ud800",
+    b"chunked",
+    b"%00",
+    b"../",
+    b"data:,",
+    b"http://[::1]/",
+)
+
+
+def mutate(content: bytes, rng: random.Random) -> bytes:
+    """The same with one to four small damages."""
+    damaged = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(damaged) + 1)
+        size = rng.randint(1, MOST_BYTES)
+        action = rng.randrange(6)
+        if action == 0:
+            damaged[at : at + size] = rng.randbytes(min(size, len(damaged) - at))
+        elif action == 1:
+            del damaged[at : at + size]
+        elif action == 2:
+            damaged[at:at] = rng.choice(TOKENS)
+        elif action == 3:
+            source = rng.randrange(len(damaged) + 1)
+            damaged[at:at] = damaged[source : source + size]
+        elif action == 4 and at < len(damaged):
+            damaged[at] ^= 1 << rng.randrange(8)
+        elif action == 5 and rng.random() < 0.3:
+            del damaged[at:]
+    return bytes(damaged)
+
+
+def changed_requests(rng: random.Random) -> Iterator[bytes]:
+    """Good requests with damages anywhere, from the method to the last byte of the body."""
+    small = _encoded(_small_scene(), ".png")
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%s\r\n--b--\r\n'
+    )
+    fields = {"threshold": 0.4, "visualize": True, "maskFormat": "polygon", "logId": "an id"}
+    text = base64.b64encode(small).decode()
+    several = json.dumps({"images": [text, text], **fields}).encode()
+    kinds = [
+        ("application/json", json.dumps({"image": text, **fields}).encode()),
+        ("application/json", several),
+        ("multipart/form-data; boundary=b", form % small),
+    ]
+    requests = [
+        request_bytes("POST", ENDPOINT, body, {"Content-Type": kind, "Accept": "*/*"})
+        for kind, body in kinds
+    ]
+    paths = ("/", "/health", "/health/ready", "/metrics", "/openapi.json", "/app.js")
+    requests += [request_bytes("GET", path) for path in paths]
+    while True:
+        request = rng.choice(requests)
+        # Half of the damages go into the head, which is the smaller part by far.
+        head, gap, body = request.partition(b"\r\n\r\n")
+        if rng.random() < 0.5:
+            yield mutate(head + gap, rng) + body
+        else:
+            body = mutate(body, rng) if body else body
+            length = b"Content-Length: "
+            start = head.index(length) + len(length)
+            end = (head + b"\r").index(b"\r", start)
+            yield head[:start] + str(len(body)).encode() + head[end:] + gap + body
+
+
+def changed_pictures(rng: random.Random) -> Iterator[bytes]:
+    """Orderly requests around pictures with damages."""
+    scene = _small_scene()
+    pictures = [_encoded(scene, suffix) for suffix in FORMATS]
+    while True:
+        picture = rng.choice(pictures)
+        # Most of what a decoder decides on stands in the first bytes.
+        cut = rng.choice((64, 512, len(picture)))
+        damaged = mutate(picture[:cut], rng) + picture[cut:]
+        content = {
+            "image": base64.b64encode(damaged).decode(),
+            "visualize": rng.random() < 0.3,
+            "maskFormat": rng.choice(("crop_rle", "coco_rle", "polygon", "none")),
+        }
+        headers = {"Content-Type": "application/json"}
+        yield request_bytes("POST", ENDPOINT, json.dumps(content).encode(), headers)
+
+
+def _small_scene() -> Any:
+    scene = cv2.imread(str(DEMO / "scene_0017.jpg"))
+    return cv2.resize(scene, (160, 120), interpolation=cv2.INTER_AREA)
+
+
+def _encoded(image: Any, suffix: str) -> bytes:
+    return bytes(cv2.imencode(suffix, image)[1].tobytes())
+
+
+async def send_all(
+    url: str, requests: Iterator[bytes], count: int
+) -> tuple[Counter[str], list[str]]:
+    """Send requests, each on a connection of its own: statuses, and the requests that got a 5xx.
+
+    A connection that the server closes without an answer counts as "closed": a request so damaged
+    that it is none deserves no more. "open" is one that the server rightly waits on for more.
+    """
+    statuses: Counter[str] = Counter()
+    bad: list[str] = []
+    numbered = iter(range(count))
+
+    async def work() -> None:
+        for _ in numbered:
+            request = next(requests)
+            connection = Connection(url, REPLY_TIMEOUT_S)
+            outcome = await _outcome(connection, request)
+            await connection.close()
+            statuses[outcome] += 1
+            if outcome.startswith("5"):
+                bad.append(f"{outcome}: {request[:300]!r}")
+
+    await asyncio.gather(*(work() for _ in range(CLIENTS)))
+    return statuses, bad
+
+
+async def _outcome(connection: Connection, request: bytes) -> str:
+    try:
+        reply = await connection.exchange([request])
+    except LostError as error:
+        return "open" if "no answer within" in str(error) else "closed"
+    return str(reply.status)
+
+
+def run_schemathesis(url: str, count: int) -> tuple[Counter[str], list[str]]:
+    """Send what schemathesis makes of our OpenAPI document: statuses, and the 5xx."""
+    import schemathesis
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    operations = [result.ok() for result in schema.get_all_operations()]
+    post = [operation for operation in operations if operation.method.upper() == "POST"]
+    rest = [operation for operation in operations if operation not in post]
+    statuses: Counter[str] = Counter()
+    bad: list[str] = []
+    # Nearly all of what can go wrong is in the one operation that takes a body.
+    shares = {id(operation): max(1, count // 40) for operation in rest}
+    left = max(1, (count - sum(shares.values())) // (2 * len(post)))
+    modes = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+    for operation in operations:
+        for mode in modes if operation in post else modes[:1]:
+            examples = left if operation in post else shares[id(operation)]
+
+            @seed(examples)
+            @settings(
+                max_examples=examples,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def send(case: Any) -> None:
+                response = case.call(base_url=url, timeout=REPLY_TIMEOUT_S)
+                statuses[str(response.status_code)] += 1
+                if response.status_code >= 500:
+                    bad.append(f"{response.status_code}: {case.as_curl_command()[:300]}")
+
+            send()
+    return statuses, bad
+
+
+def run(flags: Sequence[str], count: int, seed: int, log: Path) -> dict[str, Any]:
+    """Start a server, send `count` requests, and return the figures."""
+    limits = ["--body-timeout-s", str(BODY_TIMEOUT_S)]
+    figures: dict[str, Any] = {"requests": count, "seed": seed}
+    bad: list[str] = []
+    with hpip_server([*flags, *limits], log) as server:
+        processes = server.children()
+        sorts: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
+            "changed requests": changed_requests,
+            "changed pictures": changed_pictures,
+        }
+        for name, make in sorts.items():
+            rng = random.Random(seed)
+            statuses, found = asyncio.run(send_all(server.url, make(rng), count // 3))
+            figures[name], bad = dict(sorted(statuses.items())), bad + found
+        statuses, found = run_schemathesis(server.url, count - 2 * (count // 3))
+        figures["schemathesis"], bad = dict(sorted(statuses.items())), bad + found
+        figures["sent"] = sum(sum(figures[name].values()) for name in (*sorts, "schemathesis"))
+        figures["processes_kept"] = server.children() == processes
+        figures["answers_after"] = _answers(server)
+    figures["5xx"] = len(bad)
+    figures["examples"] = bad[:20]
+    return figures
+
+
+def _answers(server: RunningServer) -> bool:
+    content = {"image": base64.b64encode((DEMO / "coins.png").read_bytes()).decode()}
+    request = urllib.request.Request(
+        server.url + ENDPOINT,
+        json.dumps(content).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return len(json.load(response)["result"]["instances"]) > 0
+
+
+def main() -> None:
+    """Parse arguments, run, write JSON; exit with 1 if a promise did not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir()) / "hpip-fuzz.log")
+    args = parser.parse_args()
+    figures = run(["--model", "demo", "--device", "cpu"], args.requests, args.seed, args.log)
+    write_figures(figures, args.output)
+    good = figures["5xx"] == 0 and figures["processes_kept"] and figures["answers_after"]
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
