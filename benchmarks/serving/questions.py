@@ -189,7 +189,8 @@ def _huge(pictures: dict[str, bytes], max_body_bytes: int) -> Iterator[Question]
         b"POST %s HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n" % ENDPOINT.encode()
     )
     chunk = b"%x\r\n%s\r\n" % (len(block), block)
-    yield Question("huge", "endless chunks", [head, *[chunk] * blocks], too_large)
+    chunks = [head, *[chunk] * blocks, b"0\r\n\r\n"]
+    yield Question("huge", "too many chunks", chunks, too_large)
 
 
 def _png_bomb(side: int) -> bytes:

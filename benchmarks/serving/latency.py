@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server adds to `predict`, and what eight clients get; beside PaddleX's own server.
+
+    python -m benchmarks.serving.latency --output benchmarks/results/serving-latency.json
+    python -m benchmarks.serving.latency --paddlex-python PYTHON  # that has paddlex[serving]
+
+The contenders take turns, request by request, so that whatever else the machine does falls on all
+of them. The overhead of a request is its round trip without the stages of `predict`, which the
+server reports in `Server-Timing`; `cpu_ms` is the processor time of all of a server's processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+import hpip
+from benchmarks.serving.figures import write_figures
+from benchmarks.serving.questions import ENDPOINT
+from benchmarks.serving.raw_http import Connection, Reply, request_bytes
+from benchmarks.serving.server import RunningServer, hpip_server, paddlex_server
+
+DEMO = Path(hpip.__file__).parent / "demo"
+# The stages that `predict` has too.
+PREDICT_STAGES = ("preprocess", "network_wait", "infer", "postprocess")
+CROWD = 8
+# PaddleX only takes names that it knows; the demo's network is this one's.
+PADDLEX_NAME = "PP-YOLOE_seg-S"
+_DURATION = re.compile(r"(\w+);dur=([\d.]+)")
+
+
+@dataclass
+class Contender:
+    """A server that gets one kind of request.
+
+    Attributes:
+        round_trips_ms: of one client's requests.
+        overheads_ms: the same without `predict`'s stages, where the server tells them.
+        cpu_ms: the server's processor time for each.
+    """
+
+    name: str
+    server: RunningServer
+    request: bytes
+    round_trips_ms: list[float] = field(default_factory=list)
+    overheads_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    async def ask_once(self, connection: Connection, *, warm_up: bool = False) -> None:
+        """Send one request and keep its times, unless it is to warm up."""
+        cpu_s, start_s = self.server.cpu_s(), time.perf_counter()
+        reply = _checked(await connection.exchange([self.request]))
+        elapsed_ms = (time.perf_counter() - start_s) * 1e3
+        if warm_up:
+            return
+        self.cpu_ms.append((self.server.cpu_s() - cpu_s) * 1e3)
+        self.round_trips_ms.append(elapsed_ms)
+        stages = dict(_DURATION.findall(reply.headers.get("server-timing", "")))
+        if stages:
+            predict_ms = sum(float(stages.get(stage, 0.0)) for stage in PREDICT_STAGES)
+            self.overheads_ms.append(elapsed_ms - predict_ms)
+
+    async def ask_in_a_crowd(self, count: int) -> dict[str, float]:
+        """Have `CROWD` clients send `count` requests; their latencies and throughput."""
+        times_ms: list[float] = []
+        numbered = iter(range(count))
+
+        async def client() -> None:
+            connection = Connection(self.server.url)
+            for _ in numbered:
+                start_s = time.perf_counter()
+                _checked(await connection.exchange([self.request]))
+                times_ms.append((time.perf_counter() - start_s) * 1e3)
+            await connection.close()
+
+        cpu_s, start_s = self.server.cpu_s(), time.perf_counter()
+        await asyncio.gather(*(client() for _ in range(CROWD)))
+        elapsed_s = time.perf_counter() - start_s
+        p50, p99 = np.percentile(times_ms, (50, 99))
+        fair_ms = CROWD * elapsed_s * 1e3 / count
+        return {
+            "requests_per_s": round(count / elapsed_s, 2),
+            "p50_ms": round(float(p50), 1),
+            "p99_ms": round(float(p99), 1),
+            "fair_share_ms": round(fair_ms, 1),
+            "p99_over_fair": round(float(p99) / fair_ms, 2),
+            "cpu_ms_per_request": round((self.server.cpu_s() - cpu_s) * 1e3 / count, 1),
+        }
+
+    def summary(self) -> dict[str, float]:
+        """One client's medians."""
+        figures = {
+            "round_trip_ms": round(float(np.median(self.round_trips_ms)), 2),
+            "round_trip_p90_ms": round(float(np.percentile(self.round_trips_ms, 90)), 2),
+            # Ticks of the processor's clock are 10 ms: only the mean says something.
+            "cpu_ms": round(float(np.mean(self.cpu_ms)), 1),
+        }
+        if self.overheads_ms:
+            figures["overhead_ms"] = round(float(np.median(self.overheads_ms)), 2)
+            figures["overhead_min_ms"] = round(min(self.overheads_ms), 2)
+        return figures
+
+
+def _checked(reply: Reply) -> Reply:
+    if reply.status != 200:
+        raise RuntimeError(f"status {reply.status}: {reply.body[:300]!r}")
+    return reply
+
+
+def picture_of_size(photo: Path, size_wh: tuple[int, int]) -> bytes:
+    """A photo as a JPEG of that size."""
+    image = cv2.resize(cv2.imread(str(photo)), size_wh, interpolation=cv2.INTER_CUBIC)
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+
+
+def request_for(jpeg: bytes, *, visualize: bool) -> bytes:
+    """A request of the plain contract."""
+    content = {"image": base64.b64encode(jpeg).decode(), "visualize": visualize}
+    headers = {"Content-Type": "application/json"}
+    return request_bytes("POST", ENDPOINT, json.dumps(content).encode(), headers)
+
+
+def paddlex_pipeline(model_dir: Path, name: str, folder: Path, threads: int) -> Path:
+    """A pipeline file that makes PaddleX run a model directory on plain Paddle."""
+    copy = folder / "model"
+    shutil.copytree(model_dir, copy)
+    config = yaml.safe_load((copy / "inference.yml").read_text(encoding="utf-8"))
+    config["Global"]["model_name"] = name
+    (copy / "inference.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    module = {
+        "module_name": "instance_segmentation",
+        "model_name": name,
+        "model_dir": str(copy),
+        "batch_size": 1,
+        "threshold": 0.5,
+    }
+    pipeline = {
+        "pipeline_name": "instance_segmentation",
+        # What PaddleX would choose, oneDNN, has been seen to give wrong answers for these models.
+        "engine": "paddle_static",
+        "engine_config": {"run_mode": "paddle", "cpu_threads": threads},
+        "SubModules": {"InstanceSegmentation": module},
+    }
+    file = folder / "pipeline.yaml"
+    file.write_text(yaml.safe_dump(pipeline), encoding="utf-8")
+    return file
+
+
+@contextlib.contextmanager
+def paddlex_predict(
+    python: Path, pipeline_file: Path, picture: Path
+) -> Iterator[Callable[[], float]]:
+    """A function that has PaddleX predict once in its own process and returns the seconds."""
+    script = Path(__file__).with_name("paddlex_side.py")
+    process = subprocess.Popen(
+        [str(python), str(script), str(pipeline_file), str(picture)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if process.stdout.readline().strip() != "ready":
+        raise RuntimeError(f"{python}: PaddleX does not load {pipeline_file}")
+
+    def predict() -> float:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(file=process.stdin, flush=True)
+        return float(process.stdout.readline())
+
+    try:
+        yield predict
+    finally:
+        process.stdin.close()
+        process.wait(30)
+
+
+async def measure(
+    contenders: Sequence[Contender],
+    predictors: dict[str, Callable[[], float]],
+    *,
+    rounds: int,
+    crowd_requests: int,
+) -> dict[str, Any]:
+    """One client in turns, then a crowd on each server."""
+    connections = {contender.name: Connection(contender.server.url) for contender in contenders}
+    left_out = {}
+    for contender in list(contenders):
+        try:
+            await contender.ask_once(connections[contender.name], warm_up=True)
+        except RuntimeError as error:
+            left_out[contender.name] = str(error)
+    contenders = [contender for contender in contenders if contender.name not in left_out]
+    predict_ms: dict[str, list[float]] = {name: [] for name in predictors}
+    for _ in range(rounds):
+        for name, predict in predictors.items():
+            predict_ms[name].append(predict() * 1e3)
+        for contender in contenders:
+            await contender.ask_once(connections[contender.name])
+    for connection in connections.values():
+        await connection.close()
+    crowd = {c.name: await c.ask_in_a_crowd(crowd_requests) for c in contenders}
+    return {
+        "predict_ms": {name: round(float(np.median(ms)), 2) for name, ms in predict_ms.items()},
+        "one_client": {contender.name: contender.summary() for contender in contenders},
+        f"{CROWD}_clients": crowd,
+        # PaddleX fetches a font before it draws for the first time.
+        "left_out": left_out,
+    }
+
+
+def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Start the servers, measure, and return the figures."""
+    jpeg = picture_of_size(args.photo, args.size)
+    photo = folder / "photo.jpg"
+    photo.write_bytes(jpeg)
+    image = cv2.imread(str(photo))
+    model_dir = args.model_dir or DEMO
+    flags = ["--model_dir", str(model_dir), "--device", "cpu", "--threads", str(args.threads)]
+    requests = {
+        "": request_for(jpeg, visualize=False),
+        ", drawn": request_for(jpeg, visualize=True),
+    }
+    with contextlib.ExitStack() as stack:
+        pipeline = stack.enter_context(
+            hpip.create_pipeline(model_dir=str(model_dir), device="cpu", threads=args.threads)
+        )
+
+        def predict() -> float:
+            start_s = time.perf_counter()
+            list(pipeline.predict(image))
+            return time.perf_counter() - start_s
+
+        predictors: dict[str, Callable[[], float]] = {"hpip": predict}
+        servers = {"hpip": stack.enter_context(hpip_server(flags, folder / "hpip.log"))}
+        if args.paddlex_python:
+            name = args.paddlex_name or (args.model_dir.name if args.model_dir else PADDLEX_NAME)
+            file = paddlex_pipeline(model_dir, name, folder, args.threads)
+            predictors["paddlex"] = stack.enter_context(
+                paddlex_predict(args.paddlex_python, file, photo)
+            )
+            servers["paddlex"] = stack.enter_context(
+                paddlex_server(args.paddlex_python, file, folder / "paddlex.log")
+            )
+        contenders = [
+            Contender(f"{name}{suffix}", server, request)
+            for name, server in servers.items()
+            for suffix, request in requests.items()
+        ]
+        return {
+            "model": model_dir.name,
+            "picture": f"{args.size[0]}x{args.size[1]} JPEG, {len(jpeg)} bytes",
+            "instances": len(next(iter(pipeline.predict(image))).rle),
+            "threads": args.threads,
+            "rounds": args.rounds,
+            **asyncio.run(
+                measure(
+                    contenders, predictors, rounds=args.rounds, crowd_requests=args.crowd_requests
+                )
+            ),
+        }
+
+
+def _wh(text: str) -> tuple[int, int]:
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("--model_dir", type=Path, help="another model than the demo's")
+    made.add_argument("--photo", type=Path, default=DEMO / "scene_0013.jpg")
+    made.add_argument("--size", type=_wh, default=(1920, 1080), help="WIDTHxHEIGHT")
+    made.add_argument("--rounds", type=int, default=30)
+    made.add_argument("--crowd-requests", type=int, default=80)
+    made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    made.add_argument("--paddlex-python", type=Path, help="Python with paddlex[base,serving]")
+    made.add_argument("--paddlex-name", help="the model's name for PaddleX")
+    made.add_argument("--output", type=Path)
+    return made
+
+
+def main() -> None:
+    """Parse arguments, run, write JSON."""
+    args = parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        write_figures(run(args, Path(folder)), args.output)
+
+
+if __name__ == "__main__":
+    main()
