@@ -52,6 +52,10 @@ class Judge:
                 (result,) = pipeline.predict(self._images[name], threshold=threshold)
                 self._results[name, threshold] = result
 
+    def expected(self, name: str, threshold: float | None) -> InstanceSegResult:
+        """The pipeline's result for a picture that was prepared."""
+        return self._results[name, threshold]
+
     def check(self, asked: Asked, reply: Reply) -> None:
         """Compare an answer with the pipeline's result.
 
@@ -77,7 +81,7 @@ class Judge:
         parts = result["results"] if asked.several else [result]
         _require(len(parts) == len(asked.pictures), f"{len(parts)} results")
         for name, part in zip(asked.pictures, parts, strict=True):
-            expected = self._results[name, asked.threshold]
+            expected = self.expected(name, asked.threshold)
             _check_instances(part["instances"], expected, asked.mask_format)
             _require(("image" in part) == asked.visualize, "a picture that was not asked for")
             if asked.visualize:

@@ -203,13 +203,12 @@ async def measure(
 ) -> dict[str, Any]:
     """One client in turns, then a crowd on each server."""
     connections = {contender.name: Connection(contender.server.url) for contender in contenders}
-    left_out = {}
-    for contender in list(contenders):
-        try:
-            await contender.ask_once(connections[contender.name], warm_up=True)
-        except RuntimeError as error:
-            left_out[contender.name] = str(error)
-    contenders = [contender for contender in contenders if contender.name not in left_out]
+    warmed_up = await asyncio.gather(
+        *(c.ask_once(connections[c.name], warm_up=True) for c in contenders),
+        return_exceptions=True,
+    )
+    failures = {c.name: e for c, e in zip(contenders, warmed_up, strict=True) if e is not None}
+    contenders = [contender for contender in contenders if contender.name not in failures]
     predict_ms: dict[str, list[float]] = {name: [] for name in predictors}
     for _ in range(rounds):
         for name, predict in predictors.items():
@@ -224,7 +223,7 @@ async def measure(
         "one_client": {contender.name: contender.summary() for contender in contenders},
         f"{CROWD}_clients": crowd,
         # PaddleX fetches a font before it draws for the first time.
-        "left_out": left_out,
+        "left_out": {name: str(error) for name, error in failures.items()},
     }
 
 
