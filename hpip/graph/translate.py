@@ -47,7 +47,7 @@ def translate(files: ModelFiles, cache: Cache) -> ModelFiles:
 def _ask_child(source: Path, target: Path) -> None:
     command = [sys.executable, "-m", "hpip.graph.translate", str(source.resolve()), str(target)]
     try:
-        # Where this package lies; see `hpip.verify`.
+        # Where this package lies: -m looks there first.
         done = subprocess.run(
             command,
             capture_output=True,

@@ -157,7 +157,12 @@ def small_input(spec: ModelSpec) -> ModelSpec:
 
 
 def _with_fewer_regions(files: ModelFiles, target: Path) -> Path | None:
-    """A copy of a two-stage program that works on fewer regions; None where it is of one stage."""
+    """A copy of a two-stage program that works on fewer regions; None where it is of one stage.
+
+    None for a program of Paddle 2 too: those of two stages are not cut.
+    """
+    if files.program.suffix != ".json":
+        return None
     program = Program.read(files.program)
     operations = list(program.walk())
     if not any(op.name == "pd_op.generate_proposals" for op in operations):

@@ -21,12 +21,12 @@ from hpip.graph.params import ParameterFile
 from hpip.graph.program import Program
 from hpip.graph.translate import translate
 from hpip.sameness import compare
+from hpip.tuning.pictures import scene
 from hpip.types import ModelFiles
-from hpip.verify import scene
 
 from .heads import feeds
 from .programs import paddle_module, run
-from .test_choice import SETTINGS
+from .test_choice import PLAIN, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,7 +78,9 @@ def test_it_is_cut_and_gives_the_exports_answers(
     monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path))
     images = [scene(60, 80, 1), scene(97, 33, 2)]
     with (
-        hpip.create_predictor(model_dir=old_model, device="cpu", use_hpip=True) as cut,
+        hpip.create_predictor(
+            model_dir=old_model, device="cpu", use_hpip=True, hpi_config=PLAIN
+        ) as cut,
         hpip.create_predictor(model_dir=old_model, device="cpu", use_hpip=False) as untouched,
     ):
         assert "the cut program" in cut.explain()
