@@ -39,6 +39,15 @@ class PaddleBackend(Backend):
         devices = tuple(str(device) for device in _devices(paddle))
         return Probe(str(paddle.__version__), "", devices)
 
+    def cuda_versions(self) -> tuple[str, str] | None:
+        """Versions of CUDA and cuDNN that this Paddle was built with; None for a build without."""
+        if util.find_spec("paddle") is None:
+            return None
+        paddle = _import_paddle()
+        if not paddle.is_compiled_with_cuda():
+            return None
+        return str(paddle.version.cuda()), str(paddle.version.cudnn())
+
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
         probe = self.probe()

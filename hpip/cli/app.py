@@ -31,6 +31,7 @@ from hpip.cli.flags import (
 from hpip.cli.graph import cache_app, compile_command, inspect_command
 from hpip.cli.predict import Request, run_predict
 from hpip.cli.serve import run_serve, serve_command
+from hpip.cli.tune import doctor_command, explain_command, tune_command
 from hpip.cli.values import parse_classes, parse_mapping
 from hpip.config import pipeline_file_text
 from hpip.errors import HpipError, InvalidInputError
@@ -49,6 +50,9 @@ app = typer.Typer(
 app.command("compile")(compile_command)
 app.command("inspect")(inspect_command)
 app.command("serve")(serve_command)
+app.command("tune")(tune_command)
+app.command("explain")(explain_command)
+app.command("doctor")(doctor_command)
 app.command(
     "bench",
     add_help_option=False,

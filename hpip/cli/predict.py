@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from hpip.cli.progress import image_progress
+from hpip.cli.waiting import tell_progress
 from hpip.errors import describe_failure
 from hpip.pipeline import InstanceSegPipeline, create_pipeline
 from hpip.results import InstanceSegResult
@@ -59,7 +60,7 @@ def run_predict(request: Request) -> int:
     """
     out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     tally = _Tally()
-    with _load(request, err) as pipeline:
+    with _load(request) as pipeline:
         started = time.perf_counter()
         results = pipeline.predict(
             request.input if len(request.input) > 1 else request.input[0], on_failure=tally.fail
@@ -80,8 +81,8 @@ def run_predict(request: Request) -> int:
     return len(tally.failures)
 
 
-def _load(request: Request, err: Console) -> InstanceSegPipeline:
-    with err.status("loading the model; on its first use its fast program is checked, once"):
+def _load(request: Request) -> InstanceSegPipeline:
+    with tell_progress("loading the model; on its first use the fastest engine is looked for"):
         return create_pipeline(
             request.pipeline,
             model=request.model,

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from hpip.backends.base import Probe
 from hpip.backends.registry import backend_path
 from hpip.errors import HpipError
 from hpip.plans import Plan
@@ -81,6 +82,24 @@ class Child:
             raise ChildError("unfinished", f"no process could be started: {error}") from error
         finally:
             theirs.close()
+
+    def probe(self, backend: str, *, limit_s: float) -> Probe:
+        """Whether an engine is here.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        found: Probe = self._call("probe", backend, backend_path(backend), limit_s=limit_s)
+        return found
+
+    def paddle_cuda(self, *, limit_s: float) -> tuple[str, str] | None:
+        """Versions of CUDA and cuDNN that Paddle was built with; None for a build without.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        found: tuple[str, str] | None = self._call("paddle_cuda", limit_s=limit_s)
+        return found
 
     def open(
         self, plan: Plan, preprocess: PreprocessPlan, engine: Engine, *, limit_s: float

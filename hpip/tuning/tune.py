@@ -62,8 +62,7 @@ def tune(
     cache = cache or Cache()
     clock = Clock(limits or default_limits())
     compiled = compile_model(request.spec.files, cache=cache)
-    program_key = compiled.key or request.spec.files.program.read_bytes().hex()
-    memory = Memory(cache, request, program_key, quick=clock.quick)
+    memory = Memory(cache, request, _program_key(request, compiled), quick=clock.quick)
     tuning = _Tuning(request, compiled, cache, memory, clock, pictures, again)
     found = tuning.remembered()
     if found is None:
@@ -76,6 +75,25 @@ def tune(
     if found.program == "cut":
         return Tuned(CutPlan(compiled), found)
     return Tuned(UntouchedPlan(request.spec), found)
+
+
+def known(request: Request, *, cache: Cache | None = None) -> Verdict | None:
+    """What an earlier tuning found about this request; tries nothing.
+
+    Raises:
+        ModelFormatError: the parameters do not belong to the program.
+    """
+    cache = cache or Cache()
+    compiled = compile_model(request.spec.files, cache=cache)
+    for quick in (False, True):
+        found = Memory(cache, request, _program_key(request, compiled), quick=quick).verdict()
+        if found is not None:
+            return found
+    return None
+
+
+def _program_key(request: Request, compiled: CompiledModel) -> str:
+    return compiled.key or request.spec.files.program.read_bytes().hex()
 
 
 _WAITING = "another process is tuning this model; waiting for it"

@@ -18,6 +18,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from hpip.backends.base import Probe
+from hpip.backends.paddle import PaddleBackend
 from hpip.backends.registry import backend_named, register_backend
 from hpip.errors import HpipError
 from hpip.plans import Plan
@@ -39,6 +41,15 @@ class Workplace:
     def __init__(self) -> None:
         self._runner: Runner | None = None
 
+    def probe(self, backend: str, backend_path: str) -> Probe:
+        """Whether an engine is here."""
+        register_backend(backend, backend_path)
+        return backend_named(backend).probe()
+
+    def paddle_cuda(self) -> tuple[str, str] | None:
+        """Versions of CUDA and cuDNN that Paddle was built with."""
+        return PaddleBackend().cuda_versions()
+
     def open(
         self, plan: Plan, preprocess: PreprocessPlan, engine: Engine, backend_path: str
     ) -> str:
@@ -52,7 +63,7 @@ class Workplace:
         if self._runner is not None:
             self._runner.close()
             self._runner = None
-        self._runner = Runner(plan, preprocess, engine, shares_cpu=True)
+        self._runner = Runner(plan, preprocess, engine)
         return probe.version
 
     def answer(self, image: UInt8Array, thresholds: Sequence[float]) -> list[Instances]:

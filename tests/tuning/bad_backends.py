@@ -131,10 +131,8 @@ class GreedyBackend(GoodBackend):
 
     class session(GoodBackend.session):  # noqa: N801
         def before(self) -> None:
-            taken = []
-            for _ in range(100):
-                taken.append(np.ones(32 << 20, np.uint8))
-                time.sleep(0.01)
+            taken = [np.ones(64 << 20, np.uint8) for _ in range(100)]
+            taken.clear()
 
 
 class OutOfMemoryBackend(GoodBackend):
