@@ -127,7 +127,7 @@ def _print_changes(report: Report, old: Report, bound: float) -> bool:
     out.print(f"Compared with the report of {old.created_utc}:", style="bold", highlight=False)
     for change in changes:
         style = _STYLES.get(change.kind)
-        out.print(f"- {change.text}", markup=False, highlight=False, style=style)
+        out.print(f"- {change.text}", markup=False, style=style, soft_wrap=True)
     regressions = sum(change.kind == "regression" for change in changes)
     out.print(f"{regressions} regressions", style="bold", highlight=False)
     return regressions > 0

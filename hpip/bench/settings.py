@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -94,6 +95,11 @@ class BenchSettings:
             raise InvalidInputError(
                 "callers and rates: expected at least one caller, and requests per second above 0;"
                 f" received {self.callers} and {self.rates}"
+            )
+        if self.paddlex_python is not None and shutil.which(self.paddlex_python) is None:
+            raise InvalidInputError(
+                f"paddlex_python: expected a Python interpreter; received {self.paddlex_python!r},"
+                " which is not there or can't be run"
             )
         if (self.coco is None) != (self.coco_images is None):
             raise InvalidInputError("coco and coco_images: expected both or neither")

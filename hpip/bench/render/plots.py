@@ -139,10 +139,11 @@ def _latency_figure(rows: Sequence[Row]) -> Any:
         if not stages:
             (bar,) = axes.barh(y, total, 0.62, color=_STAGE_COLOURS["infer_ms"])
             bar.set_gid(f"bar-total-{y}")
-        _whisker(axes, row, y)
+        if row.p50_low_ms is not None and _end(row.p50_high_ms):
+            _whisker(axes, y, row.p50_low_ms, total, _end(row.p50_high_ms))
         axes.annotate(
             milliseconds(total),
-            (max(total, _high(row)), y),
+            (max(total, _end(row.p50_high_ms)), y),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -173,23 +174,20 @@ def _stage_legend(figure: Any, stages: Sequence[str]) -> None:
         )
 
 
-def _whisker(axes: Any, row: Row, y: float) -> None:
-    if row.p50_ms is None or row.p50_low_ms is None or _high(row) == 0:
-        return
+def _whisker(axes: Any, y: int, low: float, value: float, high: float) -> None:
     axes.errorbar(
-        row.p50_ms,
+        value,
         y,
-        xerr=[[row.p50_ms - row.p50_low_ms], [_high(row) - row.p50_ms]],
+        xerr=[[value - low], [high - value]],
         color=_INK,
         linewidth=1,
         capsize=2.5,
     )
 
 
-def _high(row: Row) -> float:
-    """The interval's upper end; 0 where it has none."""
-    known = row.p50_low_ms is not None and row.p50_high_ms not in (None, float("inf"))
-    return float(row.p50_high_ms or 0) if known else 0.0
+def _end(high: float | None) -> float:
+    """The upper end of an interval; 0 where it has none."""
+    return 0.0 if high is None or high == float("inf") else high
 
 
 def _speedup_figure(rows: Sequence[Row]) -> Any:
@@ -200,11 +198,18 @@ def _speedup_figure(rows: Sequence[Row]) -> Any:
         (bar,) = axes.barh(y, value, 0.62, color=colour)
         bar.set_gid(f"bar-speedup-{y}")
         axes.annotate(
-            f"{value:.1f}", (value, y), xytext=(4, 0), textcoords="offset points", va="center"
+            f"{value:.1f}",
+            (max(value, _end(row.speedup_plain_high)), y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
         )
+        low, high = row.speedup_plain_low, row.speedup_plain_high
+        if low is not None and _end(high):
+            _whisker(axes, y, low, value, _end(high))
     axes.axvline(1, color=_INK, linewidth=1)
     _name_bars(axes, _full_names(rows))
-    axes.set_xlabel("times as fast as plain Paddle")
+    axes.set_xlabel("times as fast as plain Paddle, median and its 95 % interval")
     axes.margins(x=0.12)
     return figure
 

@@ -56,6 +56,12 @@ def remarks(report: Report) -> list[str]:
     found = []
     if report.interrupted:
         found.append("This run was interrupted: it holds what had been measured until then.")
+    load = (report.environment["load_average"] or [0.0])[0]
+    if load > report.environment["cpus_allowed"]:
+        found.append(
+            f"The machine was busy (load average {load:.1f} at the start): trust speed-ups and"
+            " processor time, not milliseconds."
+        )
     for row in report.rows:
         name = f"{row.contender.workload.title}, {row.contender.label}"
         if row.state in (WRONG, FAILED, UNAVAILABLE):

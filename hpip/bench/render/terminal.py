@@ -84,12 +84,12 @@ class TerminalWatcher(Watcher):
 
 def print_report(report: Report, console: Console) -> None:
     """All tables, then what they can't say."""
-    console.print(machine_line(report), markup=False, highlight=False, style="dim")
+    console.print(machine_line(report), markup=False, style="dim", soft_wrap=True)
     for table in tables_of(report):
         console.print(_rich(table))
-        console.print(table.note, style="dim", markup=False, highlight=False)
+        console.print(table.note, style="dim", markup=False, soft_wrap=True)
     for text in remarks(report):
-        console.print(f"- {text}", markup=False, highlight=False, style="yellow")
+        console.print(f"- {text}", markup=False, highlight=False, style="yellow", soft_wrap=True)
 
 
 def _rich(table: Table) -> RichTable:

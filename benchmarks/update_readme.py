@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put a report's figures into Markdown files, between the markers that ask for them.
+
+    python -m benchmarks.update_readme            # writes
+    python -m benchmarks.update_readme --check    # exit code 1 where a file is not up to date
+
+A marker names a report: `<!-- bench:begin benchmarks/results/demo/bench.json -->`; what follows, up
+to `<!-- bench:end -->`, is replaced. Figures between markers are never edited by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from hpip.bench.contender import PLAIN
+from hpip.bench.record import Report, Row, load_report
+from hpip.bench.render.tables import Table, machine_line, milliseconds, remarks
+from hpip.bench.render.text import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("README.md", "benchmarks/README.md")
+_BLOCK = re.compile(
+    r"(?P<begin><!-- bench:begin (?P<report>\S+) -->\n).*?(?P<end><!-- bench:end -->)", re.DOTALL
+)
+
+
+def updated(text: str, root: Path) -> str:
+    """The text with every block made anew from its report, whose path starts at `root`."""
+
+    def block(match: re.Match[str]) -> str:
+        report = load_report(root / match["report"])
+        return f"{match['begin']}{summary(report)}\n{match['end']}"
+
+    return _BLOCK.sub(block, text)
+
+
+def summary(report: Report) -> str:
+    """One table of what a reader wants to know first, the machine, and what is special."""
+    rows = [
+        (
+            row.contender.workload.title,
+            row.contender.label,
+            milliseconds(row.p50_ms) if row.timed else "-",
+            milliseconds(row.cpu_p50_ms) if row.timed else "-",
+            _speedup(row),
+            f"{row.peak_rss_bytes / 1e6:,.0f}" if row.peak_rss_bytes else "-",
+            _answer(row),
+        )
+        for row in report.rows
+    ]
+    headings = ("model", "contender", "p50 (ms)", "CPU (ms)", "times as fast as plain Paddle")
+    table = Table("", "", (*headings, "peak RSS (MB)", "answer"), rows)
+    notes = [f"- {text}" for text in remarks(report)]
+    return "\n".join([markdown_table(table), "", machine_line(report), *notes])
+
+
+def _speedup(row: Row) -> str:
+    low, high = row.speedup_plain_low, row.speedup_plain_high
+    if row.speedup_plain is None:
+        return "-"
+    if low is None or high is None or low == high:
+        return f"{row.speedup_plain:.2f}"
+    return f"{row.speedup_plain:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _answer(row: Row) -> str:
+    if row.backend == PLAIN:
+        return "the reference"
+    if row.instances_matched is None:
+        return "not compared"
+    return f"{'same' if row.timed else row.state}, {row.instances_matched} instances"
+
+
+def main() -> None:
+    """Update the files, or tell whether they are up to date."""
+    parser = argparse.ArgumentParser(description="Put a report's figures into Markdown files.")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args()
+    stale = []
+    for name in FILES:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        new = updated(text, ROOT)
+        if new == text:
+            continue
+        stale.append(name)
+        if not options.check:
+            path.write_text(new, encoding="utf-8")
+    if stale:
+        print(f"{'not up to date' if options.check else 'updated'}: {', '.join(stale)}")
+    if options.check and stale:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
