@@ -85,7 +85,7 @@ export function paint(canvas, picture, instances, active, layers) {
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   for (const instance of largeFirst) {
-    context.globalAlpha = !active || instance === active ? 1 : 0.45;
+    context.globalAlpha = !active || instance === active ? 1 : 0.65;
     if (layers.masks || instance === active) paintMask(context, instance, scale);
     if (layers.boxes || instance === active) {
       paintBox(context, instance, scale, instance === active);
