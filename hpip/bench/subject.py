@@ -65,13 +65,15 @@ class Subject:
     def arithmetic(self) -> tuple[int, float, int] | None:
         """Parameters, 10^9 operations (a multiply-add is two), and operators of unknown size.
 
-        Of the untouched program and one image. None where the program is of the older format.
+        Of the untouched program and one image, of 1080x1920 where the model takes any size. None
+        where the program is of the older format.
         """
         try:
             program = Program.read(self.spec.files.program)
         except HpipError:
             return None
-        done = work(program)
+        network_hw = self.spec.network_hw or self.spec.preprocess.network_hw((1080, 1920))
+        done = work(program, network_hw)
         return parameter_count(program), 2 * done.macs / 1e9, done.unknown
 
     def paddlex_folder(self, scratch: Path) -> tuple[str, Path]:

@@ -11,17 +11,22 @@ import typer
 from hpip.errors import HpipError
 from hpip.graph.cache import Cache
 from hpip.graph.compile import CompiledModel, compile_model
+from hpip.graph.drawing import draw_cut
 from hpip.graph.inspect import (
     operator_counts,
     parameter_count,
     returned_bytes,
     work,
 )
+from hpip.graph.passes.base import Sequential
 from hpip.graph.program import Program
+from hpip.graph.standard_passes import PASSES
+from hpip.graph.translate import translate
 from hpip.model import ModelSpec, load_model_spec
 from hpip.system import available_cpus
 from hpip.tuning.budget import THOROUGH_BUDGET_S, Clock, Limits
 from hpip.tuning.check import checked
+from hpip.types import NativeStep
 
 ModelDirArgument = Annotated[Path, typer.Argument(help="Directory of the model.")]
 
@@ -63,15 +68,22 @@ def compile_command(
             raise typer.Exit(1)
 
 
-def inspect_command(model_dir: ModelDirArgument) -> None:
+def inspect_command(
+    model_dir: ModelDirArgument,
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw the end of the program with the cut into this file.")
+    ] = None,
+) -> None:
     """Show what a model is, what the compiler does to it, and what that saves."""
     spec = load_model_spec(model_dir)
     typer.echo(f"model:      {spec.model_name} ({spec.model_dir})")
     for tensor in spec.inputs:
         typer.echo(f"input:      {tensor}")
-    compiled = compile_model(spec.files)
+    cache = Cache()
+    compiled = compile_model(spec.files, cache=cache)
     try:
-        program = Program.read(spec.files.program)
+        files = spec.files if spec.files.program.suffix == ".json" else translate(spec.files, cache)
+        program = Program.read(files.program)
     except HpipError as error:
         typer.echo(f"program:    can't be read: {error}")
         return
@@ -79,22 +91,32 @@ def inspect_command(model_dir: ModelDirArgument) -> None:
         kind = output.output_types[0]
         shape = "" if kind is None else f"{kind.dtype}{list(kind.shape)}"
         typer.echo(f"output:     {output.attribute('name')}: {shape}")
-    _print_operators(program)
+    image_hw = _network_hw(spec)
+    _print_operators(program, image_hw)
     _print_passes(compiled)
     if compiled.masks is None:
         typer.echo(f"cut:        no: {compiled.reason}")
         return
-    _print_savings(spec, program, compiled)
+    cut = Program.read(files.program)
+    Sequential(PASSES)(cut)
+    _print_savings(program, cut, compiled)
+    _print_plan(compiled, image_hw)
+    if svg is not None:
+        svg.write_text(draw_cut(program, cut, spec.model_name))
+        typer.echo(f"drawing:    {svg}")
 
 
-def _print_operators(program: Program) -> None:
+def _network_hw(spec: ModelSpec) -> tuple[int, int]:
+    """The size that operations are counted at: the model's own, or that of a 1080p picture."""
+    return spec.network_hw or spec.preprocess.network_hw(_SIZES["1080p"])
+
+
+def _print_operators(program: Program, image_hw: tuple[int, int]) -> None:
     counts = operator_counts(program)
     most = ", ".join(f"{count} {name}" for name, count in counts.most_common(_MOST_OPERATORS))
     typer.echo(f"operators:  {counts.total()}: {most}, ...")
-    done = work(program)
-    unknown = f", {done.unknown} more of sizes that depend on the image" if done.unknown else ""
     typer.echo(
-        f"arithmetic: {done.macs / 1e9:.1f} G multiply-adds in convolutions and products{unknown}"
+        f"arithmetic: {_work_text(program, image_hw)} for an input of {image_hw[0]}x{image_hw[1]}"
     )
     typer.echo(f"weights:    {parameter_count(program) / 1e6:.1f} M numbers")
 
@@ -105,17 +127,34 @@ def _print_passes(compiled: CompiledModel) -> None:
         typer.echo(f"{mark}        {report.name}: {report.reason}")
 
 
-def _print_savings(spec: ModelSpec, program: Program, compiled: CompiledModel) -> None:
-    cuts = [Program.read(segment.files.program) for segment in compiled.segments]
-    left = sum(operator_counts(cut).total() for cut in cuts)
-    removed = operator_counts(program).total() - left
-    typer.echo(
-        f"cut:        {removed} operators fewer, at {compiled.segments[0].files.program.parent}"
-    )
+def _work_text(program: Program, image_hw: tuple[int, int]) -> str:
+    done = work(program, image_hw)
+    more = f" and {done.unknown} operations of unknown size" if done.unknown else ""
+    return f"{done.macs / 1e9:.1f} G multiply-adds at most{more}"
+
+
+def _print_savings(program: Program, cut: Program, compiled: CompiledModel) -> None:
+    removed = operator_counts(program).total() - operator_counts(cut).total()
+    folder = compiled.segments[0].files.program.parent
+    typer.echo(f"cut:        {removed} operators fewer, at {folder}")
     typer.echo("returned for one image, at most:")
     for name, image_hw in _SIZES.items():
-        before, after = (returned_bytes(p, image_hw) / 1e6 for p in (program, cuts[-1]))
+        before, after = (returned_bytes(p, image_hw) / 1e6 for p in (program, cut))
         typer.echo(f"  {name:>5}  {before:8.1f} MB -> {after:6.1f} MB")
+
+
+def _print_plan(compiled: CompiledModel, image_hw: tuple[int, int]) -> None:
+    typer.echo("plan:")
+    for step in compiled.plan:
+        if isinstance(step, NativeStep):
+            typer.echo(f"  native    {step.kind}")
+            continue
+        program = Program.read(step.files.program)
+        count = operator_counts(program).total()
+        # Only the part that is fed the picture can be counted for a size of it.
+        known = "image" in step.inputs
+        text = f", {_work_text(program, image_hw)}" if known else ""
+        typer.echo(f"  segment   {step.name}: {count} operators{text}")
 
 
 @cache_app.command("list")

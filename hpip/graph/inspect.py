@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hpip.graph.evaluate import constant
 from hpip.graph.operation import PARAMETER, Operation, TensorType
 from hpip.graph.program import Program
+from hpip.graph.sizes import infer_sizes, known
 
 _ITEM_BYTES = {"bool": 1, "ui8": 1, "i8": 1, "i16": 2, "f16": 2, "bf16": 2, "i64": 8, "f64": 8}
 
@@ -40,26 +41,34 @@ def parameter_count(program: Program) -> int:
     return sum(math.prod(kind.shape) for kind in kinds if kind is not None)
 
 
-def work(program: Program) -> Work:
-    """Count the multiply-adds of one image."""
+def work(program: Program, image_hw: tuple[int, int]) -> Work:
+    """Count the multiply-adds of one image whose network input has this size.
+
+    Two-stage models are counted with as many regions and boxes as they take at most.
+    """
     macs = unknown = 0
+    sizes = infer_sizes(program, image_hw)
     for op in program.walk():
         if op.name not in _COUNTED:
             continue
-        kinds = [program.type_of(value) for value in op.inputs[:2]]
-        result = op.output_types[0]
-        if result is None or None in kinds:
+        shapes = [known(sizes, value) for value in (*op.inputs[:2], op.outputs[0])]
+        left, right, result = shapes
+        if left is None or right is None or result is None:
             unknown += 1
-            continue
-        sizes = [_one_image(kind.shape) for kind in (*kinds, result) if kind is not None]
-        if any(-1 in size for size in sizes):
-            unknown += 1
-            continue
-        macs += math.prod(sizes[2]) * _length_of_sum(op, sizes[0], sizes[1])
+        elif op.name == "pd_op.conv2d_transpose":
+            macs += math.prod(left) * math.prod(right[1:])
+        else:
+            macs += math.prod(result) * _length_of_sum(op, left, right)
     return Work(macs, unknown)
 
 
-_COUNTED = {"pd_op.conv2d", "pd_op.depthwise_conv2d", "pd_op.matmul", "pd_op.bmm"}
+_COUNTED = {
+    "pd_op.conv2d",
+    "pd_op.conv2d_transpose",
+    "pd_op.depthwise_conv2d",
+    "pd_op.matmul",
+    "pd_op.bmm",
+}
 
 
 def _length_of_sum(op: Operation, left: Sequence[int], right: Sequence[int]) -> int:
@@ -68,10 +77,6 @@ def _length_of_sum(op: Operation, left: Sequence[int], right: Sequence[int]) -> 
         return math.prod(right[1:])
     transposed = op.has_attribute("transpose_x") and op.attribute("transpose_x")
     return left[-2] if transposed else left[-1]
-
-
-def _one_image(shape: Sequence[int]) -> tuple[int, ...]:
-    return (1 if shape and shape[0] == -1 else shape[0] if shape else 1, *shape[1:])
 
 
 def most_rows(program: Program) -> int:

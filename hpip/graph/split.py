@@ -52,9 +52,11 @@ def split(program: Program) -> tuple[Part, ...]:
     result = Sequential(LIFTS)(program)
     natives = [op for op in program.block.operations if is_native(op)]
     left = [op for op in program.block.operations if op.regions]
-    if not natives or left:
+    if not natives:
+        raise NoMatchError("one segment: nothing pools regions or suppresses boxes among them")
+    if left:
         reasons = "; ".join(f"{name}: {step.reason}" for name, step in result.steps)
-        raise NoMatchError(f"{left or 'everything'} stays in one segment ({reasons})")
+        raise NoMatchError(f"one segment: {left} can't be taken apart ({reasons})")
     try:
         return _Splitter(program).parts()
     except (KeyError, ValueError, TypeError) as error:

@@ -73,6 +73,8 @@ class ProgramInterface:
     Attributes:
         inputs: what must be fed.
         outputs: what can be fetched.
+        normalizes_by_input: a batch norm takes mean and variance from what it is fed, so that the
+            images of a batch change each other's answers.
         reads_first_image_only: somewhere the program takes row 0 of a batch and drops the rest (the
             size of the first image, its features), so that only batches of one come out right.
     """
@@ -80,6 +82,7 @@ class ProgramInterface:
     inputs: tuple[ProgramTensor, ...]
     outputs: tuple[ProgramTensor, ...]
     reads_first_image_only: bool
+    normalizes_by_input: bool
 
 
 def read_interface(program_file: Path) -> ProgramInterface:
@@ -125,6 +128,16 @@ def _takes_row_zero(
     )
 
 
+_NORM_FLAGS = ("use_global_stats", "trainable_statistics", "is_test")
+
+
+def _normalizes_by_input(
+    uses_global: bool | None, trainable: bool | None, is_test: bool | None
+) -> bool:
+    """Whether a batch norm of Paddle with these flags leaves its stored statistics alone."""
+    return not uses_global and (bool(trainable) or not is_test)
+
+
 # PIR JSON. Keys: "#" kind, "%" value id, I operands, O results, A attributes (N name, AT value with
 # its data in D), TT type. Kinds carry their dialect's number in front ("1.slice" is pd_op.slice).
 
@@ -138,7 +151,7 @@ def _read_pir(data: bytes) -> ProgramInterface:
     constants: dict[int, list[int]] = {}
     inputs: list[ProgramTensor] = []
     fetched: list[tuple[int, ProgramTensor]] = []
-    first_only = False
+    first_only = normalizes = False
     for op in _pir_ops(document["program"]["regions"][0]["blocks"][0]):
         kind = op["#"].rpartition(".")[2]
         for result in op["O"]:
@@ -149,6 +162,8 @@ def _read_pir(data: bytes) -> ProgramInterface:
         elif kind == "fetch":
             column = _pir_attribute(op, "col")
             fetched.append((column, _pir_tensor(op, column)))
+        elif kind in ("batch_norm", "batch_norm_"):
+            normalizes |= _normalizes_by_input(*(_pir_attribute(op, name) for name in _NORM_FLAGS))
         elif kind == "full_int_array":
             constants[op["O"][0]["%"]] = _pir_attribute(op, "value")
         elif kind == "slice":
@@ -161,7 +176,7 @@ def _read_pir(data: bytes) -> ProgramInterface:
                 _pir_attribute(op, "decrease_axis"),
             )
     outputs = tuple(tensor for _, tensor in sorted(fetched, key=lambda pair: pair[0]))
-    return ProgramInterface(tuple(inputs), outputs, first_only)
+    return ProgramInterface(tuple(inputs), outputs, first_only, normalizes)
 
 
 def _pir_ops(block: JsonObject) -> Iterator[JsonObject]:
@@ -207,7 +222,7 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
     }
     inputs: list[ProgramTensor] = []
     outputs: list[ProgramTensor] = []
-    first_only = False
+    first_only = normalizes = False
     for block in blocks:
         for op in map(_parse_message, block.get(4, [])):
             kind = _text(op[3][0])
@@ -215,6 +230,9 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
                 inputs.append(_proto_tensor(tensors, op, 2, "Out"))
             elif kind == "fetch":
                 outputs.append(_proto_tensor(tensors, op, 1, "X"))
+            elif kind == "batch_norm":
+                flags = _proto_flags(op)
+                normalizes |= _normalizes_by_input(*(flags.get(name) for name in _NORM_FLAGS))
             elif kind == "slice":
                 _, dims = tensors[_proto_arguments(op, 1)["Input"][0]]
                 lists = _proto_int_lists(op)
@@ -222,7 +240,7 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
                 if -1 not in lists.get("infer_flags", []):
                     names = ("axes", "starts", "ends", "decrease_axis")
                     first_only |= _takes_row_zero(dims, *(lists.get(name) for name in names))
-    return ProgramInterface(_by_column(inputs), _by_column(outputs), first_only)
+    return ProgramInterface(_by_column(inputs), _by_column(outputs), first_only, normalizes)
 
 
 def _by_column(tensors: list[ProgramTensor]) -> tuple[ProgramTensor, ...]:
@@ -260,6 +278,12 @@ def _proto_int_lists(op: Message) -> dict[str, list[int]]:
     """An OpDesc's attributes that are lists of int32, by name."""
     attributes = map(_parse_message, op.get(4, []))
     return {_text(item[1][0]): _signed(item[6]) for item in attributes if 6 in item}
+
+
+def _proto_flags(op: Message) -> dict[str, bool]:
+    """An OpDesc's attributes that are true or false, by name."""
+    attributes = map(_parse_message, op.get(4, []))
+    return {_text(item[1][0]): bool(item[10][0]) for item in attributes if 10 in item}
 
 
 def _text(data: memoryview) -> str:

@@ -91,7 +91,7 @@ def test_every_official_model_has_a_spec(zoo_specs):
 FAMILIES = {
     "Mask-RT-DETR": ("boxes", "int32", (640, 640), 1),
     "PP-YOLOE_seg": ("boxes", "float32", (640, 640), 1),
-    "MaskRCNN": ("boxes", "int32", None, None),
+    "MaskRCNN": ("boxes", "int32", None, 1),
     "Cascade": ("boxes", "int32", None, 1),
     "SOLOv2": ("classes", "uint8", None, 1),
 }

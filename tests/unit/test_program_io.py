@@ -19,6 +19,9 @@ EXPORTER = Path(__file__).parent / "export_toy_programs.py"
 FORMATS = {"inference.json": "1", "inference.pdmodel": "0"}
 
 
+NAMES = ("batch", "first", "mixing", "stored")
+
+
 @pytest.fixture(scope="module", params=FORMATS)
 def toy_programs(request, tmp_path_factory) -> dict[str, Path]:
     """Programs that Paddle itself wrote, by name, once in each format."""
@@ -31,7 +34,7 @@ def toy_programs(request, tmp_path_factory) -> dict[str, Path]:
         check=True,
         capture_output=True,
     )
-    return {name: folder / name / request.param for name in ("batch", "first")}
+    return {name: folder / name / request.param for name in NAMES}
 
 
 def test_inputs_and_outputs_of_a_program_that_paddle_wrote(toy_programs):
@@ -53,6 +56,11 @@ def test_inputs_and_outputs_of_a_program_that_paddle_wrote(toy_programs):
 def test_a_program_that_reads_row_zero_of_a_batch_is_told_apart(toy_programs):
     assert not read_interface(toy_programs["batch"]).reads_first_image_only
     assert read_interface(toy_programs["first"]).reads_first_image_only
+
+
+def test_a_program_whose_images_change_each_other_is_told_apart(toy_programs):
+    found = {name: read_interface(toy_programs[name]).normalizes_by_input for name in NAMES}
+    assert found == {"batch": False, "first": False, "mixing": True, "stored": False}
 
 
 def test_the_names_are_the_ones_that_the_engine_uses(toy_programs):
