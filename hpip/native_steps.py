@@ -96,13 +96,23 @@ def _roi_align(
     return [out]
 
 
+def _gather_rows(
+    attributes: Mapping[str, Any], inputs: Sequence[AnyArray], threads: int
+) -> list[AnyArray]:
+    """Rows of (N, C) at the indices (K, 1)."""
+    rows, indices = inputs
+    return [rows[indices.reshape(-1)]]
+
+
 def _multiclass_nms(
     attributes: Mapping[str, Any], inputs: Sequence[AnyArray], threads: int
 ) -> list[AnyArray]:
-    """Boxes (N, C, 4), scores (N, C) and counts; rows of class, score and box, and their counts."""
-    boxes, scores, counts = inputs
-    found = ops.multiclass_nms(boxes, scores, counts, **attributes, threads=threads)
-    return [found.rows, found.counts]
+    """Boxes (N, C, 4), scores (N, C) and counts, or boxes (B, M, 4) and scores (B, C, M).
+
+    Rows of class, score and box, their indices and counts.
+    """
+    found = ops.multiclass_nms(*inputs, **attributes, threads=threads)
+    return [found.rows, found.indices, found.counts]
 
 
 _Kind = Callable[[Mapping[str, Any], Sequence[AnyArray], int], list[AnyArray]]
@@ -111,5 +121,6 @@ _KINDS: dict[str, _Kind] = {
     "generate_proposals": _generate_proposals,
     "repeat_rows": _repeat_rows,
     "roi_align": _roi_align,
+    "gather_rows": _gather_rows,
     "multiclass_nms": _multiclass_nms,
 }

@@ -208,7 +208,7 @@ class NativeStep:
         outputs: names of the values that it makes.
     """
 
-    kind: Literal["generate_proposals", "repeat_rows", "roi_align", "multiclass_nms"]
+    kind: Literal["generate_proposals", "repeat_rows", "roi_align", "multiclass_nms", "gather_rows"]
     attributes: Mapping[str, Any]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]

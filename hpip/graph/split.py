@@ -18,6 +18,7 @@ from hpip.graph.passes.inline_empty_branch import InlineEmptyBranchPass
 from hpip.graph.passes.lift_nms import LiftNmsPass
 from hpip.graph.passes.lift_proposals import LiftProposalsPass
 from hpip.graph.passes.lift_roi_align import LiftRoiAlignPass
+from hpip.graph.passes.lift_row_gathers import LiftRowGathersPass
 from hpip.graph.passes.lift_row_repeats import LiftRowRepeatsPass
 from hpip.graph.program import INPUT, OUTPUT, Program
 from hpip.types import NativeStep, TensorSpec
@@ -28,6 +29,7 @@ LIFTS = (
     LiftRowRepeatsPass(),
     LiftRoiAlignPass(),
     LiftNmsPass(),
+    LiftRowGathersPass(),
 )
 
 # Paddle's short type name -> its long one, which is NumPy's too.

@@ -10,11 +10,13 @@ import pytest
 
 from hpip.graph.native_ops import is_native, native_attributes, native_kind
 from hpip.graph.operation import Operation
-from hpip.graph.passes.base import Pass
+from hpip.graph.passes.base import Pass, Sequential
+from hpip.graph.passes.cut_coefficient_masks import CutCoefficientMasksPass
 from hpip.graph.passes.inline_empty_branch import InlineEmptyBranchPass
 from hpip.graph.passes.lift_nms import LiftNmsPass
 from hpip.graph.passes.lift_proposals import LiftProposalsPass
 from hpip.graph.passes.lift_roi_align import LiftRoiAlignPass
+from hpip.graph.passes.lift_row_gathers import LiftRowGathersPass
 from hpip.graph.passes.lift_row_repeats import LiftRowRepeatsPass
 from hpip.graph.program import Program
 
@@ -38,7 +40,7 @@ def names(program: Program) -> set[str]:
 
 @pytest.mark.parametrize(
     "step",
-    [LiftProposalsPass(), LiftRowRepeatsPass(), LiftRoiAlignPass(), LiftNmsPass()],
+    [LiftProposalsPass(), LiftRowRepeatsPass(), LiftRoiAlignPass(), LiftRowGathersPass()],
     ids=lambda step: step.name,
 )
 @pytest.mark.parametrize("other", [two_branch_net, coefficient_masks])
@@ -121,6 +123,23 @@ def test_levels_that_are_pooled_differently_are_left_alone(exported: Path) -> No
     result = LiftRoiAlignPass()(program)
     assert not result.modified
     assert "differently" in result.reason
+
+
+def test_suppression_without_a_network_of_boxes_is_left_alone(tmp_path: Path) -> None:
+    program = Program.read(two_branch_net(tmp_path) / "inference.json")
+    assert not LiftNmsPass()(program).modified
+
+
+def test_suppression_among_shared_boxes_takes_the_rows_that_it_keeps_along(tmp_path: Path) -> None:
+    program = Program.read(coefficient_masks(tmp_path) / "inference.json")
+    Sequential([CutCoefficientMasksPass()])(program)
+    assert not LiftRowGathersPass()(program).modified
+    assert LiftNmsPass()(program).modified
+    assert LiftRowGathersPass()(program).modified
+    suppression, gathering = native(program)
+    assert native_kind(gathering) == "gather_rows"
+    assert gathering.inputs[1] == suppression.outputs[1]
+    assert not {"multiclass_nms3", "gather"} & names(program)
 
 
 def test_suppression_becomes_a_step(exported: Path) -> None:

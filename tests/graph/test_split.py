@@ -11,13 +11,15 @@ import pytest
 
 from hpip.backends.base import Session
 from hpip.errors import BackendError
-from hpip.graph.passes.base import NoMatchError
+from hpip.graph.passes.add_score_threshold import SCORE_THRESHOLD, AddScoreThresholdPass
+from hpip.graph.passes.base import NoMatchError, Sequential
+from hpip.graph.passes.cut_coefficient_masks import CutCoefficientMasksPass
 from hpip.graph.program import Program
 from hpip.graph.split import split
 from hpip.plan_session import PlanSession
 from hpip.types import NativeStep, Segment
 
-from .heads import coefficient_masks
+from .heads import coefficient_masks, feeds, image_masks
 from .programs import run
 from .splitting import Array, open_with_paddle, run_plan, split_folder
 from .two_stage import batch_feeds, two_stage
@@ -136,8 +138,24 @@ def test_a_segment_that_does_not_open_closes_the_others(exported: Path) -> None:
         opened[0].run({})
 
 
-def test_a_one_stage_program_stays_whole(tmp_path: Path) -> None:
-    program = Program.read(coefficient_masks(tmp_path) / "inference.json")
+def test_a_one_stage_program_leaves_suppression_and_its_rows_behind(tmp_path: Path) -> None:
+    folder = coefficient_masks(tmp_path)
+    program = Program.read(folder / "inference.json")
+    Sequential([CutCoefficientMasksPass(), AddScoreThresholdPass()])(program)
+    program.write(folder / "inference.json")
+    plan = split_folder(folder)
+    kinds = [step.kind if isinstance(step, NativeStep) else step.name for step in plan]
+    assert kinds == ["trunk", "multiclass_nms", "gather_rows"]
+    for seed, threshold in enumerate((0.0, 0.5, 2.0)):
+        inputs = feeds((48, 40), seed) | {SCORE_THRESHOLD: np.array([threshold], np.float32)}
+        wanted = run(folder / "inference.json", folder / "inference.pdiparams", inputs)
+        found = run_plan(folder, plan, inputs)
+        for mine, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_program_without_suppression_stays_whole(tmp_path: Path) -> None:
+    program = Program.read(image_masks(tmp_path) / "inference.json")
     with pytest.raises(NoMatchError, match="one segment"):
         split(program)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import ClassVar
+
 from hpip.graph.match import one
 from hpip.graph.native_ops import make_native
 from hpip.graph.operation import NO_VALUE
@@ -24,26 +26,25 @@ class LiftNmsPass(Pass):
     Cases:
         1. `multiclass_nms3` on a box for each class of each region, with the number of regions of
            each image: one native step.
-        2. NMS on boxes that all classes share, NMS whose indices are read, or in a branch: left
-           alone. (One-stage models run in one segment.)
+        2. `multiclass_nms3` on boxes that all classes share: the same.
+        3. NMS in a branch: left alone.
     """
+
+    version: ClassVar[int] = 2
 
     def _apply(self, program: Program) -> PassResult:
         nms = one(program, "multiclass_nms3")
-        rows, indices, counts = nms.outputs
-        if nms.inputs[2] == NO_VALUE or nms.parent is not program.block:
-            raise NoMatchError(f"{nms} does not suppress among regions of the main block")
-        if program.readers(indices):
-            raise NoMatchError(f"the indices of {nms} are read")
+        if nms.parent is not program.block:
+            raise NoMatchError(f"{nms} is not in the main block")
         native = make_native(
             program,
             "multiclass_nms",
-            nms.inputs,
-            [("f32", [-1, 6]), ("i32", [-1])],
+            [value for value in nms.inputs if value != NO_VALUE],
+            [("f32", [-1, 6]), ("i32", [-1, 1]), ("i32", [-1])],
             {name: nms.attribute(name) for name in _ATTRIBUTES},
         )
         program.insert(nms, [native], after=True)
-        for old, new in zip((rows, counts), native.outputs, strict=True):
+        for old, new in zip(nms.outputs, native.outputs, strict=True):
             program.replace_value(old, new)
         program.remove([nms])
         return PassResult(program, modified=True, reason="suppression of boxes lifted")

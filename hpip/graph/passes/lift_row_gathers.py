@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from hpip.graph.evaluate import constant
+from hpip.graph.native_ops import is_native, make_native
+from hpip.graph.operation import Operation
+from hpip.graph.passes.base import NoMatchError, Pass, PassResult
+from hpip.graph.program import Program
+
+
+class LiftRowGathersPass(Pass):
+    """Leave to the native side what picks the rows of kept boxes, so that no segment is needed.
+
+    Cases:
+        1. `gather` along the first axis of a float32 matrix, at indices that a native step made:
+           one native step.
+        2. Other indices, another axis, or more axes: left alone.
+    """
+
+    def _apply(self, program: Program) -> PassResult:
+        gathers = [op for op in program.block.operations if _picks_rows(program, op)]
+        if not gathers:
+            raise NoMatchError("no rows are picked at indices of a native step")
+        for gather in gathers:
+            rows, indices, _ = gather.inputs
+            kind = gather.output_types[0]
+            shape = [-1, -1] if kind is None else kind.shape
+            native = make_native(program, "gather_rows", [rows, indices], [("f32", shape)], {})
+            program.insert(gather, [native], after=True)
+            program.replace_value(gather.outputs[0], native.outputs[0])
+        program.remove(gathers)
+        return PassResult(program, modified=True, reason=f"{len(gathers)} picks of rows lifted")
+
+
+def _picks_rows(program: Program, op: Operation) -> bool:
+    if op.name != "pd_op.gather":
+        return False
+    rows, indices, axis = op.inputs
+    maker, kind, along = program.maker(indices), program.type_of(rows), constant(program, axis)
+    return (
+        maker is not None
+        and is_native(maker)
+        and kind is not None
+        and kind.dtype == "f32"
+        and len(kind.shape) == 2
+        and along is not None
+        and along.item() == 0
+    )
