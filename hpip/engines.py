@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from hpip.choice import Choice
-from hpip.errors import BackendError, BackendUnavailableError
+from hpip.errors import BackendError, HpipError
 from hpip.postprocess import Instances, Selection
 from hpip.runner import Engine, Runner
 from hpip.timing import Stopwatch
@@ -29,15 +29,16 @@ class FallbackRunner:
             can't be opened.
     """
 
-    def __init__(self, choice: Choice, preprocess: PreprocessPlan) -> None:
+    def __init__(self, choice: Choice, preprocess: PreprocessPlan, *, workers: int = 1) -> None:
         self._choice = choice
         self._preprocess = preprocess
+        self._workers = workers
         self._lock = threading.Lock()
         self._floor: Runner | None = None
         self._closed = False
         try:
-            self._runner = Runner(choice.plan, preprocess, choice.engine)
-        except (BackendError, BackendUnavailableError) as error:
+            self._runner = Runner(choice.plan, preprocess, choice.engine, workers=workers)
+        except HpipError as error:
             if not self._may_fall_back:
                 raise
             logger.warning("plain Paddle serves: %s", error)
@@ -87,5 +88,7 @@ class FallbackRunner:
                 raise BackendError("plain Paddle", "open", "the predictor is closed")
             if self._floor is None:
                 assert self._choice.floor is not None
-                self._floor = Runner(self._choice.plan, self._preprocess, self._choice.floor)
+                self._floor = Runner(
+                    self._choice.plan, self._preprocess, self._choice.floor, workers=self._workers
+                )
             return self._floor

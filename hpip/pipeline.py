@@ -30,6 +30,8 @@ class InstanceSegPipeline:
 
     def __init__(self, predictors: Sequence[Predictor]) -> None:
         self.predictors = tuple(predictors)
+        # A predictor stands here as often as it serves callers at once.
+        self._workers = tuple(p for p in predictors for _ in range(p.workers))
 
     def predict(
         self,
@@ -42,7 +44,7 @@ class InstanceSegPipeline:
     ) -> Iterator[InstanceSegResult]:
         """Segment images, one result at a time, in input order: see `Predictor.predict`."""
         first = self.predictors[0]
-        if len(self.predictors) == 1:
+        if len(self._workers) == 1:
             return first.predict(
                 input,
                 threshold,
@@ -86,7 +88,7 @@ class InstanceSegPipeline:
         self, input: Any, selection: Selection, report: FailureReport
     ) -> Iterator[InstanceSegResult]:
         batches = read_batches(input, self.predictors[0].batch_size, report)
-        yield from report.deliver(_segment_in_parallel(self.predictors, batches, selection))
+        yield from report.deliver(_segment_in_parallel(self._workers, batches, selection))
         report.finish()
 
 
@@ -139,6 +141,7 @@ def create_pipeline(
     classes: Collection[int | str] | int | str | None = None,
     threads: int | None = None,
     precision: str = "auto",
+    workers: int = 1,
     engine: str | None = None,
     engine_config: Mapping[str, Any] | None = None,
     pp_option: Any = None,
@@ -162,6 +165,8 @@ def create_pipeline(
         classes: keep these classes only, by label or id.
         threads: CPU threads; None takes those that the process may use.
         precision: see `create_predictor`.
+        workers: see `create_predictor`; a list or directory is worked on by all of them, and the
+            results keep its order.
         engine: accepted for PaddleX's sake: None, "paddle" or "paddle_static".
         engine_config: not supported: `hpi_config` takes its place.
         pp_option: not supported: `hpi_config` takes its place.
@@ -195,6 +200,7 @@ def create_pipeline(
             classes=classes,
             threads=threads,
             precision=precision,
+            workers=workers,
         )
         for one in devices
     ]

@@ -91,6 +91,22 @@ class PlanSession(Session):
         session = self._sessions[step.name]
         return session.run({name: values[name] for name in session.input_names})
 
+    def _clone(self) -> Session | None:
+        twins: dict[str, Session] = {}
+        for name, session in self._sessions.items():
+            twin = session.clone()
+            if twin is None:
+                for made in twins.values():
+                    made.close()
+                return None
+            twins[name] = twin
+        return PlanSession(
+            self._steps,
+            self.output_names,
+            lambda segment: twins[segment.name],
+            threads=self._threads,
+        )
+
     def _close(self) -> None:
         for session in self._sessions.values():
             session.close()

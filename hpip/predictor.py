@@ -56,6 +56,7 @@ class Predictor:
         batch_size: int,
         selection: Selection,
         engine_options: EngineOptions | None = None,
+        workers: int = 1,
     ) -> None:
         self.spec = spec
         self.device = device
@@ -67,7 +68,8 @@ class Predictor:
             spec, device, use_hpip=use_hpip, threads=threads, options=engine_options
         )
         self._plan = self.choice.plan
-        self._runner = FallbackRunner(self.choice, spec.preprocess)
+        self.workers = workers
+        self._runner = FallbackRunner(self.choice, spec.preprocess, workers=workers)
         logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
 
     @property
@@ -163,7 +165,8 @@ class Predictor:
                 f"runs:    {self._plan.summary}; {self.choice.reason}",
                 f"engine:  {self._runner.summary}"
                 + (f"; {selection.reason}" if selection and self.choice.floor else ""),
-                f"device:  {self.device}, {self.threads} CPU threads",
+                f"device:  {self.device}, {self.threads} CPU threads"
+                + (f" for each of {self.workers} workers" if self.workers > 1 else ""),
                 f"batch:   {self.batch_size} asked for, "
                 + ("any size runs at once" if batch is None else f"the export takes {batch}"),
                 f"keeps:   scores from {self._selection.score_threshold:g}",
@@ -246,6 +249,7 @@ def create_predictor(
     classes: Collection[int | str] | int | str | None = None,
     threads: int | None = None,
     precision: str = "auto",
+    workers: int = 1,
 ) -> Predictor:
     """Load one model on one device.
 
@@ -266,6 +270,9 @@ def create_predictor(
         threads: CPU threads; None takes those that the process may use.
         precision: the lowest that is allowed: "auto" (which is "fp32"), "fp32", "bf16", "fp16" or
             "int8". A lower one than fp32 is used where it passes its gate (docs/backends.md).
+        workers: callers in other threads that are served at once; they share the weights where the
+            engine can, and `threads` among them. One is quickest for one caller, more do more work
+            in all.
 
     Raises:
         InvalidInputError: an argument is out of contract.
@@ -284,11 +291,12 @@ def create_predictor(
             "create_pipeline takes several"
         )
     spec = load_model_spec(find_model(model_name or "", model_dir))
+    count = check_count(threads or options.threads or available_cpus(), "threads")
     return Predictor(
         spec,
         devices[0] if devices else _default_device(),
         use_hpip=True if use_hpip is None else bool(use_hpip),
-        threads=check_count(threads or options.threads or available_cpus(), "threads"),
+        threads=max(1, count // check_count(workers, "workers")),
         batch_size=check_count(batch_size, "batch_size"),
         selection=Selection(
             spec.score_threshold if threshold is None else check_score_threshold(threshold),
@@ -296,6 +304,7 @@ def create_predictor(
             resolve_classes(classes, spec.labels),
         ),
         engine_options=options,
+        workers=workers,
     )
 
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpip.artifacts import artifact
-from hpip.backends.base import Precision, SessionOptions
+from hpip.backends.base import Feeds, Precision, Session, SessionOptions
+from hpip.backends.paddle import PaddleBackend
 from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_named
 from hpip.devices import Device
+from hpip.errors import BackendError, GraphRewriteError, ModelFormatError
+from hpip.graph.cache import default_cache_dir
 from hpip.plans import Plan
 from hpip.postprocess import Instances, Selection
-from hpip.preprocess import network_inputs
+from hpip.preprocess import example_inputs, network_inputs, network_size_range
 from hpip.timing import Stopwatch
-from hpip.types import AnyArray, PreprocessPlan, UInt8Array
+from hpip.types import AnyArray, PreprocessPlan, Segment, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Engine:
         threads: CPU threads.
         precision: its arithmetic.
         settings: what this backend alone knows; see `SessionOptions.settings`.
+        takes_all: it is to run every segment of a plan; else those that it refuses are left to
+            plain Paddle.
     """
 
     backend: str
@@ -36,6 +41,7 @@ class Engine:
     threads: int
     precision: Precision = "fp32"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    takes_all: bool = False
 
 
 class Runner:
@@ -48,12 +54,16 @@ class Runner:
         preprocess: what turns pictures into the network's input.
         engine: what runs it.
         shares_cpu: other runners work beside this one.
+        workers: callers that the network may serve at once, each with the engine's threads.
+
+    Attributes:
+        refused: segments that the engine refused, which plain Paddle runs, with the reason.
 
     Raises:
         InvalidInputError: the backend or one of its settings is unknown.
         BackendUnavailableError: the engine, the device or the precision is not here.
-        BackendError: the engine refused the network.
-        GraphRewriteError: the engine wants ONNX, and an operator has no counterpart there.
+        BackendError: the engine refused every segment, or one where it `takes_all`.
+        GraphRewriteError: likewise; it wants ONNX, and an operator has no counterpart there.
     """
 
     def __init__(
@@ -63,22 +73,49 @@ class Runner:
         engine: Engine,
         *,
         shares_cpu: bool = False,
+        workers: int = 1,
     ) -> None:
         self.plan = plan
         self.engine = engine
         self._preprocess = preprocess
-        backend = backend_named(engine.backend)
-        options = SessionOptions(
-            engine.device, engine.threads, engine.precision, engine.settings, shares_cpu
+        self._options = SessionOptions(
+            engine.device,
+            engine.threads,
+            engine.precision,
+            engine.settings,
+            shares_cpu or workers > 1,
+            self._examples(),
+            None if engine.device.kind == "cpu" else default_cache_dir() / "engines",
         )
+        self.refused: dict[str, str] = {}
         self._pool = SessionPool(
-            lambda: plan.open(
-                lambda segment: backend.open(artifact(segment.files, backend.format), options),
-                threads=engine.threads,
-            )
+            lambda: plan.open(self._open_segment, threads=engine.threads), size=workers
         )
-        with self._pool.lease():
-            pass
+        self._pool.fill()
+
+    def _open_segment(self, segment: Segment) -> Session:
+        backend = backend_named(self.engine.backend)
+        try:
+            return backend.open(artifact(segment.files, backend.format), self._options)
+        except (BackendError, GraphRewriteError, ModelFormatError) as error:
+            self.refused[segment.name] = str(error)
+            segments = sum(isinstance(step, Segment) for step in self.plan.steps)
+            if self.engine.takes_all or len(self.refused) == segments:
+                raise
+        plain = SessionOptions(
+            self.engine.device, self.engine.threads, shares_cpu=self._options.shares_cpu
+        )
+        return PaddleBackend().open(segment.files, plain)
+
+    def _examples(self) -> tuple[Feeds, Feeds, Feeds] | None:
+        """Smallest, usual and largest feeds, where engines need them and they can be told."""
+        if self.engine.device.kind == "cpu" or len(self.plan.steps) > 1:
+            return None
+        smallest, usual, largest = (
+            self.plan.feeds(example_inputs(network_hw), Selection(0.5))
+            for network_hw in network_size_range(self._preprocess)
+        )
+        return smallest, usual, largest
 
     def infer(
         self,

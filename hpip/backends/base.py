@@ -95,6 +95,18 @@ class Session(ABC):
                 )
         return self._run(inputs)
 
+    def clone(self) -> Session | None:
+        """A second session that shares this one's weights, for another thread.
+
+        Call it while this session is idle. None where the engine has no such thing.
+
+        Raises:
+            BackendError: the session is closed, or the engine failed.
+        """
+        if self._closed:
+            raise BackendError(type(self).__name__, "clone", "the session is closed")
+        return self._clone()
+
     def close(self) -> None:
         """Free the engine's memory. Closing twice does nothing."""
         if not self._closed:
@@ -106,6 +118,9 @@ class Session(ABC):
 
     @abstractmethod
     def _close(self) -> None: ...
+
+    def _clone(self) -> Session | None:
+        return None
 
 
 class Backend(ABC):

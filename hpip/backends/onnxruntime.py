@@ -124,6 +124,13 @@ class OnnxRuntimeSession(Session):
             raise BackendError("onnxruntime", "run", f"inputs {shapes}: {_short(error)}") from error
         return results
 
+    def _clone(self) -> Session:
+        # `InferenceSession.run` may be called by many threads at once.
+        twin = object.__new__(type(self))
+        twin._session = self._session
+        Session.__init__(twin, self.input_names, self.output_names)
+        return twin
+
     def _close(self) -> None:
         self._session = None
         gc.collect()

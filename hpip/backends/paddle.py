@@ -87,6 +87,7 @@ class PaddleSession(Session):
         from paddle import inference
 
         self._backend = backend
+        self._predictor: Any
         config = _config(files, options)
         try:
             if configure is not None:
@@ -96,9 +97,24 @@ class PaddleSession(Session):
             raise BackendError(
                 backend, "open", f"{files.program} and {files.params.name}: {_first_lines(error)}"
             ) from error
-        super().__init__(
-            tuple(self._predictor.get_input_names()), tuple(self._predictor.get_output_names())
+        self._begin()
+
+    def _begin(self) -> None:
+        Session.__init__(
+            self,
+            tuple(self._predictor.get_input_names()),
+            tuple(self._predictor.get_output_names()),
         )
+
+    def _clone(self) -> Session:
+        twin = object.__new__(type(self))
+        twin._backend = self._backend
+        try:
+            twin._predictor = self._predictor.clone()
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(self._backend, "clone", _first_lines(error)) from error
+        twin._begin()
+        return twin
 
     def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         try:

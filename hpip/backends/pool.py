@@ -23,7 +23,8 @@ class SessionPool:
 
     Args:
         open_session: makes a session; called at most `size` times in a process.
-        size: most sessions at once. More than one pays only where the engine can't use all cores.
+        size: most sessions at once. More than one pays where requests come side by side: engines
+            lose less on few threads than on many.
     """
 
     def __init__(self, open_session: Callable[[], Session], size: int = 1) -> None:
@@ -50,6 +51,22 @@ class SessionPool:
             yield session
         finally:
             self._give_back(session)
+
+    def fill(self) -> None:
+        """Open all sessions now; those behind the first share its weights where the engine can."""
+        with self.lease() as first:
+            more: list[Session] = []
+            try:
+                while len(more) < self._size - 1:
+                    more.append(first.clone() or self._open_session())
+            except BaseException:
+                for session in more:
+                    session.close()
+                raise
+            with self._changed:
+                self._opened += len(more)
+                self._free += more
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Close all sessions, waiting for those on lease. Closing twice does nothing."""

@@ -94,6 +94,7 @@ def candidates(request: Request) -> list[Engine]:
             request.threads,
             precision,
             {**config["settings"].get(name, {}), **request.settings},
+            takes_all=request.backend is not None,
         )
         for precision in precisions
         for name in names

@@ -103,14 +103,20 @@ class Child:
 
     def open(
         self, plan: Plan, preprocess: PreprocessPlan, engine: Engine, *, limit_s: float
-    ) -> str:
-        """Load a plan on an engine; returns the engine's version.
+    ) -> tuple[str, dict[str, str]]:
+        """Load a plan on an engine.
+
+        Returns:
+            The engine's version, and the segments that it refused, which plain Paddle runs.
 
         Raises:
             ChildError: the engine refused, crashed, took too much memory or too long.
         """
         path = backend_path(engine.backend)
-        return str(self._call("open", plan, preprocess, engine, path, limit_s=limit_s))
+        opened: tuple[str, dict[str, str]] = self._call(
+            "open", plan, preprocess, engine, path, limit_s=limit_s
+        )
+        return opened
 
     def answer(
         self, image: UInt8Array, thresholds: Sequence[float], *, limit_s: float

@@ -134,10 +134,11 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
     try:
         child = Child(clock.limits.memory_bytes)
         limit_s = clock.step_s()
-        trial = replace(
-            trial, version=child.open(task.plan, task.preprocess, engine, limit_s=limit_s)
-        )
+        version, refused = child.open(task.plan, task.preprocess, engine, limit_s=limit_s)
+        left = "".join(f"; plain Paddle runs {name}: {why}" for name, why in refused.items())
+        trial = replace(trial, version=version)
         trial = _judge_and_time(trial, task, reference, clock, child, wanted)
+        trial = replace(trial, reason=trial.reason + left)
     except ChildError as failure:
         trial = replace(trial, state=failure.state, reason=failure.reason)
         if failure.state == "hung" and clock.left_s <= 0:

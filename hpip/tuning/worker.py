@@ -52,8 +52,12 @@ class Workplace:
 
     def open(
         self, plan: Plan, preprocess: PreprocessPlan, engine: Engine, backend_path: str
-    ) -> str:
-        """Load a plan on an engine, in place of an earlier one; returns the engine's version."""
+    ) -> tuple[str, dict[str, str]]:
+        """Load a plan on an engine, in place of an earlier one.
+
+        Returns:
+            The engine's version, and the segments that it refused, which plain Paddle runs.
+        """
         register_backend(engine.backend, backend_path)
         probe = backend_named(engine.backend).probe()
         if probe.version is None:
@@ -64,7 +68,7 @@ class Workplace:
             self._runner.close()
             self._runner = None
         self._runner = Runner(plan, preprocess, engine)
-        return probe.version
+        return probe.version, self._runner.refused
 
     def answer(self, image: UInt8Array, thresholds: Sequence[float]) -> list[Instances]:
         """The image's instances at each threshold."""

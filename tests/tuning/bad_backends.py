@@ -152,6 +152,19 @@ class RefusingBackend(GoodBackend):
         raise BackendError(self.name, "open", "operator pd_op.while is not supported")
 
 
+class PickyBackend(GoodBackend):
+    """Takes one program."""
+
+    name = "picky"
+    opened = 0
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        PickyBackend.opened += 1
+        if PickyBackend.opened > 1:
+            raise BackendError(self.name, "open", "only one")
+        return super().open(files, options)
+
+
 class AbsentBackend(GoodBackend):
     name = "absent"
 

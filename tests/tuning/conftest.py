@@ -24,6 +24,7 @@ BAD = {
         ("out_of_memory", "OutOfMemoryBackend"),
         ("refusing", "RefusingBackend"),
         ("absent", "AbsentBackend"),
+        ("picky", "PickyBackend"),
         ("later_broken", "LaterBrokenBackend"),
     )
 }

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
@@ -16,10 +19,16 @@ from hpip.errors import BackendError, BackendUnavailableError
 from hpip.graph.cache import Cache
 from hpip.model import load_model_spec
 from hpip.options import EngineOptions
+from hpip.plans import UntouchedPlan
+from hpip.postprocess import Selection
+from hpip.runner import Engine, Runner
 from hpip.tuning.budget import Limits
 from hpip.tuning.candidates import Request
 from hpip.tuning.tune import tune
 from tests.pictures import rectangles
+
+from .bad_backends import PickyBackend
+from .conftest import ROOT
 
 RED, BLUE = (16, 8, 64, 40), (64, 64, 120, 100)
 PICTURE = rectangles(128, 128, red=RED, blue=BLUE)
@@ -227,3 +236,44 @@ def test_answers_are_compared_not_only_counted(only: Register, tiny_model_dir: P
     assert verdict.selection.engine.backend == "paddle"
     assert verdict.trials[0].state == "wrong"
     assert "nothing is found" in verdict.trials[0].reason
+
+
+def test_processes_that_tune_at_once_do_the_work_once(tiny_model_dir: Path, tmp_path: Path) -> None:
+    code = (
+        "import logging, sys; logging.basicConfig(level='INFO', stream=sys.stdout);"
+        "from tests.tuning.test_bad_backends import *;"
+        "from hpip.backends import registry; from hpip.tuning import candidates;"
+        "from tests.tuning.conftest import BAD;"
+        "registry._BACKENDS = {'paddle': registry.backend_path('paddle'), 'wrong': BAD['wrong']};"
+        "candidates._shipped = lambda: {'order': {'cpu': ['wrong']}, 'settings': {}};"
+        f"print(tune(request_for(Path({str(tiny_model_dir)!r})), limits=Limits(300)).verdict)"
+    )
+    processes = [
+        Popen([sys.executable, "-c", code], stdout=PIPE, text=True, cwd=ROOT) for _ in range(3)
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len({output.splitlines()[-1] for output in outputs}) == 1
+    assert sum(output.count("trying wrong") for output in outputs) == 1
+
+
+def test_segments_that_an_engine_refuses_stay_on_plain_paddle(
+    only: Register, tiny_model_dir: Path
+) -> None:
+    only("picky")
+    spec = load_model_spec(tiny_model_dir)
+    (whole,) = UntouchedPlan(spec).steps
+    plan = UntouchedPlan(spec)
+    plan.steps = (whole, replace(whole, name="again"))
+    engine = Engine("picky", Device("cpu"), 1)
+    PickyBackend.opened = 0
+    runner = Runner(plan, spec.preprocess, engine)
+    assert list(runner.refused) == ["again"]
+    (found,) = runner.infer([PICTURE], Selection(0.5))
+    assert found.boxes_xyxy.tolist() == [list(RED), list(BLUE)]
+    PickyBackend.opened = 0
+    with pytest.raises(BackendError, match="only one"):
+        Runner(plan, spec.preprocess, replace(engine, takes_all=True))
+    PickyBackend.opened = 1
+    with pytest.raises(BackendError, match="only one"):
+        Runner(UntouchedPlan(spec), spec.preprocess, engine)

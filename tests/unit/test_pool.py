@@ -119,3 +119,40 @@ def test_a_closed_session_and_wrong_inputs_are_errors() -> None:
     session.close()
     with pytest.raises(BackendError, match="closed"):
         session.run({})
+
+
+def test_filling_opens_one_and_clones_the_rest() -> None:
+    class Cloned(_Recorder):
+        def _clone(self) -> Session:
+            twins.append(_Recorder())
+            return twins[-1]
+
+    twins: list[_Recorder] = []
+    opened: list[_Recorder] = []
+    pool = SessionPool(lambda: opened.append(Cloned()) or opened[-1], size=3)
+    pool.fill()
+    assert (len(opened), len(twins)) == (1, 2)
+    with pool.lease() as a, pool.lease() as b, pool.lease() as c:
+        assert {a, b, c} == {*opened, *twins}
+    pool.close()
+    assert [session.closings for session in (*opened, *twins)] == [1, 1, 1]
+
+
+def test_without_clones_filling_opens_all() -> None:
+    opened: list[_Recorder] = []
+    pool = SessionPool(lambda: opened.append(_Recorder()) or opened[-1], size=2)
+    pool.fill()
+    assert len(opened) == 2
+
+
+def test_a_clone_that_fails_leaves_nothing_open() -> None:
+    class Failing(_Recorder):
+        def _clone(self) -> Session:
+            raise BackendError("engine", "clone", "no")
+
+    session = Failing()
+    pool = SessionPool(lambda: session, size=2)
+    with pytest.raises(BackendError, match="failed to clone"):
+        pool.fill()
+    pool.close()
+    assert session.closings == 1
