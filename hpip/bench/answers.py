@@ -4,28 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from hpip.backends.base import Precision
 from hpip.bench.record import Row
 from hpip.graph.cache import Cache, content_key
-from hpip.sameness import FLOAT32, Comparison, Tolerance, compare
+from hpip.sameness import Comparison, Tolerance, compare
+from hpip.tuning.answers import GATES
 from hpip.types import RleMask
 
 # Raise when a remembered answer would no longer be the right one.
 _VERSION = "1"
-
-_TOLERANCES = {
-    "fp32": FLOAT32,
-    "bf16": Tolerance(
-        threshold_margin=0.05, score=0.02, box_px=2.0, mask_iou_each=0.95, mask_iou_mean=0.98
-    ),
-    "int8": Tolerance(
-        threshold_margin=0.05, score=0.05, box_px=4.0, mask_iou_each=0.0, mask_iou_mean=0.95
-    ),
-}
-_TOLERANCES["fp16"] = _TOLERANCES["bf16"]
 
 
 class Answer:
@@ -51,7 +43,7 @@ def compare_answers(
     references: Sequence[Answer],
     answers: Sequence[Answer],
     threshold: float,
-    precision: str,
+    precision: Precision,
     row: Row,
 ) -> list[str]:
     """Hold a contender's answers against plain Paddle's, and put the figures into its row.
@@ -78,12 +70,12 @@ def compare_answers(
     return violations
 
 
-def _tolerance(precision: str, answer: Answer) -> Tolerance:
-    tolerance = _TOLERANCES[precision]
-    if not answer.boxes_from_masks or tolerance.box_px >= 1:
+def _tolerance(precision: Precision, answer: Answer) -> Tolerance:
+    tolerance = GATES[precision]
+    if not answer.boxes_from_masks:
         return tolerance
-    fields = {**vars(tolerance), "box_px": 1.0}
-    return Tolerance(**fields)
+    # One pixel of a mask moves such a box by a whole pixel.
+    return replace(tolerance, box_px=max(1.0, tolerance.box_px))
 
 
 class Memory:

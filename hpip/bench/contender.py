@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast, get_args
 
+from hpip.backends.base import Precision
 from hpip.backends.registry import backend_names
 from hpip.devices import parse_devices
 from hpip.errors import InvalidInputError
@@ -18,7 +20,7 @@ AUTO = "auto"
 URL = "url"
 CUT_PADDLE = "cut-paddle"
 PADDLEX = ("paddlex", "paddlex-paddle", "paddlex-onnxruntime")
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Contender:
     workload: Workload
     backend: str
     device: str = "cpu"
-    precision: str = "fp32"
+    precision: Precision = "fp32"
 
     @property
     def label(self) -> str:
@@ -138,5 +140,5 @@ def contenders(
         for backend in backends:
             fixed = backend == PLAIN or backend in PADDLEX
             for precision in ("fp32",) if fixed else precisions:
-                found[Contender(workload, backend, device, precision)] = None
+                found[Contender(workload, backend, device, cast(Precision, precision))] = None
     return list(found)

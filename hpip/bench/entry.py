@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +132,11 @@ class Entry:
             return {**common, "url": self.settings.url, "http_timeout_s": self.settings.timeout_s}
         name, folder = subject.name, subject.model_dir
         if self.contender.backend in PADDLEX:
-            name, folder = subject.paddlex_folder(scratch)
+            clock = time.perf_counter()
+            onnx = self.contender.backend == "paddlex-onnxruntime"
+            name, folder = subject.paddlex_folder(scratch, onnx=onnx)
+            if onnx:
+                self.row.convert_ms = (time.perf_counter() - clock) * 1e3
         return {
             **common,
             "model_name": name,
@@ -144,6 +149,7 @@ class Entry:
 
 
 def _what_runs(explanation: str) -> str:
-    """The line of `explain` that tells what was chosen."""
-    lines = (line for line in explanation.splitlines() if line.startswith("runs:"))
-    return next(lines, "").removeprefix("runs:").strip()
+    """Program and engine, from the lines of `explain`."""
+    lines = dict(line.split(":", 1) for line in explanation.splitlines() if ":" in line)
+    told = (lines.get(name, "").split(";")[0].strip() for name in ("runs", "engine"))
+    return ", ".join(filter(None, told))

@@ -89,7 +89,7 @@ class ContenderProcess:
             self._kill()
             raise ContenderError(
                 f"no answer to {do!r} within {timeout_s:g} s: it hangs or is too slow; killed."
-                " --timeout allows more."
+                " --timeout-s allows more."
             ) from None
         if not line:
             raise ContenderError(self._obituary(do))

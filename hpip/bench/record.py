@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hpip._files import write_atomically
+from hpip.backends.base import Precision
 from hpip.bench.contender import Contender, Workload
 from hpip.errors import HpipError
 
@@ -43,7 +44,7 @@ class Row:
     model: str
     backend: str
     device: str
-    precision: str
+    precision: Precision
     batch_size: int
     image_hw: tuple[int, int] | None
     threads: int | None
@@ -139,7 +140,7 @@ class LoadRow:
     model: str
     backend: str
     device: str
-    precision: str
+    precision: Precision
     batch_size: int
     image_hw: tuple[int, int] | None
     threads: int | None

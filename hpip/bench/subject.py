@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import yaml
 
+from hpip.artifacts import artifact
 from hpip.errors import HpipError, InvalidInputError
 from hpip.graph.inspect import parameter_count, work
 from hpip.graph.program import Program
 from hpip.model import CONFIG_NAME, ModelSpec, load_model_spec
 from hpip.model_files.official import DEMO_NAME, find_model, official_models
 
+_ONNX_NAME = "inference.onnx"
 # PaddleX runs models under official names only: one of the same `arch`, for those that have others.
 _NAME_BY_ARCH = {
     "DETR": "Mask-RT-DETR-L",
@@ -76,30 +79,50 @@ class Subject:
         done = work(program, network_hw)
         return parameter_count(program), 2 * done.macs / 1e9, done.unknown
 
-    def paddlex_folder(self, scratch: Path) -> tuple[str, Path]:
+    def paddlex_folder(self, scratch: Path, *, onnx: bool = False) -> tuple[str, Path]:
         """A name that PaddleX knows and a directory that bears it.
+
+        Args:
+            scratch: folder for what is made on the way.
+            onnx: the directory holds `inference.onnx` too; hpip's own translation of the untouched
+                program where the model's makers gave none.
 
         Raises:
             InvalidInputError: PaddleX has no model of this architecture.
+            BackendUnavailableError, GraphRewriteError, ModelFormatError: the program can't be
+                translated.
         """
-        config_path = self.spec.model_dir / CONFIG_NAME
         name = self.spec.model_name
-        if name in official_models().names:
+        is_official = name in official_models().names
+        if is_official and (not onnx or (self.model_dir / _ONNX_NAME).exists()):
             return name, self.model_dir
+        config_path = self.spec.model_dir / CONFIG_NAME
         config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-        official = _NAME_BY_ARCH.get(str(config.get("arch")))
+        official = name if is_official else _NAME_BY_ARCH.get(str(config.get("arch")))
         if official is None:
             raise InvalidInputError(
                 f"PaddleX knows no model {name!r} and none of arch {config.get('arch')!r}"
             )
-        folder = scratch / f"{self.name}-for-paddlex"
+        folder = scratch / f"{self.name.replace('/', '-')}-for-paddlex{'-onnx' if onnx else ''}"
         folder.mkdir(exist_ok=True)
-        for path in self.model_dir.iterdir():
-            if path.name != CONFIG_NAME and not (folder / path.name).exists():
-                os.symlink(path, folder / path.name)  # noqa: PTH211
         config["Global"] = {**config.get("Global", {}), "model_name": official}
         (folder / CONFIG_NAME).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        for path in self.model_dir.iterdir():
+            _link(path, folder / path.name)
+        if onnx and not (folder / _ONNX_NAME).exists():
+            translated = artifact(self.spec.files, "onnx")
+            shutil.copyfile(translated.program, folder / _ONNX_NAME)
         return official, folder
+
+
+def _link(path: Path, target: Path) -> None:
+    """The same file elsewhere; no symbolic link, which ONNX Runtime takes for an escape."""
+    if target.exists() or not path.is_file():
+        return
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def find_subjects(models: Sequence[str]) -> list[Subject]:

@@ -14,7 +14,13 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="the HTML report needs matplotlib")
+
+from hpip import create_pipeline
 from hpip.bench.cli import main
+from hpip.evaluation import evaluate, load_dataset
+from tests.coco_files import SIDE, CocoFolder
+from tests.pictures import rectangles
 
 from .reports import make_report, make_row
 
@@ -214,6 +220,36 @@ def test_an_engine_that_is_not_here_is_told_and_the_rest_measured(
     assert rows["paddlex"]["state"] == "unavailable"
     assert rows["paddlex"]["p50_ms"] is None
     assert rows["paddlex"]["error"] in done.stdout.replace("\n", " ")
+
+
+def test_average_precision_batches_and_sizes(tiny_model_dir: Path, tmp_path: Path) -> None:
+    coco = CocoFolder(tmp_path / "coco")
+    whole = coco.picture(rectangles(SIDE, SIDE, red=(16, 16, 48, 48)))
+    coco.instance(whole, 1, (16, 16, 48, 48))
+    missed = coco.picture(rectangles(SIDE, SIDE, red=(16, 16, 48, 48)))
+    coco.instance(missed, 2, (60, 60, 100, 100))
+    out = tmp_path / "out"
+    done = subprocess.run(
+        command(
+            "--models", tiny_model_dir, "--images", coco.images_dir, "--backends", "paddle",
+            "--coco", coco.write(), "--coco-images", coco.images_dir, "--sizes", "64x64,96x80",
+            "--batch-sizes", "2", "--threads", "1", "--thresholds", "0.4", "--output", out,
+            "--format", "csv", *SHORT,
+        ),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((out / "bench.json").read_text())["results"]
+    assert [row["image_hw"] for row in rows] == [[64, 64], [96, 80]]
+    truth, model = load_dataset(coco.folder / "annotations.json"), str(tiny_model_dir)
+    with create_pipeline(model_dir=model, use_hpip=False, device="cpu") as pipeline:
+        wanted = evaluate(pipeline, coco.images_dir, truth)
+    for row in rows:
+        assert (row["state"], row["batch_size"], row["threads"]) == ("measured", 2, 1)
+        assert row["throughput_ips"] == pytest.approx(2000 / row["mean_ms"])
+        assert row["mask_ap"] == pytest.approx(wanted.masks.metrics["AP"])
+        assert row["box_ap"] == pytest.approx(wanted.boxes.metrics["AP"])
+        assert 0.97 <= row["stage_sum_ratio"] <= 1
 
 
 def wait_for(process: subprocess.Popen[str], words: str) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -109,15 +108,10 @@ def _arguments(request: dict[str, Any]) -> dict[str, Any]:
         "batch_size": request["batch_size"],
         "threshold": request["threshold"],
         "use_hpip": backend != "paddle",
+        "precision": request["precision"],
     }
     if backend not in ("auto", "paddle"):
         arguments["hpi_config"] = {"backend": backend.removeprefix("cut-")}
-    if request["precision"] != "fp32":
-        if "precision" not in inspect.signature(create_predictor).parameters:
-            raise RefusalError(
-                f"this version of hpip knows no precision, so not {request['precision']}"
-            )
-        arguments["precision"] = request["precision"]
     return arguments
 
 

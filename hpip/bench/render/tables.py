@@ -201,7 +201,7 @@ def _models(rows: Sequence[Row]) -> Table:
             ("weights (M)", lambda row: _general((row.parameters or 0) / 1e6 or None, ".2f")),
             ("GFLOP", _gflop),
             ("of SGEMM (%)", lambda row: _general(_times(row.peak_share, 100), ".0f")),
-            ("runs", lambda row: row.runs.split(";")[0]),
+            ("runs", lambda row: row.runs),
         ],
     )
 
