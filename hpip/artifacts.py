@@ -8,6 +8,7 @@ from importlib import util
 from hpip.backends.base import ProgramFormat
 from hpip.errors import BackendUnavailableError, ModelFormatError
 from hpip.graph.cache import Cache, content_key
+from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.graph.params import ParameterFile
 from hpip.graph.passes.normalize_each_image import NormalizeEachImagePass
 from hpip.graph.program import Program
@@ -29,9 +30,6 @@ def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = 
     """
     if wanted == "paddle":
         return files
-    _require_onnx()
-    from hpip.graph.onnx_export import EXPORTER_VERSION
-
     try:
         content = files.program.read_bytes()
     except OSError as error:
@@ -42,6 +40,7 @@ def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = 
     loaded = cache.load(key)
     if loaded is not None and (loaded[0] / _ONNX_NAME).is_file():
         return ModelFiles(loaded[0] / _ONNX_NAME, files.params)
+    _require_onnx()
     record = {"title": f"{files.program.stem} in ONNX"}
     folder = cache.store(key, record, {_ONNX_NAME: _export(files)})
     return ModelFiles(folder / _ONNX_NAME, files.params)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import hpip
 from hpip.graph.cache import Cache, content_key
+from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.runner import Engine
 from hpip.tuning.candidates import Request, machine_name, versions
 from hpip.tuning.check import fingerprint
@@ -48,6 +49,7 @@ class Memory:
         self._place = content_key(
             _VERSION,
             hpip.__version__,
+            f"exporter {EXPORTER_VERSION}",
             json.dumps(versions()),
             machine_name(request.device),
             program_key,

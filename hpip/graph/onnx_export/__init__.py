@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from hpip.graph.onnx_export.export import EXPORTER_VERSION, export_onnx
+from hpip.graph.onnx_export.export import export_onnx
 
-__all__ = ["EXPORTER_VERSION", "export_onnx"]
+__all__ = ["export_onnx"]

@@ -22,12 +22,11 @@ from hpip.graph.onnx_export import (  # noqa: F401 - each registers its operator
     sources,
 )
 from hpip.graph.onnx_export.exporter import ELEMENT_TYPES, Exporter, can_emit, used_initializers
+from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.graph.operation import PARAMETER, Operation, TensorType
 from hpip.graph.params import ParameterFile
 from hpip.graph.program import INPUT, OUTPUT, Program
 
-# Part of the cache key: raise it whenever the exporter writes something else than before.
-EXPORTER_VERSION = 1
 # Operator sets that ONNX Runtime 1.18, OpenVINO 2024.4 and TensorRT 8.6 know.
 OPSET = 17
 _IR_VERSION = 8
