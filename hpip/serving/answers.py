@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
 import msgpack
 import orjson
+import pybase64
 
 from hpip import ops
 from hpip._files import encode_picture
@@ -76,7 +76,7 @@ def encode_result(instances: list[dict[str, Any]], jpeg: bytes | None, encoding:
             content["image"] = jpeg
         return bytes(msgpack.packb(content))
     if jpeg is not None:
-        content["image"] = b64encode(jpeg).decode("ascii")
+        content["image"] = pybase64.b64encode_as_string(jpeg)
     return orjson.dumps(content)
 
 

@@ -16,6 +16,7 @@ from hpip.config import PipelineConfig
 from hpip.devices import parse_devices
 from hpip.errors import HpipError, InvalidInputError
 from hpip.serving.app import create_app
+from hpip.serving.protocol import BoundedHttpProtocol
 from hpip.serving.settings import ServingSettings
 from hpip.serving.wire import LoadOrder
 from hpip.system import available_cpus
@@ -55,6 +56,8 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=BoundedHttpProtocol,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

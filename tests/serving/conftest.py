@@ -35,7 +35,9 @@ def _servers(tiny_model_dir: Path, tiny_classes_model_dir: Path) -> Iterator[_Se
     )
     classes = ("--model_dir", str(tiny_classes_model_dir), "--no-hpip", "--device", "cpu")
     with (
-        LiveServer(*tiny, "--workers", "2", "--max-batch-size", "4") as plain_server,
+        LiveServer(
+            *(*tiny, "--workers", "2", "--max-batch-size", "4", "--batch-timeout-ms", "5")
+        ) as plain_server,
         LiveServer(*strict, HPIP_SERVING_TOKEN=TOKEN) as strict_server,
         LiveServer(*classes) as classes_server,
     ):

@@ -28,12 +28,15 @@ class LiveServer:
 
     Args:
         arguments: flags beside `--port`.
+        command: of `hpip`; none for PaddleX's own flags.
         variables: environment beside this process's own.
     """
 
-    def __init__(self, *arguments: str, **variables: str) -> None:
+    def __init__(
+        self, *arguments: str, command: tuple[str, ...] = ("serve",), **variables: str
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hpip", "serve", "--port", "0", *arguments],
+            [sys.executable, "-m", "hpip", *command, "--port", "0", *arguments],
             env={**os.environ, "HPIP_LOG": "info", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import hpip
 from tests.pictures import rectangles
 from tests.serving.live_server import LiveServer, base64_text, encoded, wait_for
 
@@ -85,9 +86,25 @@ def test_metrics_count_what_happened(server: LiveServer, client: httpx.Client) -
     assert all(line.startswith("hpip_") for line in samples)
 
 
+@pytest.mark.slow
+def test_pictures_of_one_size_share_a_run_with_the_same_answers() -> None:
+    photo = (Path(hpip.__file__).parent / "demo" / "scene_0013.jpg").read_bytes()
+    body = {"image": base64_text(photo), "visualize": False}
+    flags = ("--model", "demo", "--device", "cpu", "--max-batch-size", "4")
+    with (
+        LiveServer(*flags, "--batch-timeout-ms", "200", HPIP_TUNE_BUDGET_S="0") as server,
+        server.wait_until_ready().client() as client,
+    ):
+        alone = client.post(ROUTE, json=body).json()["result"]
+        together = client.post(ROUTE, json={"images": [body["image"]] * 8, "visualize": False})
+        assert together.json()["result"]["results"] == [alone] * 8
+        assert _metric(client, "hpip_batch_size_count") == 9
+        assert _metric(client, "hpip_batch_size_sum") > 9
+
+
 def test_access_log_has_one_line_per_request(server: LiveServer, client: httpx.Client) -> None:
     client.post(ROUTE, json={**BODY, "logId": "log-test-1"})
-    client.post(ROUTE, json={"image": "x", "logId": "log-test-2\n{}"})
+    client.post(ROUTE, json={"image": "x", "logId": "log-test-2 {}"})
     client.get("/health")
     good, bad = wait_for(
         lambda: (
@@ -259,10 +276,13 @@ def test_requests_before_the_model_is_there_get_503(tiny_model_dir: Path) -> Non
         # Importing Paddle alone takes the worker longer than these requests.
         ready, answer = client.get("/health/ready"), client.post(ROUTE, json=BODY)
         alive = client.get("/health")
+        workers = wait_for(server.worker_pids)
     assert (ready.status_code, ready.json()["state"]) in ((503, "starting"), (503, "loading"))
     assert answer.status_code == 503
     assert "retry-after" in answer.headers
     assert alive.status_code == 200
+    # The server was killed: its worker ends by itself.
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
 @pytest.mark.slow
@@ -282,3 +302,25 @@ def test_taken_port_is_a_clear_error() -> None:
         with LiveServer("--model", "demo", "--port", port) as server:
             assert server.wait() == 1
             assert f"port {port}" in "".join(server.messages)
+
+
+def test_paddlex_flags_and_the_serving_section(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """`hpip --serve --pipeline my.yaml`, as PaddleX has it; flags win over the file."""
+    file = tmp_path / "my.yaml"
+    file.write_text(
+        "pipeline_name: instance_segmentation\n"
+        "SubModules: {InstanceSegmentation: {model_name: tiny-boxes, "
+        f"model_dir: {tiny_model_dir}, threshold: 0.95}}}}\n"
+        "use_hpip: false\ndevice: cpu\n"
+        "Serving: {visualize: false, port: 1, max_queue: 7, extra: {x: 1}}\n"
+    )
+    flags = ("--serve", "--pipeline", str(file), "--host", "127.0.0.1")
+    with LiveServer(*flags, command=()) as server, server.wait_until_ready().client() as client:
+        result = client.post(ROUTE, json={"image": GREEN}).json()["result"]
+        assert result == {"instances": []}
+        assert client.post(ROUTE, json={"images": [GREEN] * 16}).status_code == 503
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(file.read_text().replace("max_queue: 7", "max_queue: no"))
+    with LiveServer("--serve", "--pipeline", str(broken), command=()) as server:
+        assert server.wait() == 1
+        assert "max_queue" in "".join(server.messages)

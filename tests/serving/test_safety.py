@@ -127,6 +127,28 @@ def test_slow_body_gets_408(strict_server: LiveServer) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
 
+def test_head_without_end_is_cut_off(server: LiveServer) -> None:
+    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.slow
+def test_slow_head_is_cut_off(server: LiveServer) -> None:
+    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
+    connections = [socket.create_connection((host, int(port)), timeout=60) for _ in range(3)]
+    connections[1].sendall(b"GET /hea")
+    connections[2].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = b""
+    while b"Healthy" not in answer:
+        answer += connections[2].recv(1000)
+    connections[2].sendall(b"GET /hea")
+    for connection in connections:
+        with connection:
+            assert connection.recv(1000) == b""
+
+
 def test_compressed_body_gets_415(strict_client: httpx.Client) -> None:
     answer = strict_client.post(ROUTE, content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 415
