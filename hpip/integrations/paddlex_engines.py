@@ -9,7 +9,7 @@ it. Both are wrapped here, and put back by what `install` returns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,18 @@ from paddlex.inference.models.instance_segmentation.predictor import InstanceSeg
 from paddlex.inference.models.object_detection.processors import ReadImage
 from paddlex.inference.models.runners import InferenceRunner
 
-from hpip.errors import BackendUnavailableError
+from hpip.errors import HpipError
 from hpip.integrations.paddlex_segment import (
     DEMO_MODEL_NAME,
     SegmentationResult,
     UnfitModelError,
+    may_tune,
+    named_engine,
     open_predictor,
     process_batch,
+    static_program,
 )
+from hpip.integrations.static_program import EngineRun, TunedRun
 from hpip.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -57,6 +61,24 @@ class SegmentationRunner(InferenceRunner):  # type: ignore[misc]
     def close(self) -> None:
         """Free the network's memory."""
         self.predictor.close()
+
+
+class StaticRunner(InferenceRunner):  # type: ignore[misc]
+    """Any other static program: arrays in the order of the inputs' names in, outputs out."""
+
+    def __init__(self, run: EngineRun | TunedRun, plain: Any = None) -> None:
+        self.run = run
+        self._plain = plain
+
+    def __call__(self, x: Any = None, **_: Any) -> Sequence[Any]:
+        """Run the program once."""
+        return self.run(x)
+
+    def close(self) -> None:
+        """Free the networks' memory."""
+        self.run.close()
+        if self._plain is not None:
+            self._plain.close()
 
 
 class SegmentationPredictor(InstanceSegRunnerPredictor):  # type: ignore[misc]
@@ -95,7 +117,7 @@ class HpipEngine(HPIEngine):  # type: ignore[misc]
 
     def get_default_runner_builder(self) -> Callable[..., Any]:
         """What runs a model that is no instance segmentation."""
-        return _build_plain_runner
+        return _build_static_runner
 
     def validate_runner(self, runner: Any) -> None:
         """Take whatever hpip's own builders return."""
@@ -191,6 +213,26 @@ def _build_segmentation_runner(
         )
 
 
+def _build_static_runner(
+    *, model_name: str, model_dir: Path, engine_config: dict[str, Any], **others: Any
+) -> Any:
+    """The engine that was asked for; else PaddleX's own runner, and what beats it."""
+    engine = named_engine(engine_config)
+    if engine is not None:
+        return StaticRunner(EngineRun(static_program(model_name, model_dir, engine_config), engine))
+    plain = _build_plain_runner(
+        model_name=model_name, model_dir=model_dir, engine_config=engine_config, **others
+    )
+    if not may_tune(engine_config):
+        return plain
+    try:
+        run = TunedRun(static_program(model_name, model_dir, engine_config), plain)
+    except HpipError as error:
+        logger.warning("%s runs as without use_hpip: %s", model_name, error)
+        return plain
+    return StaticRunner(run, plain)
+
+
 def _build_plain_runner(
     *,
     model_name: str,
@@ -200,13 +242,6 @@ def _build_plain_runner(
     **_: Any,
 ) -> Any:
     """PaddleX's own runner, set up as without `use_hpip`: the floor that hpip never falls below."""
-    backend = engine_config.get("backend")
-    if backend not in (None, "paddle"):
-        raise BackendUnavailableError(
-            backend,
-            f"hpip drives it for instance segmentation only, and {model_name} is none.",
-            "Leave `backend` out of hpi_config.",
-        )
     plain = _plain_engine()
     device = {key: engine_config.get(key) for key in ("device_type", "device_id")}
     options = {**device, **(engine_config.get("backend_config") or {})}

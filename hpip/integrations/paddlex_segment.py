@@ -10,17 +10,22 @@ from typing import Any
 
 from paddlex.inference.models.instance_segmentation.result import InstanceSegResult
 
-from hpip.devices import DEVICE_KINDS
+from hpip.devices import DEVICE_KINDS, Device, parse_devices
 from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.inputs.decode import as_bgr
-from hpip.options import check_count
+from hpip.integrations.static_program import StaticProgram
+from hpip.model import find_model_files
+from hpip.options import check_count, check_engine_options
 from hpip.predictor import Predictor, create_predictor
+from hpip.runner import Engine
 from hpip.sources import Source
+from hpip.system import available_cpus
 
 # The model that comes with hpip, under the name in its inference.yml.
 DEMO_MODEL_NAME = "hpip-demo"
 # PaddleX counts threads with this where nothing else is said.
 _THREADS_VARIABLE = "PADDLE_PDX_CPU_NUM_THREADS"
+_THREAD_KEYS = ("cpu_threads", "cpu_num_threads")
 _HPI_KEYS = ("auto_config", "backend", "backend_config", "auto_paddle2onnx")
 
 
@@ -55,15 +60,15 @@ def open_predictor(model_dir: str | Path, hpi_config: Mapping[str, Any]) -> Pred
         UnfitModelError: hpip does not know the model or device, and no backend was asked for.
         HpipError: as `hpip.create_predictor`.
     """
-    kind, index = hpi_config["device_type"], hpi_config.get("device_id")
-    config = {key: hpi_config[key] for key in _HPI_KEYS if hpi_config.get(key) is not None}
+    kind = hpi_config["device_type"]
+    config = _only_hpi_keys(hpi_config)
     may_choose = config.get("backend") is None
     if may_choose and kind not in DEVICE_KINDS:
         raise UnfitModelError(f"hpip does not run on {kind}")
     try:
         return create_predictor(
             model_dir=model_dir,
-            device=kind if index is None else f"{kind}:{index}",
+            device=_device_string(hpi_config),
             hpi_config=config,
             threads=_wanted_threads(config.get("backend_config") or {}),
         )
@@ -71,6 +76,50 @@ def open_predictor(model_dir: str | Path, hpi_config: Mapping[str, Any]) -> Pred
         if may_choose:
             raise UnfitModelError(str(error)) from error
         raise
+
+
+def named_engine(hpi_config: Mapping[str, Any]) -> Engine | None:
+    """The engine that a model of another kind is to run on, or None where PaddleX's own may run it.
+
+    Raises:
+        InvalidInputError, BackendUnavailableError: as `hpip.options.check_engine_options`.
+    """
+    if hpi_config.get("backend") in (None, "paddle"):
+        return None
+    options = check_engine_options(_only_hpi_keys(hpi_config))
+    threads = options.threads or _wanted_threads({}) or available_cpus()
+    return Engine(
+        str(options.backend), _device(hpi_config), threads, options.precision, options.settings
+    )
+
+
+def may_tune(hpi_config: Mapping[str, Any]) -> bool:
+    """Whether hpip may choose the engine of a model of another kind."""
+    settings = set(hpi_config.get("backend_config") or {}) - set(_THREAD_KEYS)
+    return (
+        hpi_config.get("backend") is None
+        and not settings
+        and hpi_config.get("auto_paddle2onnx") is not False
+        and hpi_config["device_type"] in DEVICE_KINDS
+    )
+
+
+def static_program(
+    model_name: str, model_dir: Path, hpi_config: Mapping[str, Any]
+) -> StaticProgram:
+    """A model of another kind, for hpip's engines.
+
+    Raises:
+        ModelFormatError: the directory is incomplete.
+    """
+    settings = hpi_config.get("backend_config") or {}
+    threads = next((settings[key] for key in _THREAD_KEYS if key in settings), None)
+    return StaticProgram(
+        model_name,
+        find_model_files(Path(model_dir)),
+        _device(hpi_config),
+        threads or _wanted_threads({}) or available_cpus(),
+    )
 
 
 def process_batch(
@@ -115,10 +164,24 @@ def process_batch(
     }
 
 
+def _only_hpi_keys(hpi_config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: hpi_config[key] for key in _HPI_KEYS if hpi_config.get(key) is not None}
+
+
+def _device_string(hpi_config: Mapping[str, Any]) -> str:
+    kind, index = hpi_config["device_type"], hpi_config.get("device_id")
+    return str(kind) if index is None else f"{kind}:{index}"
+
+
+def _device(hpi_config: Mapping[str, Any]) -> Device:
+    (device,) = parse_devices(_device_string(hpi_config))
+    return device
+
+
 def _wanted_threads(backend_config: Mapping[str, Any]) -> int | None:
     """What PaddleX's variable says, unless the configuration says it."""
     text = os.environ.get(_THREADS_VARIABLE)
-    if not text or not {"cpu_threads", "cpu_num_threads"}.isdisjoint(backend_config):
+    if not text or not set(_THREAD_KEYS).isdisjoint(backend_config):
         return None
     try:
         return check_count(int(text), _THREADS_VARIABLE)

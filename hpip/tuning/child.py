@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hpip.backends.base import Probe
+from hpip.backends.base import Feeds, Probe
 from hpip.backends.registry import backend_path
 from hpip.errors import HpipError
 from hpip.plans import Plan
@@ -24,7 +24,7 @@ from hpip.postprocess import Instances
 from hpip.runner import Engine
 from hpip.system import available_memory_bytes, resident_bytes
 from hpip.tuning.records import State
-from hpip.types import PreprocessPlan, UInt8Array
+from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
 # Often enough to stop a process that takes a gigabyte a second before it has taken half of one.
 _LOOK_EVERY_S = 0.1
@@ -136,6 +136,23 @@ class Child:
             ChildError: as `open`.
         """
         return float(self._call("time_ms", image, threshold, limit_s=limit_s))
+
+    def load(self, files: ModelFiles, engine: Engine, *, limit_s: float) -> str:
+        """Load a program, without a plan around it, on an engine; returns the engine's version.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        return str(self._call("load", files, engine, backend_path(engine.backend), limit_s=limit_s))
+
+    def run(self, feeds: Feeds, *, limit_s: float) -> tuple[list[AnyArray], float]:
+        """Outputs of the loaded program, and the milliseconds that they took.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        outputs, took_ms = self._call("run", dict(feeds), limit_s=limit_s)
+        return list(outputs), float(took_ms)
 
     def close(self) -> None:
         """End the process, whatever it does. Twice does nothing."""

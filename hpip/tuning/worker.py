@@ -18,14 +18,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from hpip.backends.base import Probe
+from hpip.backends.base import Feeds, Probe, Session
 from hpip.backends.paddle import PaddleBackend
 from hpip.backends.registry import backend_named, register_backend
 from hpip.errors import HpipError
 from hpip.plans import Plan
 from hpip.postprocess import Instances, Selection
 from hpip.runner import Engine, Runner
-from hpip.types import PreprocessPlan, UInt8Array
+from hpip.sessions import open_session
+from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
 _NO_MEMORY = re.compile("bad_alloc|out of memory|ResourceExhausted|allocate memory", re.IGNORECASE)
 _PR_SET_PDEATHSIG = 1
@@ -40,6 +41,7 @@ class Workplace:
 
     def __init__(self) -> None:
         self._runner: Runner | None = None
+        self._session: Session | None = None
 
     def probe(self, backend: str, backend_path: str) -> Probe:
         """Whether an engine is here."""
@@ -58,17 +60,26 @@ class Workplace:
         Returns:
             The engine's version, and the segments that it refused, which plain Paddle runs.
         """
-        register_backend(engine.backend, backend_path)
-        probe = backend_named(engine.backend).probe()
-        if probe.version is None:
-            raise _AbsentError(probe.reason)
-        if str(engine.device) not in probe.devices:
-            raise _AbsentError(f"it has no {engine.device}, only {', '.join(probe.devices)}")
+        version = _probe(engine, backend_path)
         if self._runner is not None:
             self._runner.close()
             self._runner = None
         self._runner = Runner(plan, preprocess, engine)
-        return probe.version, self._runner.refused
+        return version, self._runner.refused
+
+    def load(self, files: ModelFiles, engine: Engine, backend_path: str) -> str:
+        """Load a program without anything around it; returns the engine's version."""
+        version = _probe(engine, backend_path)
+        self._session = open_session(files, engine)
+        return version
+
+    def run(self, feeds: Feeds) -> tuple[list[AnyArray], float]:
+        """The loaded program's outputs, and the milliseconds that they took."""
+        if self._session is None:
+            raise RuntimeError("nothing was loaded")
+        start = perf_counter()
+        outputs = self._session.run({name: feeds[name] for name in self._session.input_names})
+        return outputs, (perf_counter() - start) * 1e3
 
     def answer(self, image: UInt8Array, thresholds: Sequence[float]) -> list[Instances]:
         """The image's instances at each threshold."""
@@ -85,6 +96,17 @@ class Workplace:
         if self._runner is None:
             raise RuntimeError("nothing was opened")
         return self._runner
+
+
+def _probe(engine: Engine, backend_path: str) -> str:
+    """Version of an engine that is here and has the device."""
+    register_backend(engine.backend, backend_path)
+    probe = backend_named(engine.backend).probe()
+    if probe.version is None:
+        raise _AbsentError(probe.reason)
+    if str(engine.device) not in probe.devices:
+        raise _AbsentError(f"it has no {engine.device}, only {', '.join(probe.devices)}")
+    return probe.version
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NEWEST = "3.7.2"
 # The newest Paddle that runs oneDNN: see the extra `paddle` in pyproject.toml.
 PADDLE = "paddlepaddle==3.2.2"
-TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100")
+TEST_TOOLS = ("pytest>=8", "hypothesis>=6.100", "onnxruntime>=1.18", "onnx>=1.16")
 
 
 def make_env(folder: Path, version: str) -> Path:

@@ -104,6 +104,40 @@ def test_another_pipeline_runs(paddlex: ModuleType, classifier_dir: Path) -> Non
     assert result["label_names"] == ["bright"]
 
 
+def test_a_tuned_model_goes_on_answering_the_same(
+    paddlex: ModuleType,
+    has_engines: bool,
+    classifier_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not has_engines:
+        pytest.skip("before 3.5, PaddleX's own runner runs other models")
+    monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "60")
+    model = paddlex.create_model(
+        "PP-LCNet_x1_0", model_dir=str(classifier_dir), device="cpu", use_hpip=True
+    )
+    pictures = [np.full((40, 60, 3), value, np.uint8) for value in (30, 220)]
+    first, *later = (list(model.predict(pictures, batch_size=2)) for _ in range(3))
+    for results in later:
+        for wanted, result in zip(first, results, strict=True):
+            assert result["label_names"] == wanted["label_names"]
+            np.testing.assert_allclose(result["scores"], wanted["scores"], atol=2e-5)
+    assert "onnxruntime" in model._predictor.runner.run.reason
+
+
+def test_a_backend_can_be_asked_for(
+    paddlex: ModuleType, has_engines: bool, classifier_dir: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    if not has_engines:
+        pytest.skip("before 3.5, PaddleX's own runner runs other models")
+    expected = classify(paddlex, classifier_dir)
+    found = classify(paddlex, classifier_dir, use_hpip=True, hpi_config={"backend": "onnxruntime"})
+    for wanted, result in zip(expected, found, strict=True):
+        assert result["label_names"] == wanted["label_names"]
+        np.testing.assert_allclose(result["scores"], wanted["scores"], atol=2e-5)
+
+
 def test_a_backend_that_was_asked_for_is_never_another_one(
     paddlex: ModuleType, classifier_dir: Path
 ) -> None:
