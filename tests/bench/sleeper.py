@@ -2,7 +2,8 @@
 """A contender whose calls take known times: python sleeper.py '{"sleeps_ms": [20, 40]}'.
 
 Other keys: "die_at": it is killed at that request; "hang_at": it never answers that one; "after":
-both only after so many calls; "answer": what it finds.
+both only after so many calls; "answer": what it finds; "log": a file for what its sleeps took by
+another clock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from hpip.bench.contenders.channel import Clock, memory, serve
@@ -38,10 +40,13 @@ class Sleeper:
     def run(self, _request: dict[str, Any]) -> dict[str, Any]:
         self.enter("run")
         sleeps = self.plan["sleeps_ms"]
-        clock = Clock()
+        clock, start = Clock(), time.monotonic()
         time.sleep(sleeps[self.calls % len(sleeps)] / 1e3)
+        slept_ms, wall_ms = (time.monotonic() - start) * 1e3, clock.wall_ms()
         self.calls += 1
-        wall_ms = clock.wall_ms()
+        if "log" in self.plan:
+            with Path(self.plan["log"]).open("a") as log:
+                print(slept_ms, file=log)
         stages = dict.fromkeys(("read_ms", "preprocess_ms", "wait_ms", "postprocess_ms"), 0.0)
         return {
             "wall_ms": wall_ms,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hpip.bench.answers import Answer, Memory
@@ -22,7 +23,7 @@ from hpip.bench.watcher import Watcher
 
 Sleepers = Callable[..., None]
 # A sleep is never shorter; on a busy machine it may be this much longer.
-LATE_MS = 60.0
+LATE_MS = 1000.0
 
 FOUND = {
     "boxes": [[10.0, 10.0, 50.0, 40.0]],
@@ -58,24 +59,25 @@ def test_known_sleeps_come_back_as_percentiles(
     """100 calls: 50 of 20 ms, 40 of 100 ms, 9 of 200 ms, 1 of 400 ms; one more call came before."""
     sleeps = [20] * 50 + [100] * 40 + [200] * 9 + [400]
     mixed = [sleeps[(i * 37) % 100] for i in range(100)]
-    sleepers({"sleeps_ms": [*mixed[-1:], *mixed[:-1]]})
+    log = tmp_path / "log"
+    sleepers({"sleeps_ms": [*mixed[-1:], *mixed[:-1]], "log": str(log)})
     settings = BenchSettings(least_rounds=100, budget_s=1e9, width=1e9, warmup=0)
     run = workload_run(tmp_path, photos, settings, ["url"])
     run.measure()
     row = row_of(run, "url")
     assert row.state == MEASURED
     assert row.samples == len(row.samples_ms) == 100
-    assert row.min_ms is not None
-    for figure, sleep_ms in (
-        (row.min_ms, 20),
-        (row.p50_ms, 60),
-        (row.p90_ms, 110),
-        (row.p95_ms, 200),
-        (row.max_ms, 400),
-        (row.mean_ms, 72),
+    slept = [float(line) for line in log.read_text().split()][1:]
+    figures = (row.min_ms, row.p50_ms, row.p90_ms, row.p95_ms, row.p99_ms, row.max_ms)
+    for figure, percent, planned_ms in zip(
+        figures, (0, 50, 90, 95, 99, 100), (20, 60, 110, 200, 202, 400), strict=True
     ):
         assert figure is not None
-        assert sleep_ms - 0.1 <= figure <= sleep_ms + LATE_MS
+        # By the sleeper's own clock, but for a rest between two readings; by plan, as far as a busy
+        # machine wakes it in time.
+        assert figure == pytest.approx(np.percentile(slept, percent), abs=25)
+        assert planned_ms - 0.1 <= figure <= planned_ms + LATE_MS
+    assert row.mean_ms == pytest.approx(np.mean(slept), abs=5)
     assert row.cpu_p50_ms is not None
     assert row.cpu_p50_ms < row.p50_ms
     # Three quarters of each call are "infer", one quarter "read": they add up to the median.
@@ -97,7 +99,9 @@ def test_contenders_take_turns_and_speedups_are_of_pairs(
     assert plain.speedup_plain == 1
     assert fast.speedup_plain is not None
     assert fast.speedup_plain_low is not None
-    assert fast.speedup_plain_low <= fast.speedup_plain <= 3.2
+    pairs = [b / a for a, b in zip(fast.samples_ms, plain.samples_ms, strict=True)]
+    assert fast.speedup_plain == pytest.approx(np.median(pairs), rel=1e-3)
+    assert fast.speedup_plain_low <= fast.speedup_plain
 
 
 def test_rounds_end_when_medians_are_sure(tmp_path: Path, photos: Path, sleepers: Sleepers) -> None:

@@ -78,13 +78,19 @@ class PaddlexContender:
         elif request["threads"]:
             settings = {"cpu_threads": request["threads"]}
         clock = Clock()
-        self._model = create_model(
-            request["model_name"],
-            model_dir=request["model_dir"],
-            device=request["device"],
-            **({"engine": engine} if engine else {}),
-            engine_config=settings,
-        )
+        try:
+            self._model = create_model(
+                request["model_name"],
+                model_dir=request["model_dir"],
+                device=request["device"],
+                **({"engine": engine} if engine else {}),
+                engine_config=settings,
+            )
+        except Exception as error:
+            # PaddleX has errors of its own for this, in modules that move between its versions.
+            if "does not support engine" in str(error):
+                raise RefusalError(str(error)) from error
+            raise
         load_ms = clock.wall_ms()
         self._batch_size = request["batch_size"]
         self._threshold = request["threshold"]
