@@ -13,6 +13,7 @@ _BACKENDS = {
     "paddle_onednn": "hpip.backends.paddle_onednn:PaddleOneDnnBackend",
     "paddle_tensorrt": "hpip.backends.paddle_tensorrt:PaddleTensorRtBackend",
     "onnxruntime": "hpip.backends.onnxruntime:OnnxRuntimeBackend",
+    "openvino": "hpip.backends.openvino:OpenVinoBackend",
     "tensorrt": "hpip.backends.tensorrt:TensorRtBackend",
 }
 

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+from hpip.backends.base import Backend, Probe, Session, SessionOptions, refuse_settings
+from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
+from hpip.types import AnyArray, ModelFiles
+
+_SETTINGS = ("performance_hint",)
+_HINTS = ("latency", "throughput")
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoBackend(Backend):
+    """OpenVINO's CPU plugin, in fp32 or bf16.
+
+    Settings: `performance_hint`, "latency" (the default) or "throughput".
+    """
+
+    name = "openvino"
+    format = "onnx"
+
+    def probe(self) -> Probe:
+        """See `Backend.probe`."""
+        if util.find_spec("openvino") is None:
+            return Probe(None, "openvino is not installed", ())
+        try:
+            import openvino
+
+            found = openvino.Core().available_devices
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            return Probe(None, f"openvino can't be loaded: {error}", ())
+        if "CPU" not in found:
+            return Probe(None, "openvino finds no CPU plugin", ())
+        return Probe(str(openvino.__version__), "", ("cpu",))
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        """See `Backend.open`."""
+        refuse_settings(self.name, options.settings, known=_SETTINGS)
+        properties = compile_properties(options)
+        probe = self.probe()
+        if probe.version is None:
+            raise BackendUnavailableError(
+                self.name, probe.reason + ".", "Install it with: pip install 'hpip[cpu]'"
+            )
+        if options.precision == "bf16":
+            _require_bf16()
+        return OpenVinoSession(files, properties)
+
+
+class OpenVinoSession(Session):
+    """One compiled model with one request. Inputs are read in place; outputs are copied."""
+
+    def __init__(self, files: ModelFiles, properties: Mapping[str, Any]) -> None:
+        import openvino
+
+        core = openvino.Core()
+        try:
+            with _in_one_folder(files) as program:
+                model = core.read_model(program)
+                compiled = core.compile_model(model, "CPU", dict(properties))
+            self._request = compiled.create_infer_request()
+        except (RuntimeError, OSError, ValueError, TypeError) as error:
+            raise BackendError(
+                "openvino", "open", f"{files.program} and {files.params.name}: {_last_lines(error)}"
+            ) from error
+        super().__init__(
+            tuple(port.any_name for port in compiled.inputs),
+            tuple(port.any_name for port in compiled.outputs),
+        )
+
+    def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+        try:
+            results = self._request.infer(dict(inputs), share_inputs=True, share_outputs=False)
+            return [results[index] for index in range(len(self.output_names))]
+        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise BackendError(
+                "openvino", "run", f"inputs {shapes}: {_last_lines(error)}"
+            ) from error
+
+    def _close(self) -> None:
+        self._request = None
+        gc.collect()
+
+
+def compile_properties(options: SessionOptions) -> dict[str, Any]:
+    """Properties of the compiled model, by OpenVINO's names.
+
+    Raises:
+        InvalidInputError: the performance hint is unknown.
+        BackendUnavailableError: the device or the precision is not one of this backend's.
+    """
+    if options.device.kind != "cpu":
+        raise BackendUnavailableError(
+            "openvino", f"it does not drive {options.device} here.", "Use device='cpu'."
+        )
+    if options.precision not in _PRECISIONS:
+        raise BackendUnavailableError(
+            "openvino",
+            f"it runs in {', '.join(_PRECISIONS)} here, not in {options.precision}.",
+            "Choose another precision or backend.",
+        )
+    hint = options.settings.get("performance_hint", "latency")
+    if hint not in _HINTS:
+        raise InvalidInputError(
+            f"settings of openvino: expected a performance_hint of {', '.join(_HINTS)}; "
+            f"received {hint!r}"
+        )
+    return {
+        "PERFORMANCE_HINT": hint.upper(),
+        "INFERENCE_NUM_THREADS": options.threads,
+        # Where the processor has bf16, OpenVINO would take it without being asked.
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision],
+        # Pinned threads of several sessions would all sit on the same cores.
+        "ENABLE_CPU_PINNING": not options.shares_cpu,
+    }
+
+
+def _require_bf16() -> None:
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in able:
+        raise BackendUnavailableError(
+            "openvino", "this processor has no bf16 arithmetic.", "Use precision='fp32'."
+        )
+
+
+@contextmanager
+def _in_one_folder(files: ModelFiles) -> Iterator[Path]:
+    """Path of the program in a folder that holds the weights too, by the name it knows them by.
+
+    OpenVINO reads weights beside the program only, and follows no link out of the folder. It maps
+    them, so that the folder may go once the model is compiled.
+    """
+    with tempfile.TemporaryDirectory(prefix="hpip-openvino-") as name:
+        folder = Path(name)
+        program = folder / files.program.name
+        shutil.copyfile(files.program, program)
+        weights = folder / files.params.name
+        try:
+            os.link(files.params.resolve(), weights)
+        except OSError:
+            # Another file system, or another user's file.
+            shutil.copyfile(files.params, weights)
+        yield program
+
+
+def _last_lines(error: Exception) -> str:
+    """The cause stands last, behind the places in OpenVINO's sources."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[-3:])[:600] or type(error).__name__
