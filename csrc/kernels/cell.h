@@ -18,7 +18,12 @@ struct Cell {
 inline constexpr std::size_t kCellColumns = 64;
 
 // Items by which kernels may read beyond the weights that they are told of.
-inline constexpr std::size_t kCellReadAhead = 8;
+inline constexpr std::size_t kCellReadAhead = 16;
+
+// On which side of a limit all samples lie that are taken near an item; neither if rounding, NaN or
+// infinity may decide.
+inline constexpr std::uint8_t kAbove = 1;
+inline constexpr std::uint8_t kBelow = 2;
 
 // Rows 0 to `last` of a cell; row y is sampled at bottom_weights[y]. Weights rise evenly but for
 // rounding, by which row y is off by at most `bend_rows` of the distance between two rows.

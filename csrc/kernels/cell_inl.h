@@ -53,8 +53,8 @@ inline void cell_columns(const Cell& cell, const float* right_weights, std::size
     FloatLanes row = (limit - top) * rows_per_unit;
     row = row > 0.0F ? row : FloatLanes{};  // also NaN, of columns that do not cross
     row = row < last ? row : last;
-    const IntLanes above = __builtin_convertvector(row, IntLanes);
-    const FloatLanes rest = row - __builtin_convertvector(above, FloatLanes);
+    const IntLanes above = to_ints(row);
+    const FloatLanes rest = row - to_floats(above);
     const FloatLanes margin = doubt + doubt_per_slope * magnitude(rows_per_unit);
     out->sure |= lane_bits((rest > margin) & (1.0F - rest > margin)) << x;
     store_lanes(out->crossings + x, above + 1);

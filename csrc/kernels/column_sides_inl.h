@@ -1,33 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
-namespace hpip::kernels {
+#include "kernels/cell.h"
+#include "kernels/lanes_inl.h"
+#include "kernels/target.h"
 
-// On which side of a limit all samples lie that are taken near an item; none if rounding, NaN or
-// infinity may decide.
-inline constexpr std::uint8_t kAbove = 1;
-inline constexpr std::uint8_t kBelow = 2;
+namespace hpip::HPIP_TARGET {
 
+// sides[y] = the side of the limit on which samples near item y of a column lie; returns whether
+// all items are finite. Reads, and writes sides of, up to kCellReadAhead items more, of any value;
+// they may make finite items count as others.
+//
 // A sample between items rounds eight times at most, each time by 2^-24 of what the items' weighted
 // magnitudes sum up to. An item that is beyond the limit by 2^-20 of its own magnitude therefore
 // pulls no sample across.
-inline std::uint8_t side_of(float value, float limit) noexcept {
-  const float margin = std::fabs(value) * 0x1p-20F;
-  const int above = value - margin > limit ? kAbove : 0;
-  const int below = value + margin < limit ? kBelow : 0;
-  return static_cast<std::uint8_t>(above | below);
-}
-
-// sides[y] = the side on which items y of both columns lie, if it is the same.
-inline void common_sides(const float* left, const float* right, std::size_t count, float limit,
+inline bool column_sides(const float* items, std::size_t count, float limit,
                          std::uint8_t* sides) noexcept {
-  for (std::size_t y = 0; y < count; ++y) {
-    sides[y] = side_of(left[y], limit) & side_of(right[y], limit);
+  using SideLanes __attribute__((vector_size(kLanes))) = std::uint8_t;
+  IntLanes not_finite{};
+  for (std::size_t y = 0; y < count; y += kLanes) {
+    const FloatLanes item = load_lanes(items + y);
+    const FloatLanes margin = (item < 0.0F ? -item : item) * 0x1p-20F;
+    const IntLanes above = (item - margin > limit) & std::int32_t{kAbove};
+    const IntLanes below = (item + margin < limit) & std::int32_t{kBelow};
+    const SideLanes side = __builtin_convertvector(above | below, SideLanes);
+    std::memcpy(sides + y, &side, sizeof side);
+    not_finite |= item - item != 0.0F;
   }
+  return lane_bits(not_finite) == 0;
 }
 
-}  // namespace hpip::kernels
+}  // namespace hpip::HPIP_TARGET

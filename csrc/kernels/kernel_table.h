@@ -5,8 +5,9 @@
 #include <cstdint>
 
 #include "hpip/cpu_isa.h"
-#include "kernels/cell.h"
+#include "kernels/axis_taps.h"
 #include "kernels/region_taps.h"
+#include "kernels/strip.h"
 
 namespace hpip {
 
@@ -49,8 +50,13 @@ struct KernelTable {
                          std::uint16_t* out) noexcept;
 
   // Masks
-  void (*cell_columns)(const Cell& cell, const float* right_weights, std::size_t columns,
-                       const CellRows& rows, float limit, CellColumns* out) noexcept;
+  void (*region_taps)(float low, float high, std::int32_t source_length, std::int32_t first_pixel,
+                      std::size_t count, const MutableAxisTaps& taps) noexcept;
+  bool (*column_sides)(const float* items, std::size_t count, float limit,
+                       std::uint8_t* sides) noexcept;
+  void (*encode_strip)(const Strip& strip, const StripRows& rows, float limit,
+                       ColumnChanges* changes) noexcept;
+
   // Detection
   bool (*overlaps_any)(const float* kept, std::ptrdiff_t stride, std::ptrdiff_t count,
                        const float* box, float area, float extra, float threshold) noexcept;

@@ -15,7 +15,9 @@
 // which add, compare and choose lane by lane on every processor.
 namespace hpip::HPIP_TARGET {
 
-#if defined(__AVX2__)
+#if defined(__AVX512DQ__)
+inline constexpr std::size_t kLanes = 16;
+#elif defined(__AVX2__)
 inline constexpr std::size_t kLanes = 8;
 #else
 inline constexpr std::size_t kLanes = 4;
@@ -34,11 +36,35 @@ inline void store_lanes(std::int32_t* values, IntLanes lanes) noexcept {
   std::memcpy(values, &lanes, sizeof lanes);
 }
 
+inline void store_lanes(float* values, FloatLanes lanes) noexcept {
+  std::memcpy(values, &lanes, sizeof lanes);
+}
+
+inline FloatLanes to_floats(IntLanes lanes) noexcept {
+  return __builtin_convertvector(lanes, FloatLanes);
+}
+
+// Towards zero.
+inline IntLanes to_ints(FloatLanes lanes) noexcept {
+  return __builtin_convertvector(lanes, IntLanes);
+}
+
+// 0, 1, 2, ...
+inline IntLanes lane_numbers() noexcept {
+  IntLanes lanes{};
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    lanes[i] = static_cast<std::int32_t>(i);
+  }
+  return lanes;
+}
+
 inline FloatLanes all_lanes(float value) noexcept { return FloatLanes{} + value; }
 
 // Bit i is set where lane i of a comparison's result is true.
 inline std::uint64_t lane_bits(IntLanes is_true) noexcept {
-#if defined(__AVX2__)
+#if defined(__AVX512DQ__)
+  return static_cast<std::uint32_t>(_mm512_movepi32_mask(reinterpret_cast<__m512i>(is_true)));
+#elif defined(__AVX2__)
   return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(is_true)));
 #elif defined(__SSE2__)
   return static_cast<std::uint32_t>(_mm_movemask_ps(reinterpret_cast<__m128>(is_true)));

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/axis_taps_inl.h"
+#include "kernels/axis_taps.h"
 
 namespace hpip::kernels {
 
@@ -17,25 +17,24 @@ inline void blend_rows(const float* top, const float* bottom, float bottom_weigh
   }
 }
 
-// out[i] = predicate(row sampled at taps[i]).
+// out[i] = predicate(row sampled at tap i).
 template <typename Predicate>
-void sample_row(const float* row, const AxisTap* taps, std::size_t count, Predicate predicate,
+void sample_row(const float* row, const AxisTaps& taps, std::size_t count, Predicate predicate,
                 std::uint8_t* out) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
-    const AxisTap& tap = taps[i];
-    const float value =
-        row[tap.first] * (1.0F - tap.second_weight) + row[tap.second] * tap.second_weight;
+    const float weight = taps.second_weight[i];
+    const float value = row[taps.first[i]] * (1.0F - weight) + row[taps.second[i]] * weight;
     out[i] = predicate(value) ? 1 : 0;
   }
 }
 
-// out[i] = a column, `stride` items from one to the next, sampled at taps[i].
-inline void sample_column(const float* column, std::ptrdiff_t stride, const AxisTap* taps,
+// out[i] = a column, `stride` items from one to the next, sampled at tap i.
+inline void sample_column(const float* column, std::ptrdiff_t stride, const AxisTaps& taps,
                           std::size_t count, float* out) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
-    const AxisTap& tap = taps[i];
-    out[i] = column[tap.first * stride] * (1.0F - tap.second_weight) +
-             column[tap.second * stride] * tap.second_weight;
+    const float weight = taps.second_weight[i];
+    out[i] =
+        column[taps.first[i] * stride] * (1.0F - weight) + column[taps.second[i] * stride] * weight;
   }
 }
 

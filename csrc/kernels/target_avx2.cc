@@ -5,13 +5,15 @@
 #include "kernels/blend_normalize_rows_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
-#include "kernels/cell_inl.h"
+#include "kernels/column_sides_inl.h"
+#include "kernels/encode_strip_inl.h"
 #include "kernels/filter_taps_simd_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pool_region_inl.h"
+#include "kernels/region_taps_inl.h"
 #include "kernels/vector_avx2.h"
 #include "kernels/widen_row_inl.h"
 
@@ -33,7 +35,9 @@ KernelTable avx2_kernels() {
   table.narrow_f16 = avx2::narrow_row_f16_f16c;
   table.interleave_f32 = avx2::interleave_rows<float>;
   table.interleave_f16 = avx2::interleave_rows<std::uint16_t>;
-  table.cell_columns = avx2::cell_columns;
+  table.region_taps = avx2::region_taps;
+  table.column_sides = avx2::column_sides;
+  table.encode_strip = avx2::encode_strip;
   table.overlaps_any = avx2::overlaps_any;
   table.pool_region = avx2::pool_region;
   return table;

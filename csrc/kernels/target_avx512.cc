@@ -5,12 +5,15 @@
 #include "kernels/blend_normalize_rows_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
+#include "kernels/column_sides_inl.h"
+#include "kernels/encode_strip_inl.h"
 #include "kernels/filter_taps_simd_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pool_region_inl.h"
+#include "kernels/region_taps_inl.h"
 #include "kernels/vector_avx512.h"
 #include "kernels/widen_row_inl.h"
 
@@ -32,6 +35,9 @@ KernelTable avx512_kernels() {
   table.narrow_f16 = avx512::narrow_row_f16_f16c;
   table.interleave_f32 = avx512::interleave_rows<float>;
   table.interleave_f16 = avx512::interleave_rows<std::uint16_t>;
+  table.region_taps = avx512::region_taps;
+  table.column_sides = avx512::column_sides;
+  table.encode_strip = avx512::encode_strip;
   table.overlaps_any = avx512::overlaps_any;
   table.pool_region = avx512::pool_region;
   return table;

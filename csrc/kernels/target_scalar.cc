@@ -4,13 +4,15 @@
 #include "kernels/blend_normalize_rows_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
-#include "kernels/cell_inl.h"
+#include "kernels/column_sides_inl.h"
+#include "kernels/encode_strip_inl.h"
 #include "kernels/filter_taps_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pool_region_inl.h"
+#include "kernels/region_taps_inl.h"
 #include "kernels/widen_row_inl.h"
 
 namespace hpip {
@@ -31,7 +33,9 @@ KernelTable scalar_kernels() {
   table.narrow_f16 = kernels::narrow_row_f16;
   table.interleave_f32 = kernels::interleave_rows<float>;
   table.interleave_f16 = kernels::interleave_rows<std::uint16_t>;
-  table.cell_columns = kernels::cell_columns;
+  table.region_taps = kernels::region_taps;
+  table.column_sides = kernels::column_sides;
+  table.encode_strip = kernels::encode_strip;
   table.overlaps_any = kernels::overlaps_any;
   table.pool_region = kernels::pool_region;
   return table;

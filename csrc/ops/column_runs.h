@@ -5,43 +5,58 @@
 #include <string>
 #include <vector>
 
+#include "hpip/rle.h"
+#include "kernels/strip.h"
+
 namespace hpip {
 
-// Positions, in column-major order, of pixels that differ from the one before, collected column by
-// column: each column starts and ends with background, so that one that ends with foreground adds
-// the position behind it, which the next column's first pixel then repeats.
+// Collects a mask's runs, column by column from the left. Each column starts and ends with
+// background: one whose last pixel is foreground has a change behind it, which the first change of
+// the next column may undo.
 class ColumnRuns {
  public:
   explicit ColumnRuns(std::int64_t height) : height_(height) {}
 
-  // Change at row y of `column`, one of the next block of at most 64 columns. Rows of a column come
-  // in ascending order, columns in any.
-  void add(std::uint32_t column, std::uint32_t y) {
-    events_.push_back(static_cast<std::uint64_t>(column) << 32 | y);
-  }
+  // Forgets all columns but keeps the memory.
+  void start(std::int64_t height);
 
-  // Changes at row y of those columns whose bit is set.
-  void add_changes(std::uint64_t columns, std::int64_t y) {
-    for (; columns != 0; columns &= columns - 1) {
-      add(static_cast<std::uint32_t>(__builtin_ctzll(columns)), static_cast<std::uint32_t>(y));
+  // [rows, end): where the next column changes, ascending, an even number of rows.
+  void add_column(const std::uint32_t* rows, const std::uint32_t* end) {
+    if (ends_in_foreground_) {
+      if (rows != end && *rows == 0) {
+        ++rows;
+      } else {
+        add(first_position_);
+      }
+      ends_in_foreground_ = false;
     }
+    for (; rows != end; ++rows) {
+      if (*rows == static_cast<std::uint32_t>(height_)) {
+        ends_in_foreground_ = true;
+        break;
+      }
+      add(first_position_ + *rows);
+    }
+    first_position_ += static_cast<std::uint32_t>(height_);
   }
 
-  // Ends a block whose column 0 is `first_column` of the mask.
-  void end_block(std::int64_t first_column);
+  // Adds the columns of another part of the mask, to the right of all of ours.
+  void append(const ColumnRuns& other);
 
-  // Adds the ended blocks of another part of the mask, to the right of all of ours.
-  void append(const ColumnRuns& other) {
-    positions_.insert(positions_.end(), other.positions_.begin(), other.positions_.end());
-  }
-
-  // COCO's string of a mask of `width` columns, all of whose blocks are ended.
-  std::string finish(std::int64_t width);
+  // COCO's string of all columns.
+  std::string finish();
 
  private:
+  void add(std::uint32_t position) {
+    runs_.push_back(position - previous_);
+    previous_ = position;
+  }
+
   std::int64_t height_;
-  std::vector<std::uint64_t> events_;
-  std::vector<std::uint32_t> positions_;
+  std::uint32_t first_position_ = 0;  // of the next column
+  std::uint32_t previous_ = 0;        // where the last run ends
+  bool ends_in_foreground_ = false;
+  Runs runs_;
 };
 
 }  // namespace hpip

@@ -7,145 +7,12 @@
 #include "hpip/check.h"
 #include "hpip/parallel.h"
 #include "hpip/rle.h"
-#include "kernels/cell_inl.h"
-#include "kernels/column_sides_inl.h"
-#include "kernels/kernel_table.h"
-#include "ops/column_runs.h"
+#include "ops/mask_encoder.h"
 #include "ops/sample_axis.h"
 #include "ops/source_columns.h"
 
-// Between the same two rows and columns of the source, pixels form a cell, in which the values
-// along a column lie on a straight line. A cell whose corners are on one side of the threshold is
-// done with; in the others, columns change at most once, and where is calculated, not searched.
 namespace hpip {
 namespace {
-
-using kernels::AxisTap;
-
-// Encodes the columns between two columns of the source.
-class StripEncoder {
- public:
-  StripEncoder(const SampleAxis& xs, const SampleAxis& ys, float limit)
-      : xs_(xs),
-        ys_(ys),
-        limit_(limit),
-        height_(ys.spans.empty() ? 0 : ys.spans.back().end),
-        sides_(static_cast<std::size_t>(ys.items_end - ys.items_begin)),
-        runs_(height_) {}
-
-  // `left` and `right` hold the items [ys.items_begin, ys.items_end) of the two columns.
-  void encode(const SampleSpan& strip, const float* left, const float* right) {
-    kernels::common_sides(left, right, sides_.size(), limit_, sides_.data());
-    weights_ = xs_.second_weights.data() + strip.begin;
-    columns_ = static_cast<std::size_t>(strip.end - strip.begin);
-    const std::uint64_t all = ~std::uint64_t{0} >> (kCellColumns - columns_);
-    state_ = 0;
-    for (const SampleSpan& rows : ys_.spans) {
-      const auto first = static_cast<std::size_t>(rows.first - ys_.items_begin);
-      const auto second = static_cast<std::size_t>(rows.second - ys_.items_begin);
-      const std::uint8_t side = sides_[first] & sides_[second];
-      if (side != 0) {
-        set_state(side == kernels::kAbove ? all : 0, rows.begin);
-      } else {
-        encode_cell({left[first], left[second], right[first], right[second]}, rows);
-      }
-    }
-    set_state(0, height_);
-    runs_.end_block(strip.begin);
-  }
-
-  std::string finish(std::ptrdiff_t width) { return runs_.finish(width); }
-
- private:
-  // From row y on, bit x of `state` tells whether pixels of column x are foreground.
-  void set_state(std::uint64_t state, std::ptrdiff_t y) {
-    runs_.add_changes(state_ ^ state, y);
-    state_ = state;
-  }
-
-  void encode_cell(const Cell& cell, const SampleSpan& rows) {
-    const CellRows cell_rows{ys_.second_weights.data() + rows.begin, rows.end - rows.begin - 1,
-                             rows.bend_pixels};
-    const bool is_finite =
-        std::isfinite(cell.top_left + cell.top_right + cell.bottom_left + cell.bottom_right);
-    if (cell_rows.last == 0 || !is_finite) {
-      for (std::ptrdiff_t y = 0; y <= cell_rows.last; ++y) {
-        set_state(
-            kernels::cell_row_bits(cell, weights_, columns_, cell_rows.bottom_weights[y], limit_),
-            rows.begin + y);
-      }
-      return;
-    }
-    CellColumns found;
-    active_kernels().cell_columns(cell, weights_, columns_, cell_rows, limit_, &found);
-    set_state(found.first, rows.begin);
-    for (std::uint64_t rest = found.first ^ found.last; rest != 0; rest &= rest - 1) {
-      const auto x = static_cast<std::size_t>(__builtin_ctzll(rest));
-      std::ptrdiff_t y = found.crossings[x];
-      if ((found.sure >> x & 1) == 0) {
-        y = kernels::search_crossing(cell, weights_[x], cell_rows, y, (found.last >> x & 1) != 0,
-                                     limit_);
-      }
-      runs_.add(static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(rows.begin + y));
-    }
-    state_ = found.last;
-  }
-
-  const SampleAxis& xs_;
-  const SampleAxis& ys_;
-  float limit_;
-  std::ptrdiff_t height_;
-  std::vector<std::uint8_t> sides_;
-  ColumnRuns runs_;
-  const float* weights_ = nullptr;
-  std::size_t columns_ = 0;
-  std::uint64_t state_ = 0;
-};
-
-std::string encode_columns(SourceColumns& source, const SampleAxis& xs, const SampleAxis& ys,
-                           float limit) {
-  StripEncoder encoder(xs, ys, limit);
-  const RowRange rows{ys.items_begin, ys.items_end};
-  std::vector<float> left(static_cast<std::size_t>(rows.end - rows.begin));
-  std::vector<float> right(left.size());
-  std::ptrdiff_t loaded = -1;  // the column in `right`
-  for (const SampleSpan& strip : xs.spans) {
-    if (strip.first == loaded) {
-      left.swap(right);
-    } else {
-      source.load(strip.first, rows, left.data());
-    }
-    source.load(strip.second, rows, right.data());
-    loaded = strip.second;
-    encoder.encode(strip, left.data(), right.data());
-  }
-  return encoder.finish(xs.spans.back().end);
-}
-
-std::vector<AxisTap> image_taps(std::ptrdiff_t source_length, std::ptrdiff_t image_length,
-                                std::int64_t first_pixel, std::ptrdiff_t count) {
-  std::vector<AxisTap> taps(static_cast<std::size_t>(count));
-  kernels::image_taps(source_length, image_length, static_cast<std::ptrdiff_t>(first_pixel),
-                      taps.size(), taps.data());
-  return taps;
-}
-
-std::vector<AxisTap> region_taps(float low, float high, std::ptrdiff_t source_length,
-                                 std::int64_t first_pixel, std::ptrdiff_t count) {
-  std::vector<AxisTap> taps(static_cast<std::size_t>(count));
-  kernels::region_taps(low, high, source_length, static_cast<std::ptrdiff_t>(first_pixel),
-                       taps.size(), taps.data());
-  return taps;
-}
-
-// Columns of a strip are bits of a word.
-SampleAxis columns_axis(const std::vector<AxisTap>& taps) {
-  return sample_axis(taps, static_cast<std::ptrdiff_t>(kCellColumns));
-}
-
-SampleAxis rows_axis(const std::vector<AxisTap>& taps) {
-  return sample_axis(taps, static_cast<std::ptrdiff_t>(taps.size()));
-}
 
 // What stays the same for all masks.
 struct EncodeJob {
@@ -154,30 +21,37 @@ struct EncodeJob {
   ImageSize image;
   const Upsampling& upsampling;
   UpsampleTaps taps;
-
-  std::string encode(std::ptrdiff_t mask_index, std::ptrdiff_t n, const float* box,
-                     const PixelBox& window, float limit) const {
-    const Plane<float> mask = plane_of<float>(masks, mask_index);
-    if (convention == PasteConvention::kRegion) {
-      PlaneColumns columns(mask, 1);
-      return encode_columns(
-          columns, columns_axis(region_taps(box[0], box[2], mask.width, window.x0, window.width())),
-          rows_axis(region_taps(box[1], box[3], mask.height, window.y0, window.height())), limit);
-    }
-    const bool is_direct = upsampling.is_none();
-    const ImageSize source = is_direct ? ImageSize{mask.height, mask.width} : upsampling.kept;
-    const SampleAxis xs =
-        columns_axis(image_taps(source.width, image.width, window.x0, window.width()));
-    const SampleAxis ys =
-        rows_axis(image_taps(source.height, image.height, window.y0, window.height()));
-    if (is_direct) {
-      PlaneColumns columns(mask, 0);
-      return encode_columns(columns, xs, ys, limit);
-    }
-    UpsampledColumns columns(mask, taps, upsampling.windows[n]);
-    return encode_columns(columns, xs, ys, limit);
-  }
 };
+
+// What one thread encodes its masks with.
+struct EncodeTools {
+  AxisMaker columns{kCellColumns};  // columns of a strip are bits of a word
+  AxisMaker rows{std::numeric_limits<std::size_t>::max() / 2};
+  MaskEncoder encoder;
+};
+
+std::string encode_mask(const EncodeJob& job, std::ptrdiff_t mask_index, std::ptrdiff_t n,
+                        const float* box, const PixelBox& window, float limit, EncodeTools& tools) {
+  const Plane<float> mask = plane_of<float>(job.masks, mask_index);
+  const PixelRange x_range{window.x0, window.width()};
+  const PixelRange y_range{window.y0, window.height()};
+  if (job.convention == PasteConvention::kRegion) {
+    PlaneColumns columns(mask, 1);
+    const SampleAxis& xs = tools.columns.over_region(box[0], box[2], mask.width, x_range);
+    const SampleAxis& ys = tools.rows.over_region(box[1], box[3], mask.height, y_range);
+    return tools.encoder.encode(columns, xs, ys, limit);
+  }
+  const bool is_direct = job.upsampling.is_none();
+  const ImageSize source = is_direct ? ImageSize{mask.height, mask.width} : job.upsampling.kept;
+  const SampleAxis& xs = tools.columns.over_image(source.width, job.image.width, x_range);
+  const SampleAxis& ys = tools.rows.over_image(source.height, job.image.height, y_range);
+  if (is_direct) {
+    PlaneColumns columns(mask, 0);
+    return tools.encoder.encode(columns, xs, ys, limit);
+  }
+  UpsampledColumns columns(mask, job.taps, job.upsampling.windows[n]);
+  return tools.encoder.encode(columns, xs, ys, limit);
+}
 
 // "At least x" is "above the next smaller float".
 float exclusive_limit(const Threshold& threshold) {
@@ -248,10 +122,11 @@ std::vector<std::string> encode_resampled(const StridedArray& masks, const std::
   }
   const float limit = exclusive_limit(threshold);
   parallel_for(count, 1, threads, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+    EncodeTools tools;
     for (std::ptrdiff_t n = begin; n < end; ++n) {
       const float* box = boxes_xyxy == nullptr ? nullptr : boxes_xyxy + 4 * n;
-      counts[static_cast<std::size_t>(n)] =
-          job.encode(static_cast<std::ptrdiff_t>(indices[n]), n, box, windows[n], limit);
+      counts[static_cast<std::size_t>(n)] = encode_mask(
+          job, static_cast<std::ptrdiff_t>(indices[n]), n, box, windows[n], limit, tools);
     }
   });
   return counts;

@@ -8,15 +8,15 @@
 #include "hpip/check.h"
 #include "hpip/mask_ops.h"
 #include "hpip/parallel.h"
-#include "kernels/axis_taps_inl.h"
+#include "kernels/image_taps_inl.h"
+#include "kernels/kernel_table.h"
 #include "kernels/predicates.h"
 #include "kernels/resample_row_inl.h"
 #include "kernels/threshold_row_inl.h"
+#include "ops/axis_table.h"
 
 namespace hpip {
 namespace {
-
-using kernels::AxisTap;
 
 // Rows below which a thread costs more than it saves: starting one takes about 20 us, in which one
 // thread resamples some ten rows of 1080p.
@@ -29,26 +29,29 @@ struct RowRange {
 
 // Taps of a row's or column's pixels; those outside [begin, end) see only zeros.
 struct Axis {
-  std::vector<AxisTap> taps;
+  AxisTable table;
   std::ptrdiff_t begin = 0;
   std::ptrdiff_t end = 0;
 };
 
 Axis image_axis(std::ptrdiff_t source_length, std::ptrdiff_t image_length, std::int64_t first_pixel,
                 std::ptrdiff_t count) {
-  Axis axis{std::vector<AxisTap>(static_cast<std::size_t>(count)), 0, count};
-  kernels::image_taps(source_length, image_length, static_cast<std::ptrdiff_t>(first_pixel),
-                      axis.taps.size(), axis.taps.data());
+  Axis axis{{}, 0, count};
+  const auto pixels = static_cast<std::size_t>(count);
+  kernels::image_taps(source_length, image_length, static_cast<std::ptrdiff_t>(first_pixel), pixels,
+                      axis.table.resize(pixels));
   return axis;
 }
 
 Axis region_axis(float low, float high, std::ptrdiff_t source_length, std::int64_t first_pixel,
                  std::ptrdiff_t count) {
-  Axis axis{std::vector<AxisTap>(static_cast<std::size_t>(count)), 0, count};
-  kernels::region_taps(low, high, source_length, static_cast<std::ptrdiff_t>(first_pixel),
-                       axis.taps.size(), axis.taps.data());
+  Axis axis{{}, 0, count};
+  const auto pixels = static_cast<std::size_t>(count);
+  active_kernels().region_taps(low, high, static_cast<std::int32_t>(source_length),
+                               static_cast<std::int32_t>(first_pixel), pixels,
+                               axis.table.resize(pixels));
   const auto sees_source = [&](std::ptrdiff_t i) {
-    return axis.taps[static_cast<std::size_t>(i)].second != 0;
+    return axis.table.second()[static_cast<std::size_t>(i)] != 0;
   };
   while (axis.begin < axis.end && !sees_source(axis.begin)) {
     ++axis.begin;
@@ -74,28 +77,28 @@ std::vector<float> pad_with_zeros(const Plane<float>& mask) {
 template <typename Predicate>
 void resample_rows(const Plane<float>& source, const Axis& xs, const Axis& ys, Predicate predicate,
                    std::uint8_t* out) {
-  const std::size_t width = xs.taps.size();
+  const std::size_t width = xs.table.size();
   const int outside = predicate(0.0F) ? 1 : 0;
   if (xs.begin == xs.end || ys.begin == ys.end) {
-    std::memset(out, outside, width * ys.taps.size());
+    std::memset(out, outside, width * ys.table.size());
     return;
   }
   const auto begin = static_cast<std::size_t>(xs.begin);
   const auto end = static_cast<std::size_t>(xs.end);
   // Only the source columns that are sampled are blended.
-  const auto low = static_cast<std::ptrdiff_t>(xs.taps[begin].first);
-  const std::ptrdiff_t high = xs.taps[end - 1].second;
+  const auto low = static_cast<std::ptrdiff_t>(xs.table.first()[begin]);
+  const std::ptrdiff_t high = xs.table.second()[end - 1];
   std::vector<float> row(static_cast<std::size_t>(source.width));
-  for (std::size_t y = 0; y < ys.taps.size(); ++y, out += width) {
+  for (std::size_t y = 0; y < ys.table.size(); ++y, out += width) {
     if (static_cast<std::ptrdiff_t>(y) < ys.begin || static_cast<std::ptrdiff_t>(y) >= ys.end) {
       std::memset(out, outside, width);
       continue;
     }
-    const AxisTap& tap = ys.taps[y];
-    kernels::blend_rows(source.at(tap.first, low), source.at(tap.second, low), tap.second_weight,
-                        static_cast<std::size_t>(high - low + 1), row.data() + low);
+    kernels::blend_rows(source.at(ys.table.first()[y], low), source.at(ys.table.second()[y], low),
+                        ys.table.second_weight()[y], static_cast<std::size_t>(high - low + 1),
+                        row.data() + low);
     std::memset(out, outside, begin);
-    kernels::sample_row(row.data(), xs.taps.data() + begin, end - begin, predicate, out + begin);
+    kernels::sample_row(row.data(), xs.table.taps(begin), end - begin, predicate, out + begin);
     std::memset(out + end, outside, width - end);
   }
 }

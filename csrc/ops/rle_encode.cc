@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -27,24 +29,63 @@ constexpr std::ptrdiff_t kGrainPixels = 1 << 19;
 // loaded).
 constexpr std::ptrdiff_t kTileBlocks = 8;
 
-// Adds the changes in the columns of blocks [begin, end), at most kTileBlocks of them. `words` is
-// room for plane.height words per block.
+// The changes of a block of at most 64 columns, found row by row and sorted by column.
+class BlockChanges {
+ public:
+  // Changes at row y of those columns whose bit is set; rows come in ascending order.
+  void add(std::uint64_t columns, std::ptrdiff_t y) {
+    for (; columns != 0; columns &= columns - 1) {
+      const auto column = static_cast<std::uint64_t>(__builtin_ctzll(columns));
+      found_.push_back(column << 32 | static_cast<std::uint64_t>(y));
+    }
+  }
+
+  // Moves them to `runs`, as the next columns.
+  void end(std::ptrdiff_t columns, ColumnRuns* runs) {
+    std::array<std::uint32_t, kWordColumns + 1> next{};
+    for (const std::uint64_t change : found_) {
+      ++next[(change >> 32) + 1];
+    }
+    for (std::size_t column = 1; column < next.size(); ++column) {
+      next[column] += next[column - 1];
+    }
+    rows_.resize(found_.size());
+    for (const std::uint64_t change : found_) {
+      rows_[next[change >> 32]++] = static_cast<std::uint32_t>(change);
+    }
+    const std::uint32_t* rows = rows_.data();
+    for (std::size_t column = 0; column < static_cast<std::size_t>(columns); ++column) {
+      const std::uint32_t* const end = rows_.data() + next[column];
+      runs->add_column(rows, end);
+      rows = end;
+    }
+    found_.clear();
+  }
+
+ private:
+  std::vector<std::uint64_t> found_;  // column in the upper half
+  std::vector<std::uint32_t> rows_;
+};
+
+// Adds the columns of blocks [begin, end), at most kTileBlocks of them. `words` is room for
+// plane.height words per block.
 template <typename T, typename Predicate>
 void encode_tile(const Plane<T>& plane, std::ptrdiff_t begin, std::ptrdiff_t end,
-                 Predicate predicate, std::uint64_t* words, ColumnRuns* runs) {
+                 Predicate predicate, std::uint64_t* words, BlockChanges* changes,
+                 ColumnRuns* runs) {
   const std::ptrdiff_t first_column = begin * kWordColumns;
   const std::ptrdiff_t columns = std::min(end * kWordColumns, plane.width) - first_column;
   const Plane<T> tile{plane.at(0, first_column), plane.height, columns, plane.row_stride,
                       plane.column_stride};
   kernels::pack_columns(tile, predicate, words);
-  for (std::ptrdiff_t block = begin; block < end; ++block, words += plane.height) {
+  for (std::ptrdiff_t done = 0; done < columns; done += kWordColumns, words += plane.height) {
     std::uint64_t above = 0;
     for (std::ptrdiff_t y = 0; y < plane.height; ++y) {
-      runs->add_changes(words[y] ^ above, y);
+      changes->add(words[y] ^ above, y);
       above = words[y];
     }
-    runs->add_changes(above, plane.height);
-    runs->end_block(block * kWordColumns);
+    changes->add(above, plane.height);
+    changes->end(std::min(kWordColumns, columns - done), runs);
   }
 }
 
@@ -63,8 +104,10 @@ std::string encode_plane(const Plane<T>& plane, Predicate predicate, int threads
   parallel_for(block_count, grain_blocks, threads, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
     ColumnRuns runs(plane.height);
     std::vector<std::uint64_t> words(static_cast<std::size_t>(plane.height * kTileBlocks));
+    BlockChanges changes;
     for (std::ptrdiff_t block = begin; block < end; block += kTileBlocks) {
-      encode_tile(plane, block, std::min(end, block + kTileBlocks), predicate, words.data(), &runs);
+      encode_tile(plane, block, std::min(end, block + kTileBlocks), predicate, words.data(),
+                  &changes, &runs);
     }
     const std::lock_guard<std::mutex> lock(mutex);
     parts.emplace(begin, std::move(runs));
@@ -73,7 +116,7 @@ std::string encode_plane(const Plane<T>& plane, Predicate predicate, int threads
   for (const auto& [first_block, part] : parts) {
     runs.append(part);
   }
-  return runs.finish(is_empty ? 0 : plane.width);
+  return runs.finish();
 }
 
 }  // namespace

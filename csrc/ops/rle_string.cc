@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <limits>
+#include <memory>
 
 #include "hpip/check.h"
 #include "hpip/rle.h"
@@ -14,21 +15,33 @@ constexpr int kSignBit = 0x10;
 constexpr int kMoreBit = 0x20;
 constexpr int kGroupMask = 0x1F;
 
-// Groups that a number of `bits` bits, its sign not counted, needs.
-int group_count(int bits) { return bits / 5 + 1; }
+// The lowest byte comes first.
+void store_characters(std::uint32_t characters, char* text) {
+  for (int i = 0; i < 4; ++i) {
+    text[i] = static_cast<char>(characters >> (8 * i));
+  }
+}
 
 // Writes the number and returns what is behind it; up to kMostGroups characters there may change.
-// Most numbers of a mask have one or two groups, at random: four are written without asking, so
-// that no branch is mispredicted. Shifting right keeps the sign on every compiler that we support
-// (and by definition from C++20).
+// Most numbers of a mask have one or two groups, at random: four are made at once without asking,
+// so that no branch is mispredicted.
 char* append_number(std::int64_t number, char* text) {
+  // Characters of the number's four lowest groups, and bits that say that another group follows.
+  constexpr std::uint32_t kZeros = 0x30303030U;
+  constexpr std::uint32_t kMore[5] = {0, 0, 0x20U, 0x2020U, 0x202020U};
   const auto magnitude = static_cast<std::uint64_t>(number ^ (number >> 63));
-  const int groups = group_count(magnitude == 0 ? 0 : 64 - __builtin_clzll(magnitude));
-  for (int i = 0; i < 4; ++i) {
-    const int more = i + 1 < groups ? kMoreBit : 0;
-    text[i] = static_cast<char>('0' + (static_cast<int>(number >> (5 * i)) & kGroupMask) + more);
+  const auto bits = static_cast<std::uint32_t>(64 - __builtin_clzll(magnitude << 1 | 1));
+  const std::uint32_t groups = (bits + 4) / 5;  // the sign takes a bit
+  const auto low = static_cast<std::uint32_t>(number);
+  const std::uint32_t spread =
+      (low & 0x1FU) | (low & 0x3E0U) << 3 | (low & 0x7C00U) << 6 | (low & 0xF8000U) << 9;
+  if (groups <= 4) {
+    store_characters(spread + kZeros + kMore[groups], text);
+    return text + groups;
   }
-  for (int i = 4; i < groups; ++i) {
+  store_characters(spread + kZeros + 0x20202020U, text);
+  // Shifting right keeps the sign on every compiler that we support, and by definition from C++20.
+  for (std::uint32_t i = 4; i < groups; ++i) {
     const int more = i + 1 < groups ? kMoreBit : 0;
     text[i] = static_cast<char>('0' + (static_cast<int>(number >> (5 * i)) & kGroupMask) + more);
   }
@@ -81,14 +94,14 @@ class NumberReader {
 }  // namespace
 
 std::string rle_to_string(const Runs& runs) {
-  std::string text(kMostGroups * runs.size(), '\0');
-  char* end = text.data();
+  // Of the longest that it may become; not a string, whose memory would be cleared and kept.
+  const std::unique_ptr<char[]> text(new char[kMostGroups * runs.size() + 1]);
+  char* end = text.get();
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const std::int64_t base = i > 2 ? runs[i - 2] : 0;
     end = append_number(runs[i] - base, end);
   }
-  text.resize(static_cast<std::size_t>(end - text.data()));
-  return text;
+  return {text.get(), end};
 }
 
 Runs rle_from_string(std::string_view counts) {

@@ -2,29 +2,28 @@
 #include "ops/sample_axis.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "kernels/image_taps_inl.h"
+#include "kernels/kernel_table.h"
 
 namespace hpip {
 namespace {
 
-using kernels::AxisTap;
-
 // The end of the span that begins at `begin`.
-std::size_t span_end(const std::vector<AxisTap>& taps, std::size_t begin, std::size_t longest) {
-  const AxisTap& tap = taps[begin];
-  const std::size_t limit = std::min(taps.size(), begin + longest);
+std::size_t span_end(const AxisTable& table, std::size_t begin, std::size_t longest) {
+  const std::size_t limit = std::min(table.size(), begin + longest);
+  const std::int32_t* first = table.first();
+  const std::int32_t* second = table.second();
   std::size_t end = begin + 1;
-  const auto is_between_same_items = [&](std::size_t i) {
-    return taps[i].first == tap.first && taps[i].second == tap.second;
+  const auto is_between_same_items = [=](std::size_t i) {
+    return first[i] == first[begin] && second[i] == second[begin];
   };
-  if (tap.second_weight == 0.0F) {
+  if (first[begin] == 0 && table.second_weight()[begin] == 0.0F) {
     // Positions before the first source item are clamped to it: weights are 0, then rise.
-    while (end < limit && taps[end].second_weight == 0.0F && is_between_same_items(end)) {
+    while (end < limit && table.second_weight()[end] == 0.0F && is_between_same_items(end)) {
       ++end;
     }
-    if (end > begin + 1) {
-      return end;
-    }
+    return end;
   }
   while (end < limit && is_between_same_items(end)) {
     ++end;
@@ -32,45 +31,45 @@ std::size_t span_end(const std::vector<AxisTap>& taps, std::size_t begin, std::s
   return end;
 }
 
-// How far the weights are from a straight line, in steps from one to the next.
-float bend_of(const float* weights, std::ptrdiff_t last) {
-  const float rise = weights[last] - weights[0];
-  if (last < 2 || !(rise > 0.0F)) {
-    return 0.0F;
-  }
-  const float step = rise / static_cast<float>(last);
-  float bend = 0.0F;
-  for (std::ptrdiff_t i = 1; i < last; ++i) {
-    const float off = std::fabs(weights[i] - (weights[0] + step * static_cast<float>(i)));
-    bend = off > bend ? off : bend;
-  }
-  // The line above is rounded too, by three roundings below 1.
-  return (bend + 0x1p-22F) / step;
-}
-
 }  // namespace
 
-SampleAxis sample_axis(const std::vector<AxisTap>& taps, std::ptrdiff_t longest) {
-  SampleAxis axis;
-  axis.second_weights.resize(taps.size() + SampleAxis::kReadAhead);
-  float* weights = axis.second_weights.data();
-  for (std::size_t i = 0; i < taps.size(); ++i) {
-    weights[i] = taps[i].second_weight;
+const SampleAxis& AxisMaker::over_image(std::ptrdiff_t source_length, std::ptrdiff_t image_length,
+                                        PixelRange pixels) {
+  const auto count = static_cast<std::size_t>(pixels.count);
+  kernels::image_taps(source_length, image_length, static_cast<std::ptrdiff_t>(pixels.first), count,
+                      axis_.table.resize(count));
+  return cut_taps(static_cast<float>(source_length) / static_cast<float>(image_length),
+                  source_length);
+}
+
+const SampleAxis& AxisMaker::over_region(float low, float high, std::ptrdiff_t source_length,
+                                         PixelRange pixels) {
+  const auto count = static_cast<std::size_t>(pixels.count);
+  active_kernels().region_taps(low, high, static_cast<std::int32_t>(source_length),
+                               static_cast<std::int32_t>(pixels.first), count,
+                               axis_.table.resize(count));
+  return cut_taps(static_cast<float>(source_length) / (high - low), source_length);
+}
+
+const SampleAxis& AxisMaker::cut_taps(float items_per_pixel, std::ptrdiff_t source_length) {
+  const AxisTable& table = axis_.table;
+  axis_.spans.clear();
+  axis_.items_begin = table.size() == 0 ? 0 : table.first()[0];
+  axis_.items_end = 0;
+  for (std::size_t begin = 0, end = 0; begin < table.size(); begin = end) {
+    end = span_end(table, begin, longest_);
+    const std::int32_t first = table.first()[begin];
+    const std::int32_t second = table.second()[begin];
+    axis_.spans.push_back(
+        {first, second, static_cast<std::ptrdiff_t>(begin), static_cast<std::ptrdiff_t>(end)});
+    axis_.items_begin = std::min(axis_.items_begin, first);
+    axis_.items_end = std::max(axis_.items_end, std::max(first, second) + 1);
   }
-  if (!taps.empty()) {
-    axis.items_begin = taps[0].first;
-  }
-  for (std::size_t begin = 0, end = 0; begin < taps.size(); begin = end) {
-    end = span_end(taps, begin, static_cast<std::size_t>(longest));
-    const AxisTap& tap = taps[begin];
-    const auto pixel = static_cast<std::ptrdiff_t>(begin);
-    const auto pixel_end = static_cast<std::ptrdiff_t>(end);
-    axis.spans.push_back(
-        {tap.first, tap.second, pixel, pixel_end, bend_of(weights + pixel, pixel_end - pixel - 1)});
-    axis.items_begin = std::min(axis.items_begin, tap.first);
-    axis.items_end = std::max(axis.items_end, std::max(tap.first, tap.second) + 1);
-  }
-  return axis;
+  // A position in [-1, source_length] comes of at most seven roundings, which together move it by
+  // less than 2^-21 (source_length + 2); what is constant along the axis bends nothing. The line
+  // goes through two weights that are as far off.
+  axis_.bend_pixels = 0x1p-20F * static_cast<float>(source_length + 2) / items_per_pixel;
+  return axis_;
 }
 
 }  // namespace hpip

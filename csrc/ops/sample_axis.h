@@ -5,34 +5,46 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/axis_taps_inl.h"
-#include "kernels/cell.h"
+#include "kernels/strip.h"
+#include "ops/axis_table.h"
 
 namespace hpip {
 
-// Neighbouring pixels [begin, end) that are sampled between the same two source items, with weights
-// of the second one that rise evenly but for rounding, which moves a pixel by at most
-// `bend_pixels`.
-struct SampleSpan {
-  std::int32_t first;
-  std::int32_t second;
-  std::ptrdiff_t begin;
-  std::ptrdiff_t end;
-  float bend_pixels;
-};
-
-// One axis of pixels, as spans. Weights are readable up to kReadAhead items beyond the last pixel.
+// One axis of pixels, as spans. Weights are off the straight line of their span by what moves a
+// pixel by at most `bend_pixels`.
 struct SampleAxis {
-  static constexpr std::size_t kReadAhead = kCellReadAhead;
-
+  AxisTable table;
   std::vector<SampleSpan> spans;
-  std::vector<float> second_weights;
+  float bend_pixels = 0.0F;
   // The source items that are sampled lie in [items_begin, items_end).
   std::int32_t items_begin = 0;
   std::int32_t items_end = 0;
 };
 
-// The axis of `taps`, cut into spans of at most `longest` pixels.
-SampleAxis sample_axis(const std::vector<kernels::AxisTap>& taps, std::ptrdiff_t longest);
+// Where an axis's pixels are: `count` of them from `first` on.
+struct PixelRange {
+  std::int64_t first;
+  std::ptrdiff_t count;
+};
+
+// Makes axes, of spans of at most `longest` pixels, in memory that is used again and again.
+class AxisMaker {
+ public:
+  explicit AxisMaker(std::size_t longest) : longest_(longest) {}
+
+  // Of a source of `source_length` items over an image of `image_length`; see kernels::image_taps.
+  const SampleAxis& over_image(std::ptrdiff_t source_length, std::ptrdiff_t image_length,
+                               PixelRange pixels);
+
+  // Of a source over [low, high), with a border of one zero; see kernels::region_taps.
+  const SampleAxis& over_region(float low, float high, std::ptrdiff_t source_length,
+                                PixelRange pixels);
+
+ private:
+  const SampleAxis& cut_taps(float items_per_pixel, std::ptrdiff_t source_length);
+
+  std::size_t longest_;
+  SampleAxis axis_;
+};
 
 }  // namespace hpip

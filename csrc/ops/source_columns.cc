@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/image_taps_inl.h"
 #include "kernels/resample_row_inl.h"
 
 namespace hpip {
@@ -24,11 +25,10 @@ void PlaneColumns::load(std::ptrdiff_t column, RowRange rows, float* out) {
 
 UpsampleTaps upsample_taps(const Upsampling& upsampling, ImageSize source) {
   UpsampleTaps taps;
-  taps.rows.resize(static_cast<std::size_t>(upsampling.kept.height));
-  taps.columns.resize(static_cast<std::size_t>(upsampling.kept.width));
-  kernels::image_taps(source.height, upsampling.size.height, 0, taps.rows.size(), taps.rows.data());
-  kernels::image_taps(source.width, upsampling.size.width, 0, taps.columns.size(),
-                      taps.columns.data());
+  const auto height = static_cast<std::size_t>(upsampling.kept.height);
+  const auto width = static_cast<std::size_t>(upsampling.kept.width);
+  kernels::image_taps(source.height, upsampling.size.height, 0, height, taps.rows.resize(height));
+  kernels::image_taps(source.width, upsampling.size.width, 0, width, taps.columns.resize(width));
   return taps;
 }
 
@@ -37,8 +37,9 @@ const float* UpsampledColumns::tall_column(std::ptrdiff_t column, RowRange rows)
   if (tall.column != column) {
     tall.column = column;
     tall.items.resize(static_cast<std::size_t>(rows.end - rows.begin));
-    kernels::sample_column(plane_.at(0, column), plane_.row_stride, taps_.rows.data() + rows.begin,
-                           tall.items.size(), tall.items.data());
+    kernels::sample_column(plane_.at(0, column), plane_.row_stride,
+                           taps_.rows.taps(static_cast<std::size_t>(rows.begin)), tall.items.size(),
+                           tall.items.data());
   }
   return tall.items.data();
 }
@@ -51,10 +52,10 @@ void UpsampledColumns::load(std::ptrdiff_t column, RowRange rows, float* out) {
     std::fill_n(out, count, 0.0F);
     return;
   }
-  const kernels::AxisTap& tap = taps_.columns[static_cast<std::size_t>(column)];
-  const float* left = tall_column(tap.first, rows);
-  const float* right = tall_column(tap.second, rows);
-  kernels::blend_rows(left, right, tap.second_weight, count, out);
+  const auto x = static_cast<std::size_t>(column);
+  const float* left = tall_column(taps_.columns.first()[x], rows);
+  const float* right = tall_column(taps_.columns.second()[x], rows);
+  kernels::blend_rows(left, right, taps_.columns.second_weight()[x], count, out);
   std::fill(out, out + (inside.begin - rows.begin), 0.0F);
   std::fill(out + (inside.end - rows.begin), out + count, 0.0F);
 }

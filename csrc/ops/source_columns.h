@@ -7,7 +7,7 @@
 
 #include "hpip/mask_ops.h"
 #include "hpip/strided_array.h"
-#include "kernels/axis_taps_inl.h"
+#include "ops/axis_table.h"
 
 namespace hpip {
 
@@ -38,8 +38,8 @@ class PlaneColumns final : public SourceColumns {
 
 // Taps of the first of two resizes, shared by all masks.
 struct UpsampleTaps {
-  std::vector<kernels::AxisTap> rows;
-  std::vector<kernels::AxisTap> columns;
+  AxisTable rows;
+  AxisTable columns;
 };
 
 UpsampleTaps upsample_taps(const Upsampling& upsampling, ImageSize source);
