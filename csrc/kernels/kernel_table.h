@@ -56,6 +56,9 @@ struct KernelTable {
                        std::uint8_t* sides) noexcept;
   void (*encode_strip)(const Strip& strip, const StripRows& rows, float limit,
                        ColumnChanges* changes) noexcept;
+  void (*pack_rows_u8)(const std::uint8_t* items, std::ptrdiff_t height, std::ptrdiff_t blocks,
+                       std::ptrdiff_t row_stride, std::uint8_t limit,
+                       std::uint64_t* words) noexcept;
 
   // Detection
   bool (*overlaps_any)(const float* kept, std::ptrdiff_t stride, std::ptrdiff_t count,

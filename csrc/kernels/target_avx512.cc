@@ -12,6 +12,7 @@
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/overlaps_any_inl.h"
+#include "kernels/pack_rows_u8_inl.h"
 #include "kernels/pool_region_inl.h"
 #include "kernels/region_taps_inl.h"
 #include "kernels/vector_avx512.h"
@@ -38,6 +39,7 @@ KernelTable avx512_kernels() {
   table.region_taps = avx512::region_taps;
   table.column_sides = avx512::column_sides;
   table.encode_strip = avx512::encode_strip;
+  table.pack_rows_u8 = avx512::pack_rows_u8;
   table.overlaps_any = avx512::overlaps_any;
   table.pool_region = avx512::pool_region;
   return table;

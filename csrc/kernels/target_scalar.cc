@@ -11,6 +11,7 @@
 #include "kernels/kernel_table.h"
 #include "kernels/narrow_row_f16_inl.h"
 #include "kernels/overlaps_any_inl.h"
+#include "kernels/pack_rows_u8_inl.h"
 #include "kernels/pool_region_inl.h"
 #include "kernels/region_taps_inl.h"
 #include "kernels/widen_row_inl.h"
@@ -36,6 +37,7 @@ KernelTable scalar_kernels() {
   table.region_taps = kernels::region_taps;
   table.column_sides = kernels::column_sides;
   table.encode_strip = kernels::encode_strip;
+  table.pack_rows_u8 = kernels::pack_rows_u8;
   table.overlaps_any = kernels::overlaps_any;
   table.pool_region = kernels::pool_region;
   return table;
