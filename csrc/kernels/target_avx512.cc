@@ -13,7 +13,7 @@
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pack_rows_u8_inl.h"
-#include "kernels/pool_region_inl.h"
+#include "kernels/pool_region_lanes_inl.h"
 #include "kernels/region_taps_inl.h"
 #include "kernels/vector_avx512.h"
 #include "kernels/widen_row_inl.h"
@@ -41,7 +41,7 @@ KernelTable avx512_kernels() {
   table.encode_strip = avx512::encode_strip;
   table.pack_rows_u8 = avx512::pack_rows_u8;
   table.overlaps_any = avx512::overlaps_any;
-  table.pool_region = avx512::pool_region;
+  table.pool_region = avx512::pool_region_lanes;
   return table;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <vector>
 
@@ -10,50 +11,73 @@
 #include "hpip/detection_ops.h"
 #include "hpip/parallel.h"
 #include "kernels/decode_anchor_inl.h"
+#include "ops/select_best.h"
+#include "ops/sort_keys.h"
 #include "ops/suppress_boxes.h"
 
 namespace hpip {
 namespace {
 
-struct ScoredIndex {
-  float score;
-  std::int32_t index;  // cell by cell, as the anchors
+// Uninitialised at first: there are hundreds of thousands of them.
+struct ScoredAnchors {
+  std::ptrdiff_t count;
+  std::unique_ptr<ScoredIndex[]> items;  // indices go cell by cell, as the anchors
 };
 
-bool is_better(const ScoredIndex& a, const ScoredIndex& b) { return a.score > b.score; }
-
-std::vector<ScoredIndex> scores_by_cell(const ProposalLevel& level, const float* scores) {
-  std::vector<ScoredIndex> items;
-  items.reserve(static_cast<std::size_t>(level.count()));
-  std::int32_t index = 0;
-  for (std::ptrdiff_t cell = 0; cell < level.cells(); ++cell) {
-    for (std::ptrdiff_t anchor = 0; anchor < level.anchors_per_cell; ++anchor) {
-      const float score = scores[anchor * level.cells() + cell];
-      HPIP_REQUIRE(!std::isnan(score), "scores: expected numbers, received NaN for anchor ", anchor,
-                   " of cell ", cell);
-      items.push_back({score, index++});
+ScoredAnchors scores_by_cell(const ProposalLevel& level, const float* scores) {
+  ScoredAnchors anchors{
+      level.count(),
+      std::unique_ptr<ScoredIndex[]>(new ScoredIndex[static_cast<std::size_t>(level.count())])};
+  int not_numbers = 0;
+  for (std::ptrdiff_t anchor = 0; anchor < level.anchors_per_cell; ++anchor) {
+    ScoredIndex* item = anchors.items.get() + anchor;
+    auto index = static_cast<std::int32_t>(anchor);
+    for (std::ptrdiff_t cell = 0; cell < level.cells(); ++cell) {
+      const float score = *scores++;
+      not_numbers |= static_cast<int>(std::isnan(score));
+      *item = {score, index};
+      item += level.anchors_per_cell;
+      index += static_cast<std::int32_t>(level.anchors_per_cell);
     }
   }
-  return items;
+  if (not_numbers != 0) {
+    const float* first = scores - level.count();
+    const std::ptrdiff_t at =
+        std::find_if(first, scores, [](float s) { return std::isnan(s); }) - first;
+    throw InvalidInput(concat("scores: expected numbers, received NaN for anchor ",
+                              at / level.cells(), " of cell ", at % level.cells()));
+  }
+  return anchors;
 }
 
 // The anchors to decode, best first. Of the best thousand of 193,536 scores two are often equal,
-// and Paddle's order of equal scores is that of the C++ library's unstable algorithms. So the same
-// are called on the same sequence; items hold their score because looking it up takes longer.
+// and Paddle's order of equal scores is that of the C++ library's unstable algorithms on this very
+// sequence; items hold their score because looking it up takes longer.
 std::vector<ScoredIndex> top_anchors(const ProposalLevel& level, const float* scores,
                                      int pre_nms_top_n) {
-  std::vector<ScoredIndex> items = scores_by_cell(level, scores);
-  const std::ptrdiff_t top_n = std::max(0, pre_nms_top_n);
-  if (top_n == 0 || top_n >= level.count()) {
-    std::sort(items.begin(), items.end(), is_better);
+  const ScoredAnchors anchors = scores_by_cell(level, scores);
+  ScoredIndex* items = anchors.items.get();
+  std::ptrdiff_t count = anchors.count;
+  if (pre_nms_top_n <= 0 || pre_nms_top_n >= count) {
+    std::sort(items, items + count,
+              [](const ScoredIndex& a, const ScoredIndex& b) { return a.score > b.score; });
   } else {
-    std::nth_element(items.begin(), items.begin() + top_n, items.end(), is_better);
-    items.erase(items.begin() + top_n, items.end());
+    count = pre_nms_top_n;
+    select_best(items, anchors.count, count);
   }
   // Suppression takes the last of equal scores first.
-  std::reverse(items.begin(), items.end());
-  std::stable_sort(items.begin(), items.end(), is_better);
-  return items;
+  std::vector<std::uint64_t> keys;
+  keys.reserve(static_cast<std::size_t>(count));
+  for (std::ptrdiff_t i = count - 1; i >= 0; --i) {
+    keys.push_back(score_key(items[i].score, static_cast<std::uint32_t>(count - 1 - i)));
+  }
+  sort_keys(keys);
+  std::vector<ScoredIndex> best;
+  best.reserve(keys.size());
+  for (const std::uint64_t key : keys) {
+    best.push_back(items[count - 1 - static_cast<std::ptrdiff_t>(number_of(key))]);
+  }
+  return best;
 }
 
 // Decodes the chosen anchors of one image and drops those that are too small.

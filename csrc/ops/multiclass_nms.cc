@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -13,6 +12,7 @@
 #include "hpip/parallel.h"
 #include "kernels/collect_where_inl.h"
 #include "kernels/predicates.h"
+#include "ops/sort_keys.h"
 #include "ops/suppress_boxes.h"
 
 namespace hpip {
@@ -95,33 +95,22 @@ void require_boxes(const ImageBoxes& image, std::ptrdiff_t label,
   }
 }
 
-// Ascending keys are descending scores, and ascending rows where those are equal. Sorting them
-// takes half the time of sorting pairs.
-std::uint64_t sort_key(float score, std::int32_t row) {
-  const float value = score + 0.0F;  // makes +0 of -0, which equals it
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  const std::uint32_t descending = (bits >> 31U) != 0 ? bits : ~bits & 0x7FFFFFFFU;
-  return std::uint64_t{descending} << 32U | static_cast<std::uint32_t>(row);
-}
-
 // The best of the rows, the earlier of equals first.
 std::vector<std::ptrdiff_t> best_rows(const ImageBoxes& image, std::ptrdiff_t label,
                                       const Rows& rows, int top_k) {
   std::vector<std::uint64_t> keys;
   keys.reserve(rows.size());
   for (const std::int32_t row : rows) {
-    keys.push_back(sort_key(image.score(row, label), row));
+    keys.push_back(score_key(image.score(row, label), static_cast<std::uint32_t>(row)));
   }
+  sort_keys(keys);
   if (top_k >= 0 && static_cast<std::size_t>(top_k) < keys.size()) {
-    std::nth_element(keys.begin(), keys.begin() + top_k, keys.end());
     keys.resize(static_cast<std::size_t>(top_k));
   }
-  std::sort(keys.begin(), keys.end());
   std::vector<std::ptrdiff_t> best;
   best.reserve(keys.size());
   for (const std::uint64_t key : keys) {
-    best.push_back(static_cast<std::ptrdiff_t>(key & 0xFFFFFFFFU));
+    best.push_back(static_cast<std::ptrdiff_t>(number_of(key)));
   }
   return best;
 }

@@ -30,13 +30,35 @@ struct RowTables {
 
 struct ColumnTables {
   std::vector<RegionTap> taps;
-  std::vector<RegionColumns> boxes;     // their taps are found by first_taps
-  std::vector<std::size_t> first_taps;  // per box
+  std::vector<LaneTaps> lane_taps;
+  std::vector<RegionColumns> boxes;          // their taps are found by those below
+  std::vector<std::size_t> first_taps;       // per box
+  std::vector<std::size_t> first_lane_taps;  // per box
 
   RegionColumns of_box(std::size_t box) const {
     RegionColumns columns = boxes[box];
     columns.taps = taps.data() + first_taps[box];
+    const bool has_lanes = columns.length <= kLaneCells && columns.bins <= kLaneBins;
+    columns.lane_taps = has_lanes ? lane_taps.data() + first_lane_taps[box] : nullptr;
     return columns;
+  }
+
+  // Of the box added last, whose taps are complete.
+  void add_lane_taps() {
+    const RegionColumns& columns = boxes.back();
+    first_lane_taps.push_back(lane_taps.size());
+    if (columns.length > kLaneCells || columns.bins > kLaneBins) {
+      return;
+    }
+    const RegionTap* box_taps = taps.data() + first_taps.back();
+    for (std::ptrdiff_t t = 0; t < columns.taps_per_bin; ++t) {
+      LaneTaps& lanes = lane_taps.emplace_back();
+      for (std::ptrdiff_t bin = 0; bin < columns.bins; ++bin) {
+        const RegionTap& tap = box_taps[bin * columns.taps_per_bin + t];
+        lanes.indices[bin] = tap.index;
+        lanes.weights[bin] = tap.weight;
+      }
+    }
   }
 };
 
@@ -117,7 +139,7 @@ void add_columns(const std::vector<RegionTap>& found, const std::vector<std::int
   const std::int32_t most = *std::max_element(counts.begin(), counts.end());
   tables.first_taps.push_back(tables.taps.size());
   tables.boxes.push_back({nullptr, most, static_cast<std::ptrdiff_t>(counts.size()), low,
-                          low + whole <= most_length ? whole : length});
+                          low + whole <= most_length ? whole : length, nullptr});
   auto tap = found.begin();
   for (const std::int32_t count : counts) {
     std::int32_t index = 0;
@@ -127,6 +149,7 @@ void add_columns(const std::vector<RegionTap>& found, const std::vector<std::int
     }
     tables.taps.insert(tables.taps.end(), static_cast<std::size_t>(most - count), {index, 0.0F});
   }
+  tables.add_lane_taps();
 }
 
 void require_box(const float* box, std::size_t row, const RoiAlignRules& rules) {

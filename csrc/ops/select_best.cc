@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/select_best.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace hpip {
+namespace {
+
+bool is_better(const ScoredIndex& a, const ScoredIndex& b) { return a.score > b.score; }
+
+// Swaps the median of three items with the first one.
+void move_median_to_front(ScoredIndex* items, std::ptrdiff_t count) {
+  ScoredIndex* a = items + 1;
+  ScoredIndex* b = items + count / 2;
+  ScoredIndex* c = items + count - 1;
+  if (!is_better(*a, *b)) {
+    std::swap(a, b);
+  }
+  // Of equals the library takes one by these very comparisons.
+  ScoredIndex* median = is_better(*b, *c) ? b : (is_better(*a, *c) ? c : a);
+  std::swap(*items, *median);
+}
+
+constexpr std::ptrdiff_t kBlock = 128;
+
+// Places within a block of items that are to be swapped, those from `next` on still.
+struct Misplaced {
+  std::uint8_t places[kBlock];
+  std::ptrdiff_t next = 0;
+  std::ptrdiff_t count = 0;
+
+  bool is_empty() const { return next == count; }
+};
+
+// Items of [first, first + kBlock) that are no better than the pivot, from the left.
+void collect_left(const ScoredIndex* first, float pivot, Misplaced& misplaced) {
+  std::ptrdiff_t count = 0;
+  for (std::ptrdiff_t i = 0; i < kBlock; ++i) {
+    misplaced.places[count] = static_cast<std::uint8_t>(i);
+    count += static_cast<std::ptrdiff_t>(first[i].score <= pivot);
+  }
+  misplaced.next = 0;
+  misplaced.count = count;
+}
+
+// Items of [last - kBlock, last) that are no worse than the pivot, from the right.
+void collect_right(const ScoredIndex* last, float pivot, Misplaced& misplaced) {
+  std::ptrdiff_t count = 0;
+  for (std::ptrdiff_t i = 0; i < kBlock; ++i) {
+    misplaced.places[count] = static_cast<std::uint8_t>(i);
+    count += static_cast<std::ptrdiff_t>(last[-1 - i].score >= pivot);
+  }
+  misplaced.next = 0;
+  misplaced.count = count;
+}
+
+// Puts what is better than the pivot to the left, and returns where the rest begins. An item no
+// better and one no worse than the pivot lie in the range.
+ScoredIndex* partition(ScoredIndex* first, ScoredIndex* last, float pivot) {
+  Misplaced left;
+  Misplaced right;
+  while (last - first >= 2 * kBlock) {
+    if (left.is_empty()) {
+      collect_left(first, pivot, left);
+    }
+    if (right.is_empty()) {
+      collect_right(last, pivot, right);
+    }
+    while (!left.is_empty() && !right.is_empty()) {
+      std::swap(first[left.places[left.next++]], last[-1 - right.places[right.next++]]);
+    }
+    first += left.is_empty() ? kBlock : 0;
+    last -= right.is_empty() ? kBlock : 0;
+  }
+  // Items before the next misplaced one are done with; equals among them must not be met again.
+  first += left.is_empty() ? 0 : left.places[left.next];
+  last -= right.is_empty() ? 0 : right.places[right.next];
+  while (true) {
+    while (first->score > pivot) {
+      ++first;
+    }
+    --last;
+    while (pivot > last->score) {
+      --last;
+    }
+    if (first >= last) {
+      return first;
+    }
+    std::swap(*first++, *last);
+  }
+}
+
+}  // namespace
+
+void select_best(ScoredIndex* items, std::ptrdiff_t count, std::ptrdiff_t best) {
+  // The library would do the same partitions, and after 2 log2(count) of them, which only happens
+  // to sequences made for it, others. What is left of a range this small is not worth our own.
+  constexpr std::ptrdiff_t kSmallRange = 4 * kBlock;
+  ScoredIndex* first = items;
+  ScoredIndex* last = items + count;
+  ScoredIndex* const nth = items + best;
+  while (last - first > kSmallRange) {
+    move_median_to_front(first, last - first);
+    ScoredIndex* const cut = partition(first + 1, last, first->score);
+    (cut <= nth ? first : last) = cut;
+  }
+  std::nth_element(first, nth, last, is_better);
+}
+
+}  // namespace hpip
