@@ -6,8 +6,9 @@
 #include <type_traits>
 
 #include "kernels/multiply_add_inl.h"
+#include "kernels/target.h"
 
-namespace hpip::kernels {
+namespace hpip::HPIP_TARGET {
 
 // The horizontal half of a separable resize: output pixel x is the sum over k of
 // source[index[x * kTaps + k]] * weight[x * kTaps + k]. Integers follow OpenCV's own code, floats
@@ -38,4 +39,4 @@ void filter_row_hwc(const T* __restrict source, const std::int32_t* __restrict i
   }
 }
 
-}  // namespace hpip::kernels
+}  // namespace hpip::HPIP_TARGET

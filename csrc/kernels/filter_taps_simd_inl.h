@@ -14,6 +14,42 @@
 // taps of uint8 2.1, 0.33 and 0.25 ms.
 namespace hpip::HPIP_TARGET {
 
+// words[j] holds bytes 4 j to 4 j + 3 of all pixels. quarters[k] holds the 16 bytes of pixels k,
+// k + 4, ...: each group of four registers' lanes is a matrix to transpose.
+template <typename Vector>
+inline void transpose(const typename Vector::Ints* quarters,
+                      typename Vector::Ints* words) noexcept {
+  const auto low01 = Vector::zip_low_32(quarters[0], quarters[1]);
+  const auto low23 = Vector::zip_low_32(quarters[2], quarters[3]);
+  const auto high01 = Vector::zip_high_32(quarters[0], quarters[1]);
+  const auto high23 = Vector::zip_high_32(quarters[2], quarters[3]);
+  words[0] = Vector::zip_low_64(low01, low23);
+  words[1] = Vector::zip_high_64(low01, low23);
+  words[2] = Vector::zip_low_64(high01, high23);
+}
+
+// The first 12 bytes of each pixel.
+template <typename Vector>
+inline void load_transposed(const std::uint8_t* pixels, const std::int32_t* begin,
+                            typename Vector::Ints* words) noexcept {
+  typename Vector::Ints quarters[4];
+  for (int k = 0; k < 4; ++k) {
+    quarters[k] = Vector::load_quarter(pixels, begin + k);
+  }
+  transpose<Vector>(quarters, words);
+}
+
+// pairs[c] holds channel c of two neighbouring pixels as int16.
+template <typename Vector>
+inline void load_transposed_pairs(const std::uint8_t* pixels, const std::int32_t* begin,
+                                  typename Vector::Ints* pairs) noexcept {
+  typename Vector::Ints quarters[4];
+  for (int k = 0; k < 4; ++k) {
+    quarters[k] = Vector::spread_pairs(Vector::load_quarter(pixels, begin + k));
+  }
+  transpose<Vector>(quarters, pairs);
+}
+
 // Byte `kByte` of every pixel's 12, as floats.
 template <typename Vector, int kByte>
 inline typename Vector::Floats byte_of(const typename Vector::Ints* words) noexcept {
@@ -50,7 +86,7 @@ void filter_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, cons
                      float* out) noexcept {
   for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {
     typename Vector::Ints words[3];
-    Vector::load_transposed(pixels, begin + x, words);
+    load_transposed<Vector>(pixels, begin + x, words);
     typename Vector::Floats weights[4];
     for (int k = 0; k < kTaps; ++k) {
       weights[k] = Vector::load(weight + k * plane + x);
@@ -68,7 +104,7 @@ void pick_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, std::p
                    float* out) noexcept {
   for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {
     typename Vector::Ints words[3];
-    Vector::load_transposed(pixels + 3, begin + x, words);
+    load_transposed<Vector>(pixels + 3, begin + x, words);
     Vector::store(out + x, byte_of<Vector, 0>(words));
     Vector::store(out + plane + x, byte_of<Vector, 1>(words));
     Vector::store(out + 2 * plane + x, byte_of<Vector, 2>(words));
@@ -80,7 +116,7 @@ void filter_taps_u8(const std::uint8_t* pixels, const std::int32_t* begin,
                     const std::int16_t* weight, std::ptrdiff_t plane, std::int16_t* out) noexcept {
   for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {
     typename Vector::Ints pairs[3];
-    Vector::load_transposed_pairs(pixels, begin + x, pairs);
+    load_transposed_pairs<Vector>(pixels, begin + x, pairs);
     const auto weights = Vector::load_ints(weight + 2 * x);
     for (int c = 0; c < 3; ++c) {
       Vector::store_shifted(out + c * plane + x, Vector::multiply_pairs(pairs[c], weights));

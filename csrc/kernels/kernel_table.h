@@ -22,7 +22,16 @@ struct KernelTable {
                           const float* weight, const float* factor, const float* offset,
                           std::ptrdiff_t plane, float* out) noexcept;
 
+  using FilterRow = void(const float* source, const std::int32_t* index, const float* weight,
+                         std::ptrdiff_t width, float* out) noexcept;
+
   Isa isa = Isa::kScalar;
+
+  // Resizing; filters by the number of channels, 1, 3 or 4, less than which are null.
+  FilterRow* filter_linear_hwc_f32[5];
+  FilterRow* filter_cubic_hwc_f32[5];
+  void (*blend_cubic_u8)(const float* const rows[4], const float* weight, std::ptrdiff_t count,
+                         std::uint8_t* out) noexcept;
 
   // Preprocessing
   void (*widen_row)(const std::uint8_t* source, std::ptrdiff_t count, float* out) noexcept;
@@ -72,6 +81,8 @@ KernelTable scalar_kernels();
 #if defined(__x86_64__)
 KernelTable avx2_kernels();
 KernelTable avx512_kernels();
+#elif defined(__aarch64__)
+KernelTable neon_kernels();
 #endif
 
 // The table of active_isa().

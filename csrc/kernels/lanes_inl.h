@@ -9,6 +9,8 @@
 
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 // As many floats as a register of the instruction set holds, by the compiler's own vector types,
@@ -68,6 +70,9 @@ inline std::uint64_t lane_bits(IntLanes is_true) noexcept {
   return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(is_true)));
 #elif defined(__SSE2__)
   return static_cast<std::uint32_t>(_mm_movemask_ps(reinterpret_cast<__m128>(is_true)));
+#elif defined(__ARM_NEON)
+  constexpr IntLanes kBits{1, 2, 4, 8};
+  return vaddvq_u32(reinterpret_cast<uint32x4_t>(is_true & kBits));
 #else
   std::uint64_t bits = 0;
   for (std::size_t i = 0; i < kLanes; ++i) {

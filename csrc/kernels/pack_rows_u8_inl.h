@@ -6,6 +6,8 @@
 
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 #include "kernels/target.h"
@@ -37,6 +39,16 @@ inline std::uint64_t bytes_at_least(const std::uint8_t* bytes, std::uint8_t limi
     word |= static_cast<std::uint64_t>(bits) << (16 * quarter);
   }
   return word;
+#elif defined(__ARM_NEON)
+  // Each byte keeps its own bit; adding neighbours three times makes one byte of eight.
+  const uint8x16_t limits = vdupq_n_u8(limit);
+  const uint8x16_t own_bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201U));
+  uint8x16_t parts[4];
+  for (int quarter = 0; quarter < 4; ++quarter) {
+    parts[quarter] = vandq_u8(vcgeq_u8(vld1q_u8(bytes + 16 * quarter), limits), own_bits);
+  }
+  const uint8x16_t fours = vpaddq_u8(vpaddq_u8(parts[0], parts[1]), vpaddq_u8(parts[2], parts[3]));
+  return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(fours, fours)), 0);
 #else
   std::uint64_t word = 0;
   for (int i = 0; i < 64; ++i) {

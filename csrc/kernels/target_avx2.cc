@@ -7,6 +7,7 @@
 #include "kernels/blend_rows_linear_inl.h"
 #include "kernels/column_sides_inl.h"
 #include "kernels/encode_strip_inl.h"
+#include "kernels/filter_row_hwc_inl.h"
 #include "kernels/filter_taps_simd_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
@@ -23,6 +24,13 @@ namespace hpip {
 KernelTable avx2_kernels() {
   KernelTable table = scalar_kernels();
   table.isa = Isa::kAvx2;
+  table.filter_linear_hwc_f32[1] = avx2::filter_row_hwc<2, 1, float, float>;
+  table.filter_linear_hwc_f32[3] = avx2::filter_row_hwc<2, 3, float, float>;
+  table.filter_linear_hwc_f32[4] = avx2::filter_row_hwc<2, 4, float, float>;
+  table.filter_cubic_hwc_f32[1] = avx2::filter_row_hwc<4, 1, float, float>;
+  table.filter_cubic_hwc_f32[3] = avx2::filter_row_hwc<4, 3, float, float>;
+  table.filter_cubic_hwc_f32[4] = avx2::filter_row_hwc<4, 4, float, float>;
+  table.blend_cubic_u8 = avx2::blend_rows_cubic<std::uint8_t>;
   table.widen_row = avx2::widen_row;
   table.filter_taps_u8 = avx2::filter_taps_u8<avx2::Vector>;
   table.filter_cubic_f32 = avx2::filter_taps_f32<avx2::Vector, 4, false>;

@@ -6,6 +6,7 @@
 #include "kernels/blend_rows_linear_inl.h"
 #include "kernels/column_sides_inl.h"
 #include "kernels/encode_strip_inl.h"
+#include "kernels/filter_row_hwc_inl.h"
 #include "kernels/filter_taps_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
@@ -21,6 +22,13 @@ namespace hpip {
 KernelTable scalar_kernels() {
   KernelTable table{};
   table.isa = Isa::kScalar;
+  table.filter_linear_hwc_f32[1] = kernels::filter_row_hwc<2, 1, float, float>;
+  table.filter_linear_hwc_f32[3] = kernels::filter_row_hwc<2, 3, float, float>;
+  table.filter_linear_hwc_f32[4] = kernels::filter_row_hwc<2, 4, float, float>;
+  table.filter_cubic_hwc_f32[1] = kernels::filter_row_hwc<4, 1, float, float>;
+  table.filter_cubic_hwc_f32[3] = kernels::filter_row_hwc<4, 3, float, float>;
+  table.filter_cubic_hwc_f32[4] = kernels::filter_row_hwc<4, 4, float, float>;
+  table.blend_cubic_u8 = kernels::blend_rows_cubic<std::uint8_t>;
   table.widen_row = kernels::widen_row;
   table.filter_taps_u8 = kernels::filter_taps_u8;
   table.filter_cubic_f32 = kernels::filter_taps_f32<4, false>;

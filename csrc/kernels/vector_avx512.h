@@ -39,7 +39,7 @@ struct Vector {
   }
 
   // The 16 bytes of pixels i, i + 4, i + 8 and i + 12.
-  static Ints load_four(const std::uint8_t* pixels, const std::int32_t* begin) noexcept {
+  static Ints load_quarter(const std::uint8_t* pixels, const std::int32_t* begin) noexcept {
     const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load_one(pixels + begin[0])),
                                                 load_one(pixels + begin[4]), 1);
     const __m256i high = _mm256_inserti128_si256(
@@ -47,34 +47,15 @@ struct Vector {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
   }
 
-  // words[j] holds bytes 4 j to 4 j + 3 of all pixels.
-  static void transpose(const Ints* quarters, Ints* words) noexcept {
-    const Ints low01 = _mm512_unpacklo_epi32(quarters[0], quarters[1]);
-    const Ints low23 = _mm512_unpacklo_epi32(quarters[2], quarters[3]);
-    const Ints high01 = _mm512_unpackhi_epi32(quarters[0], quarters[1]);
-    const Ints high23 = _mm512_unpackhi_epi32(quarters[2], quarters[3]);
-    words[0] = _mm512_unpacklo_epi64(low01, low23);
-    words[1] = _mm512_unpackhi_epi64(low01, low23);
-    words[2] = _mm512_unpacklo_epi64(high01, high23);
-  }
+  static Ints zip_low_32(Ints a, Ints b) noexcept { return _mm512_unpacklo_epi32(a, b); }
+  static Ints zip_high_32(Ints a, Ints b) noexcept { return _mm512_unpackhi_epi32(a, b); }
+  static Ints zip_low_64(Ints a, Ints b) noexcept { return _mm512_unpacklo_epi64(a, b); }
+  static Ints zip_high_64(Ints a, Ints b) noexcept { return _mm512_unpackhi_epi64(a, b); }
 
-  static void load_transposed(const std::uint8_t* pixels, const std::int32_t* begin,
-                              Ints* words) noexcept {
-    const Ints quarters[4] = {load_four(pixels, begin), load_four(pixels, begin + 1),
-                              load_four(pixels, begin + 2), load_four(pixels, begin + 3)};
-    transpose(quarters, words);
-  }
-
-  // pairs[c] holds channel c of two neighbouring pixels as int16.
-  static void load_transposed_pairs(const std::uint8_t* pixels, const std::int32_t* begin,
-                                    Ints* pairs) noexcept {
+  static Ints spread_pairs(Ints quarter) noexcept {
     const Ints order = _mm512_broadcast_i32x4(
         _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
-    Ints quarters[4];
-    for (int i = 0; i < 4; ++i) {
-      quarters[i] = _mm512_shuffle_epi8(load_four(pixels, begin + i), order);
-    }
-    transpose(quarters, pairs);
+    return _mm512_shuffle_epi8(quarter, order);
   }
 
   static Ints load_ints(const std::int16_t* from) noexcept { return _mm512_loadu_si512(from); }

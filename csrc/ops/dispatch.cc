@@ -22,8 +22,10 @@ bool is_supported(Isa isa) {
       return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     default:
-      return true;
+      return isa == Isa::kScalar;
   }
+#elif defined(__aarch64__)
+  return isa == Isa::kScalar || isa == Isa::kNeon;
 #else
   return isa == Isa::kScalar;
 #endif
@@ -55,6 +57,9 @@ KernelTable chosen_kernels() {
       return avx2_kernels();
     case Isa::kAvx512:
       return avx512_kernels();
+#elif defined(__aarch64__)
+    case Isa::kNeon:
+      return neon_kernels();
 #endif
     default:
       return scalar_kernels();
@@ -69,6 +74,8 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kNeon:
+      return "neon";
     default:
       return "scalar";
   }
@@ -76,7 +83,7 @@ const char* isa_name(Isa isa) {
 
 std::vector<Isa> supported_isas() {
   std::vector<Isa> isas;
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
     if (is_supported(isa)) {
       isas.push_back(isa);
     }

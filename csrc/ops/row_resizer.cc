@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "kernels/area_rows_hwc_inl.h"
-#include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
 #include "kernels/gather_row_hwc_inl.h"
@@ -115,12 +114,15 @@ class FilterResizer final : public RowResizer<T> {
     for (int k = 0; k < kTaps; ++k) {
       rows[k] = filtered_row(tables_.y.index[static_cast<std::size_t>(y * kTaps + k)]);
     }
-    if constexpr (kTaps == 4) {
-      kernels::blend_rows_cubic(rows, weight, count, out);
-    } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+    constexpr bool kIsByte = std::is_same_v<T, std::uint8_t>;
+    if constexpr (kTaps == 4 && kIsByte) {
+      active_kernels().blend_cubic_u8(rows, weight, count, out);
+    } else if constexpr (kTaps == 4) {
+      active_kernels().blend_cubic_f32(rows, weight, count, out);
+    } else if constexpr (kIsByte) {
       kernels::blend_rows_linear_u8(rows[0], rows[1], weight, count, out);
     } else {
-      kernels::blend_rows_linear_f32(rows[0], rows[1], weight, count, out);
+      active_kernels().blend_linear_f32(rows[0], rows[1], weight, count, out);
     }
   }
 
@@ -129,15 +131,24 @@ class FilterResizer final : public RowResizer<T> {
     const std::size_t slot = static_cast<std::size_t>(source_y % kTaps);
     Weight* buffer = filtered_[slot].data();
     if (held_[slot] != source_y) {
-      const auto* source_row = filter_input(source_.row(source_y));
-      with_channels(shape_.channels, [&](auto channels) {
-        kernels::filter_row_hwc<kTaps, channels()>(source_row, tables_.x.index.data(),
-                                                   tables_.x.weight.data(), shape_.target_width,
-                                                   buffer);
-      });
+      filter(filter_input(source_.row(source_y)), buffer);
       held_[slot] = source_y;
     }
     return buffer;
+  }
+
+  void filter(const float* source_row, float* out) {
+    const auto& filters =
+        kTaps == 2 ? active_kernels().filter_linear_hwc_f32 : active_kernels().filter_cubic_hwc_f32;
+    filters[shape_.channels](source_row, tables_.x.index.data(), tables_.x.weight.data(),
+                             shape_.target_width, out);
+  }
+
+  void filter(const std::uint8_t* source_row, std::int32_t* out) {
+    with_channels(shape_.channels, [&](auto channels) {
+      kernels::filter_row_hwc<kTaps, channels()>(source_row, tables_.x.index.data(),
+                                                 tables_.x.weight.data(), shape_.target_width, out);
+    });
   }
 
   // The row in the type that the filter reads.

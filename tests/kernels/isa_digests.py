@@ -78,6 +78,46 @@ def encoded(threads: int) -> Outputs:
                     yield mask.counts
 
 
+def encoded_dense(threads: int) -> Outputs:
+    """Widths below, at and beyond whole words, and limits that are at the ends of uint8."""
+    rng = np.random.default_rng(6)
+    for hw in [(1, 1), (5, 63), (9, 64), (70, 65), (33, 515), (2, 1100)]:
+        mask = rng.integers(0, 256, hw, np.uint8)
+        yield ops.encode_rle(mask > 127, threads=threads)
+        yield ops.encode_rle(mask.T, threads=threads)
+        for threshold in (-1, 0, 127.5, 254, 255):
+            boxes = [[0, 0, hw[1], hw[0]]]
+            for inclusive in (False, True):
+                for crop in ops.encode_mask_crops(
+                    mask[None],
+                    boxes,
+                    mask_threshold=threshold,
+                    inclusive=inclusive,
+                    threads=threads,
+                ):
+                    yield crop.counts
+
+
+def encoded_upwards(threads: int) -> Outputs:
+    """Cells of many pixels, with borders, and values that are not finite."""
+    rng = np.random.default_rng(8)
+    masks = rng.uniform(-1, 1, (4, 7, 9)).astype(np.float32)
+    masks[2, 3, 4], masks[3, 2, 5] = np.nan, np.inf
+    boxes = [[-7.3, 4.2, 301.7, 199.9], [3.5, -20, 90, 260.25], [0, 0, 320, 240], [1, 2, 300, 200]]
+    for convention in ("region", "image"):
+        for frame in ("crop", "image"):
+            for mask in ops.encode_masks(
+                masks,
+                boxes,
+                (240, 320),
+                convention=convention,
+                mask_threshold=0.1,
+                frame=frame,
+                threads=threads,
+            ):
+                yield mask.counts
+
+
 def detected(threads: int) -> Outputs:
     rng = np.random.default_rng(0)
     features = rng.standard_normal((2, 5, 41, 67)).astype(np.float32)
@@ -116,6 +156,8 @@ CASES: dict[str, Callable[[int], Outputs]] = {
     "resize": resized,
     "preprocess": preprocessed,
     "encode_masks": encoded,
+    "encode_masks, upwards": encoded_upwards,
+    "encode dense": encoded_dense,
     "detect": detected,
 }
 

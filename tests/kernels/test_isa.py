@@ -35,7 +35,7 @@ def own_digests(threads: int) -> dict[str, str]:
     return isa_digests.digests(threads)
 
 
-@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512", "neon"])
 def test_every_instruction_set_gives_the_same_bits(isa: str) -> None:
     if isa not in SUPPORTED:
         pytest.skip(f"this build and processor support {', '.join(SUPPORTED)} only")

@@ -8,10 +8,10 @@ namespace hpip {
 
 // Instruction sets that kernels are compiled for, narrow to wide. kAvx2 includes FMA, F16C, BMI and
 // BMI2; kAvx512 is F, BW, DQ and VL on top. On AArch64 the compiler uses NEON in kScalar's code
-// already: it is part of the baseline there.
-enum class Isa { kScalar, kAvx2, kAvx512 };
+// already, being part of the baseline there; kNeon adds what it can't find by itself.
+enum class Isa { kScalar, kAvx2, kAvx512, kNeon };
 
-// "scalar", "avx2", "avx512".
+// "scalar", "avx2", "avx512", "neon".
 const char* isa_name(Isa isa);
 
 // What this build and this processor can run, narrow to wide.
