@@ -167,7 +167,7 @@ def _plate(
     levels = np.zeros((256, 4), np.uint8)
     levels[:, :3] = np.rint(mixed)
     pixels = np.take(levels.view(np.uint32), np.pad(font.coverage(text), padding_px))
-    return cast(UInt8Array, pixels.view(np.uint8).reshape(*pixels.shape, 4)[:, :, :3])
+    return pixels.view(np.uint8).reshape(*pixels.shape, 4)[:, :, :3]
 
 
 def _ink_level(background: ColorBgr) -> int:
