@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is decided without a device: providers, their options, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpip.backends.base import SessionOptions
+from hpip.backends.onnxruntime import (
+    OnnxRuntimeBackend,
+    cuda_options,
+    provider_list,
+    session_config,
+    tensorrt_options,
+)
+from hpip.devices import Device
+from hpip.errors import BackendUnavailableError, InvalidInputError
+from hpip.types import ModelFiles
+
+GPU = Device("gpu", 1)
+
+
+def _feeds(batch: int, side: int) -> dict[str, np.ndarray]:
+    return {
+        "image": np.zeros((batch, 3, side, side), np.float32),
+        "scale_factor": np.zeros((batch, 2), np.float32),
+    }
+
+
+def test_the_cpu_has_one_provider() -> None:
+    assert provider_list(SessionOptions(Device("cpu"), 2)) == [("CPUExecutionProvider", {})]
+
+
+def test_a_gpu_falls_back_for_operators_only() -> None:
+    names = [name for name, _ in provider_list(SessionOptions(GPU, 2))]
+    assert names == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    with_tensorrt = SessionOptions(GPU, 2, settings={"provider": "tensorrt"})
+    names = [name for name, _ in provider_list(with_tensorrt)]
+    assert names[0] == "TensorrtExecutionProvider"
+    assert names[1:] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize(
+    ("device", "provider"), [(GPU, "dml"), (Device("cpu"), "cuda"), (Device("cpu"), "tensorrt")]
+)
+def test_a_provider_that_does_not_fit_is_refused(device: Device, provider: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"cuda, tensorrt.*received '{provider}'"):
+        provider_list(SessionOptions(device, 2, settings={"provider": provider}))
+
+
+def test_other_devices_are_refused() -> None:
+    with pytest.raises(BackendUnavailableError, match="npu:0"):
+        provider_list(SessionOptions(Device("npu"), 2))
+
+
+def test_cuda_runs_on_the_chosen_device_in_full_float32() -> None:
+    found = cuda_options(3)
+    assert found["device_id"] == "3"
+    assert found["use_tf32"] == "0"
+
+
+def test_tensorrt_gets_shapes_and_a_folder(tmp_path: Path) -> None:
+    options = SessionOptions(
+        GPU, 2, examples=(_feeds(1, 320), _feeds(2, 640), _feeds(4, 1280)), build_dir=tmp_path
+    )
+    found = tensorrt_options(options)
+    assert found["device_id"] == "1"
+    assert found["trt_fp16_enable"] == "0"
+    assert found["trt_engine_cache_path"] == str(tmp_path)
+    assert found["trt_profile_min_shapes"] == "image:1x3x320x320,scale_factor:1x2"
+    assert found["trt_profile_opt_shapes"] == "image:2x3x640x640,scale_factor:2x2"
+    assert found["trt_profile_max_shapes"] == "image:4x3x1280x1280,scale_factor:4x2"
+
+
+def test_tensorrt_without_a_folder_keeps_nothing() -> None:
+    found = tensorrt_options(SessionOptions(GPU, 2))
+    assert not [name for name in found if "cache_path" in name or "profile" in name]
+
+
+def test_waiting_threads_spin_only_where_the_cpu_is_theirs(tmp_path: Path) -> None:
+    spinning = "session.intra_op.allow_spinning"
+    assert dict(session_config(tmp_path, shares_cpu=True))[spinning] == "0"
+    assert dict(session_config(tmp_path, shares_cpu=False))[spinning] == "1"
+
+
+def test_a_build_without_the_provider_says_so(demo_files: ModelFiles) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this build of ONNX Runtime drives GPUs")
+    with pytest.raises(BackendUnavailableError, match="has no CUDAExecutionProvider"):
+        OnnxRuntimeBackend().open(demo_files, SessionOptions(GPU, 1))

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines give plain Paddle's answers on real graphs and real photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import hpip
+from hpip.backends.registry import backend_named, backend_names
+from hpip.devices import Device
+from hpip.graph.compile import compile_model
+from hpip.model import ModelSpec, load_model_spec
+from hpip.plans import CutPlan
+from hpip.postprocess import Instances, Selection
+from hpip.runner import Engine, Runner
+from hpip.sameness import compare
+from hpip.sources import iter_sources
+from hpip.types import AnyArray, RleMask, UInt8Array
+
+DEMO = Path(hpip.__file__).parent / "demo"
+FAMILIES = ["Mask-RT-DETR-S", "PP-YOLOE_seg-S", "SOLOv2", "MaskRCNN-ResNet50-FPN"]
+OTHERS = [
+    *("Mask-RT-DETR-M", "Mask-RT-DETR-L", "Mask-RT-DETR-X", "Mask-RT-DETR-H"),
+    *("MaskRCNN-ResNet50-vd-FPN", "MaskRCNN-ResNet101-FPN", "MaskRCNN-ResNet101-vd-FPN"),
+    *("MaskRCNN-ResNeXt101-vd-FPN", "MaskRCNN-ResNet50"),
+    *("Cascade-MaskRCNN-ResNet50-FPN", "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN"),
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Instances under the names that the comparison reads."""
+
+    found: Instances
+
+    @property
+    def boxes_xyxy(self) -> AnyArray:
+        return self.found.boxes_xyxy
+
+    @property
+    def scores(self) -> AnyArray:
+        return self.found.scores
+
+    @property
+    def class_ids(self) -> AnyArray:
+        return self.found.class_ids
+
+    @property
+    def rle(self) -> tuple[RleMask | None, ...]:
+        return tuple(self.found.masks)
+
+
+@pytest.fixture(params=[name for name in backend_names() if backend_named(name).format == "onnx"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    probe = backend_named(request.param).probe()
+    if probe.version is None or "cpu" not in probe.devices:
+        pytest.skip(f"{request.param}: {probe.reason or 'it does not run on the CPU'}")
+    return Engine(request.param, Device("cpu"), threads=2)
+
+
+@contextmanager
+def runner(spec: ModelSpec, engine: Engine) -> Iterator[Runner]:
+    compiled = compile_model(spec.files)
+    opened = Runner(CutPlan(compiled), spec.preprocess, engine)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def images_of(folder: Path) -> list[UInt8Array]:
+    paths = sorted(str(path) for path in folder.glob("*.jpg"))
+    return [source.image for source in iter_sources(paths) if source.image is not None]
+
+
+def assert_same_answers(model_dir: Path, engine: Engine, images: list[UInt8Array]) -> None:
+    spec, threshold = load_model_spec(model_dir), 0.5
+    with runner(spec, Engine("paddle", Device("cpu"), threads=2)) as reference:
+        wanted = [reference.infer([image], Selection(threshold))[0] for image in images]
+    with runner(spec, engine) as candidate:
+        found = [candidate.infer([image], Selection(threshold))[0] for image in images]
+    for mine, theirs in zip(found, wanted, strict=True):
+        comparison = compare(Answer(theirs), Answer(mine), threshold)
+        assert comparison.same, comparison.violations()
+    assert sum(len(answer.scores) for answer in wanted) > 0
+
+
+def test_the_demo_model(engine: Engine) -> None:
+    assert_same_answers(DEMO, engine, images_of(DEMO))
+
+
+def test_a_batch_of_the_demo_model_gives_the_answers_of_its_images(engine: Engine) -> None:
+    images = [image[:240, :320].copy() for image in images_of(DEMO)]
+    with runner(load_model_spec(DEMO), engine) as candidate:
+        single = [candidate.infer([image], Selection(0.3))[0] for image in images]
+        together = candidate.infer(images, Selection(0.3))
+    for mine, theirs in zip(together, single, strict=True):
+        assert compare(Answer(theirs), Answer(mine), 0.3).same
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES + OTHERS)
+def test_official_models(
+    name: str, engine: Engine, zoo_model: Callable[[str], Path], photos_dir: Path
+) -> None:
+    assert_same_answers(zoo_model(name), engine, images_of(photos_dir))
