@@ -172,6 +172,8 @@ def run_serve(pipeline: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
                 " token then (--token-file), and see docs/serving.md.",
                 err=True,
             )
+        elif settings.token is None:
+            typer.echo("Whoever reaches this port can use it: there is no token.", err=True)
 
     serve(settings, pipeline, config, on_listening=tell)
 

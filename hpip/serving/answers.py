@@ -12,8 +12,11 @@ import pybase64
 
 from hpip import ops
 from hpip._files import encode_picture
+from hpip.errors import InvalidInputError
 from hpip.results import InstanceSegResult
 from hpip.serving.wire import AnswerOptions, Encoding, MaskFormat
+
+_MOST_JPEG_PX = 65_500  # libjpeg's own limit is this, not the format's 65 535
 
 MEDIA_TYPES: dict[Encoding, str] = {
     "json": "application/json",
@@ -65,6 +68,12 @@ def draw_jpeg(result: InstanceSegResult) -> bytes:
     Raises:
         InvalidInputError: the picture has more rows or columns than a JPEG can hold.
     """
+    height, width = result.image_hw
+    if max(height, width) > _MOST_JPEG_PX:
+        raise InvalidInputError(
+            f"image: a JPEG holds no {width} x {height} pixels, so it can't be drawn; ask with"
+            " visualize false for the instances alone."
+        )
     return encode_picture(result.draw(), ".jpg")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import uvicorn
 from hpip.config import PipelineConfig
 from hpip.devices import parse_devices
 from hpip.errors import HpipError, InvalidInputError
+from hpip.logs import set_up_logging
 from hpip.serving.app import create_app
 from hpip.serving.protocol import BoundedHttpProtocol
 from hpip.serving.settings import ServingSettings
@@ -45,6 +47,7 @@ def serve(
         HpipError: the model can't be loaded.
     """
     orders = _orders(settings, pipeline, config)
+    set_up_logging(os.environ.get("HPIP_LOG") or "info")
     _set_up_access_log()
     broken: list[HpipError] = []
 

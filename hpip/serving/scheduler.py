@@ -88,7 +88,10 @@ class Scheduler:
         Raises:
             RequestError: 503, the queue has no room for them.
         """
-        if len(self._waiting) + len(pictures) > self._max_queue:
+        free_places = sum(
+            worker.capacity - len(worker.jobs) for worker in self._workers if _takes_more(worker)
+        )
+        if len(self._waiting) + len(pictures) - free_places > self._max_queue:
             raise RequestError(
                 503,
                 f"The queue is full: {len(self._waiting)} of at most {self._max_queue} pictures"

@@ -42,6 +42,8 @@ _ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(8 << 20)}
 _EXIT_GRACE_S = 10.0
 _FIRST_BACKOFF_S, _MOST_BACKOFF_S = 0.1, 30.0
 _HEALTHY_AFTER_S = 60.0
+# A model that takes its process down so often before it was ever ready will not load.
+_MOST_CRASHES = 3
 _STDERR = 2
 
 
@@ -84,7 +86,7 @@ class WorkerProcess:
                 _PACKAGE_ROOT,
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
-                env={**_ALLOCATOR, **os.environ},
+                env={**_ALLOCATOR, "HPIP_LOG": "info", **os.environ},
                 stdin=asyncio.subprocess.DEVNULL,
                 # Engines chat on stdout, which is the access log's.
                 stdout=_STDERR,
@@ -201,26 +203,35 @@ class Supervisor:
             await self._first_ready.wait()
         while True:
             started_at = monotonic()
-            await worker.start()
-            failure = await self._serve(worker)
-            worker.state, worker.share, worker.detail = "restarting", None, None
-            self._scheduler.remove_worker(worker)
-            code = await worker.end()
-            if failure is not None and not self.has_been_ready:
+            load_failure, reason = await self._run_once(worker)
+            if not self.has_been_ready and (load_failure or worker.restarts >= _MOST_CRASHES):
                 worker.state = "failed"
-                self._on_broken(HpipError(failure))
+                self._on_broken(HpipError(reason))
                 return
-            logger.error(
-                "worker %d ended with code %d%s; it is replaced",
-                worker.index,
-                code,
-                f": {failure}" if failure else "",
-            )
+            logger.error("worker %d ended: %s; it is replaced", worker.index, reason)
             worker.restarts += 1
             if monotonic() - started_at > _HEALTHY_AFTER_S:
                 backoff_s = _FIRST_BACKOFF_S
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _MOST_BACKOFF_S)
+
+    async def _run_once(self, worker: WorkerProcess) -> tuple[bool, str]:
+        """One process from its start to its end: whether it could not load, and what happened."""
+        failure = None
+        try:
+            await worker.start()
+            failure = await self._serve(worker)
+        except Exception as error:
+            # Whatever it is (no more processes, say), the place must be filled again.
+            logger.exception("worker %d can't be run", worker.index)
+            worker.kill()
+            failure = f"it can't be run: {error}"
+        worker.state, worker.share, worker.detail = "restarting", None, None
+        self._scheduler.remove_worker(worker)
+        code = await worker.end()
+        if failure is not None:
+            return True, failure
+        return False, f"the worker process died with exit code {code}"
 
     async def _serve(self, worker: WorkerProcess) -> str | None:
         """Read the worker's records until it is gone; why it could not load, if that was it."""

@@ -144,6 +144,14 @@ def test_answers_of_a_model_without_boxes(classes_server: LiveServer) -> None:
     assert "image" in result
 
 
+def test_picture_that_no_jpeg_holds_is_answered_undrawn(client: httpx.Client) -> None:
+    text = base64_text(encoded(np.zeros((2, 65_530, 3), np.uint8)))
+    refused = client.post(ROUTE, json={"image": text})
+    assert refused.status_code == 422
+    assert "visualize false" in refused.json()["errorMsg"]
+    assert _answer(client, image=text, visualize=False)["instances"] == []
+
+
 @pytest.mark.parametrize(
     ("suffix", "picture"),
     [

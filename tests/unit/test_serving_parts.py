@@ -71,9 +71,10 @@ def test_more_pictures_than_places_wait_when_workers_are_free() -> None:
     async def work() -> None:
         scheduler, hands = Scheduler(2), _Hands(3)
         scheduler.add_worker(hands)
-        _submit(scheduler, 2)
-        _submit(scheduler, 2)
-        assert (scheduler.in_flight, scheduler.queue_depth) == (3, 1)
+        _submit(scheduler, 5)
+        assert (scheduler.in_flight, scheduler.queue_depth) == (3, 2)
+        with pytest.raises(RequestError):
+            _submit(scheduler, 1)
 
     _run(work())
 
