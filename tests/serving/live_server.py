@@ -19,7 +19,7 @@ import cv2
 import httpx
 import numpy as np
 
-WAIT_S = 90.0
+WAIT_S = 180.0
 _POLL_S = 0.02
 
 
