@@ -88,14 +88,23 @@ class Cache:
 
         Where the cache can't be written (full, read-only, not a folder), the entry goes to a
         private temporary folder that lives as long as the process: slower next time, not wrong.
+        A record without files is forgotten where that can't be written either.
+
+        Raises:
+            OSError: neither folder takes the files.
         """
         try:
             return _write_entry(self.root, key, record, files)
         except OSError as error:
             logger.warning("the cache %s can't be written: %s", self.root, error)
-        if self._private is None:
-            self._private = _temporary_folder()
-        return _write_entry(self._private, key, record, files)
+        try:
+            if self._private is None:
+                self._private = _temporary_folder()
+            return _write_entry(self._private, key, record, files)
+        except OSError:
+            if files:
+                raise
+            return self.root / key
 
     def entries(self) -> list[CacheEntry]:
         """Whole entries, by title."""

@@ -99,38 +99,46 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
         program = Program.read(files.program)
     except ModelFormatError as error:
         return _untouched(str(error))
-    ParameterFile(files.params, program)
-    return _rewrite(files, program, key, cache)
-
-
-def _rewrite(files: ModelFiles, program: Program, key: str, cache: Cache) -> CompiledModel:
     try:
-        result = Sequential(PASSES)(program)
+        ParameterFile(files.params, program)
+        record, written = _rewrite(program, files.program.parent.name)
     except GraphRewriteError as error:
         logger.warning("%s is run as it is: %s", files.program, error)
         return _untouched(str(error))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, ModelFormatError):
+            raise
+        # Attributes are looked at where a pass needs them, so damage may show anywhere.
+        logger.warning("%s is run as it is: it is damaged: %s", files.program, error)
+        return _untouched(f"the program is damaged: {type(error).__name__}: {error}")
+    try:
+        folder = cache.store(key, record, written)
+    except OSError as error:
+        logger.warning("%s is run as it is: %s", files.program, error)
+        return _untouched(f"the cut program can't be written anywhere: {error}")
+    return _from_record(files, folder, record, key)
+
+
+def _rewrite(program: Program, name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Run the passes; returns the cache's record and the programs by file name."""
+    result = Sequential(PASSES)(program)
     reports = tuple(PassReport(name, r.modified, r.reason) for name, r in result.steps)
-    name = files.program.parent.name
-    record: dict[str, Any] = {
-        "title": f"{name}, nothing to cut",
-        "masks": None,
+    if result.masks is None:
+        passes = [asdict(report) for report in reports]
+        return {"title": f"{name}, nothing to cut", "masks": None, "passes": passes}, {}
+    parts, split_report = _parts(program)
+    written = {
+        part.file_name: part.program.to_bytes() for part in parts if isinstance(part, DensePart)
     }
-    written: dict[str, bytes] = {}
-    if result.masks is not None:
-        parts, split_report = _parts(program)
-        reports = (*reports, split_report)
-        for part in parts:
-            if isinstance(part, DensePart):
-                written[part.file_name] = part.program.to_bytes()
-        record |= {
-            "title": f"{name}, cut program",
-            "masks": asdict(result.masks),
-            "max_batch_size": None if _takes_batches(program, result.masks) else 1,
-            "outputs": [op.attribute("name") for op in program.outputs],
-            "plan": [part_to_json(part) for part in parts],
-        }
-    record["passes"] = [asdict(report) for report in reports]
-    return _from_record(files, cache.store(key, record, written), record, key)
+    record = {
+        "title": f"{name}, cut program",
+        "masks": asdict(result.masks),
+        "max_batch_size": None if _takes_batches(program, result.masks) else 1,
+        "outputs": [op.attribute("name") for op in program.outputs],
+        "plan": [part_to_json(part) for part in parts],
+        "passes": [asdict(report) for report in (*reports, split_report)],
+    }
+    return record, written
 
 
 def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
@@ -138,7 +146,7 @@ def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
     try:
         # Splitting changes the program, even where it finds in the end that something stays.
         parts = split(Program(json.loads(program.to_bytes())))
-    except NoMatchError as error:
+    except (NoMatchError, GraphRewriteError) as error:
         return (DensePart("whole", program),), PassReport("split", False, str(error))
     segments = sum(isinstance(part, DensePart) for part in parts)
     return parts, PassReport("split", True, f"split into {segments} segments")

@@ -35,12 +35,17 @@ def translate(files: ModelFiles, cache: Cache) -> ModelFiles:
     loaded = cache.load(key)
     if loaded is not None:
         return ModelFiles(loaded[0] / _PROGRAM, files.params)
-    with tempfile.TemporaryDirectory(prefix="hpip-") as folder:
-        target = Path(folder) / _PROGRAM
-        _ask_child(files.program, target)
-        content = target.read_bytes()
     title = f"{files.program.parent.name}, translated from the format of Paddle 2"
-    entry = cache.store(key, {"title": title}, {_PROGRAM: content})
+    try:
+        with tempfile.TemporaryDirectory(prefix="hpip-") as folder:
+            target = Path(folder) / _PROGRAM
+            _ask_child(files.program, target)
+            content = target.read_bytes()
+        entry = cache.store(key, {"title": title}, {_PROGRAM: content})
+    except OSError as error:
+        raise ModelFormatError(
+            f"{files.program} can't be translated, since nothing can be written: {error}"
+        ) from error
     return ModelFiles(entry / _PROGRAM, files.params)
 
 

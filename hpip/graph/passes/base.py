@@ -33,6 +33,10 @@ class PassResult:
     masks: MaskSource | None = None
 
 
+# What reading a damaged program raises where a pass looks at it.
+_DAMAGE = (HpipError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+
+
 class NoMatchError(Exception):
     """Raised while a pass looks for its pattern: the program stays as it is, for this reason."""
 
@@ -65,7 +69,7 @@ class Pass(ABC):
             return PassResult(program, modified=False, reason=str(error))
         except GraphRewriteError:
             raise
-        except (HpipError, LookupError, ValueError, TypeError, ArithmeticError) as error:
+        except _DAMAGE as error:
             raise GraphRewriteError(
                 self.name, f"stopped by {type(error).__name__}: {error}"
             ) from error
