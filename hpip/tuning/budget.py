@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 BUDGET_VARIABLE = "HPIP_TUNE_BUDGET_S"
 _DEFAULT_BUDGET_S = 60.0
 _NO_LIMIT_S = 1e9
-# What had this share of the budget and did not end would not end in the whole of it either.
-_MOST_OF_IT = 0.8
+# What had this share of the budget had a fair chance to end. The machine may have been busy: later
+# starts give it another one, but not for ever.
+_MOST_OF_IT, _ATTEMPTS = 0.8, 3
 # What `hpip tune` takes: nobody waits for a picture then.
 THOROUGH_BUDGET_S = 3600.0
 
@@ -77,9 +78,13 @@ class Clock:
         """Seconds that are left, at least 0."""
         return _NO_LIMIT_S if self.quick else max(0.0, self._end - time.monotonic())
 
-    def suffices(self, allowed_s: float) -> bool:
-        """Whether what did not end in this time would not end in the whole budget either."""
-        return allowed_s >= _MOST_OF_IT * (self.limits.budget_s or _NO_LIMIT_S)
+    def gives_up(self, allowed_s: float, attempts: int) -> bool:
+        """Whether what did not end in this time, so often, is not worth another try.
+
+        A budget that is larger than before, or was mostly used by other steps, is one.
+        """
+        had_most_of_it = allowed_s >= _MOST_OF_IT * (self.limits.budget_s or _NO_LIMIT_S)
+        return had_most_of_it and attempts >= _ATTEMPTS
 
     def step_s(self, most_s: float | None = None) -> float:
         """Seconds that the next step may take."""

@@ -56,13 +56,15 @@ class Check:
         same: it gave the export's answers.
         reason: the figures, or what differed.
         final: whether the comparison came to its end.
-        allowed_s: the time that it was given; it is made again with more time only.
+        allowed_s: the time that it was given.
+        attempts: how often it was made.
     """
 
     same: bool
     reason: str
     final: bool = True
     allowed_s: float = 0.0
+    attempts: int = 1
 
 
 def checked(
@@ -76,20 +78,22 @@ def checked(
 ) -> Check:
     """The remembered check, or a new one.
 
-    A check that did not come to its end is remembered too, so that no later start waits for it
-    again, unless it has more time, or is told to `retry`.
+    A check that did not come to its end is remembered too, so that not every later start waits for
+    it again; with more time, or when told to `retry`, it is made anew.
     """
     key = content_key("check", _VERSION, compiled.key, fingerprint(spec.files.params))
+    attempts = 1
     if (loaded := cache.load(key)) is not None:
         try:
             known = Check(**{k: v for k, v in loaded[1].items() if k != "title"})
         except TypeError:
             known = Check(False, "the cache entry is of another version", final=False)
-        if known.final or (clock.suffices(known.allowed_s) and not retry):
+        if known.final or (clock.gives_up(known.allowed_s, known.attempts) and not retry):
             return known
+        attempts = known.attempts + 1
         cache.discard(key)
     tell.get()(f"checking the cut program of {spec.model_name} against the export, once")
-    found = check(spec, compiled, threads, clock)
+    found = replace(check(spec, compiled, threads, clock), attempts=attempts)
     logger.info("%s: %s", spec.model_name, found.reason)
     cache.store(key, {"title": f"{spec.model_dir.name}, check", **asdict(found)}, {})
     return found
@@ -109,7 +113,8 @@ def check(spec: ModelSpec, compiled: CompiledModel, threads: int, clock: Clock) 
                 if verdict.matched >= _ENOUGH_INSTANCES:
                     break
     except ChildError as failure:
-        return Check(False, f"the check did not end: {failure}", False, allowed_s)
+        why = f"the time was up after {allowed_s:.3g} s" if clock.left_s <= 0 else str(failure)
+        return Check(False, f"the check did not end: {why}", False, allowed_s)
     except (HpipError, OSError) as error:
         return Check(False, f"{type(error).__name__}: {error}", False, allowed_s)
     reason = f"same answers as the export: {verdict.reason}" if verdict.same else verdict.reason

@@ -37,7 +37,8 @@ class Trial:
         ratio: median of its time over plain Paddle's in the same round; None unless verified.
         accuracy: how close its answers were; empty where it gave none.
         peak_rss_bytes: of its process; None where it is not known.
-        allowed_s: the time that it was given; an unfinished trial is repeated with more only.
+        allowed_s: the time that it was given.
+        attempts: how often it was made; what does not end is not tried for ever.
     """
 
     engine: Engine
@@ -49,6 +50,7 @@ class Trial:
     accuracy: str = ""
     peak_rss_bytes: int | None = None
     allowed_s: float = 0.0
+    attempts: int = 1
 
     @property
     def final(self) -> bool:

@@ -125,9 +125,6 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
     Raises:
         FloorError: plain Paddle failed, or the time was up before it had answered.
     """
-    wanted = reference.answers()
-    if not reference.times_ms:
-        reference.time_ms(task.pictures[0])
     allowed_s = clock.left_s
     trial = Trial(engine, "", "unfinished", "", allowed_s=allowed_s)
     child: Child | None = None
@@ -137,7 +134,7 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
         version, refused = child.open(task.plan, task.preprocess, engine, limit_s=limit_s)
         left = "".join(f"; plain Paddle runs {name}: {why}" for name, why in refused.items())
         trial = replace(trial, version=version)
-        trial = _judge_and_time(trial, task, reference, clock, child, wanted)
+        trial = _judge_and_time(trial, task, reference, clock, child)
         trial = replace(trial, reason=trial.reason + left)
     except ChildError as failure:
         trial = replace(trial, state=failure.state, reason=failure.reason)
@@ -156,8 +153,10 @@ def _judge_and_time(
     reference: Reference,
     clock: Clock,
     child: Child,
-    wanted: Sequence[Answer],
 ) -> Trial:
+    wanted = reference.answers()
+    if not reference.times_ms:
+        reference.time_ms(task.pictures[0])
     most_s = _HOPELESS_RATIO * max(reference.times_ms) / 1e3 + _FIRST_RUN_S
     found = []
     for picture, right in zip(task.pictures, wanted, strict=True):
@@ -180,10 +179,12 @@ def _judge_and_time(
         times_ms.append(child.time_ms(picture, task.score_threshold, limit_s=limit_s))
         ratios.append(times_ms[-1] / floor_ms)
         spent_ms += floor_ms + times_ms[-1]
+    precision = trial.engine.precision
+    exact = precision == "fp32"
     return replace(
         trial,
         state="verified",
-        reason="same answers as plain Paddle",
+        reason="same answers as plain Paddle" if exact else f"within the gate of {precision}",
         time_ms=statistics.median(times_ms),
         ratio=statistics.median(ratios),
         accuracy=judgement.reason,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpip.graph.cache import Cache
 from hpip.graph.compile import CompiledModel, compile_model
@@ -163,7 +163,7 @@ class _Tuning:
         )
         name = request.spec.model_name
         logger.info("%s runs on %s: %s", name, label(selection.engine), selection.reason)
-        done = all(trial.final or self._clock.suffices(trial.allowed_s) for trial in self._trials)
+        done = all(self._settled(trial) for trial in self._trials)
         if self._clock.quick or (done and not untried):
             self._memory.keep_verdict(verdict)
         return verdict
@@ -200,19 +200,24 @@ class _Tuning:
     def _try(self, engine: Engine, task: Task, reference: Reference) -> None:
         """Take the remembered trial of an engine, or make one while there is time."""
         trial = None if self._again else self._memory.trial(engine, self._digest)
-        if trial is None or not (trial.final or self._clock.suffices(trial.allowed_s)):
+        if trial is None or not self._settled(trial):
             if self._clock.left_s <= 0:
                 return
             allowed_s = self._clock.left_s
+            attempts = 1 if trial is None else trial.attempts + 1
             tell.get()(f"trying {label(engine)} on {self._request.spec.model_name}{self._left()}")
             try:
                 trial = try_engine(engine, task, reference, self._clock)
             except FloorError as error:
                 reason = f"plain Paddle, which it is held against, did not answer: {error}"
                 trial = Trial(engine, "", "unfinished", reason, allowed_s=allowed_s)
+            trial = replace(trial, attempts=attempts)
             self._memory.keep_trial(trial, self._digest)
             logger.info("%s: %s, %s", label(engine), trial.state, trial.reason)
         self._trials.append(trial)
+
+    def _settled(self, trial: Trial) -> bool:
+        return trial.final or self._clock.gives_up(trial.allowed_s, trial.attempts)
 
     def _left(self) -> str:
         clock = self._clock
