@@ -32,13 +32,23 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and cells; the first `names` columns are text, the others numbers."""
+    """Headings and cells.
+
+    Attributes:
+        title: over the table.
+        note: under it.
+        headings: one per column.
+        rows: cells.
+        names: so many columns from the left are text, the others numbers.
+        spare: headings of columns that a narrow terminal leaves out, the first one first.
+    """
 
     title: str
     note: str
     headings: tuple[str, ...]
     rows: list[tuple[str, ...]]
     names: int = 2
+    spare: tuple[str, ...] = ()
 
 
 Column = tuple[str, Callable[[Row], str]]
@@ -111,8 +121,8 @@ def milliseconds(value: float | None) -> str:
 def _latency(rows: Sequence[Row]) -> Table:
     return _table(
         "Latency",
-        "Milliseconds of one call, from the image file to the result; the interval holds the true"
-        " median with 95 % confidence. CPU is the processor time of all threads. Speed-ups are"
+        "Milliseconds of one call, from the image file to the result; the true median lies within"
+        " \u00b1 with 95 % confidence. CPU is the processor time of all threads. Speed-ups are"
         " medians over pairs of calls that were made one after the other.",
         rows,
         [
@@ -127,6 +137,7 @@ def _latency(rows: Sequence[Row]) -> Table:
             ("x PaddleX", lambda row: _speedup(row, "paddlex")),
             ("answer", _answer),
         ],
+        spare=("p95", "calls", "images/s", "CPU", "p99", "p90"),
     )
 
 
@@ -150,24 +161,26 @@ def _stages(rows: Sequence[Row]) -> Table:
                 ("encode", "encode_ms"),
             )
         ],
+        spare=("other", "wait", "encode", "draw"),
     )
 
 
 def _start_and_memory(rows: Sequence[Row]) -> Table:
     return _table(
         "Start and memory",
-        "Convert is what the first load of all takes longer than a load from the cache; first"
-        " result is load and first call. Memory is resident, of the whole process.",
+        "Convert is what the first load of all takes longer than a load from the cache; first is"
+        " load and first call. Memory is resident, of the whole process.",
         [row for row in rows if row.load_ms is not None],
         [
             ("load (ms)", lambda row: milliseconds(row.load_ms)),
             ("convert (ms)", lambda row: milliseconds(row.convert_ms)),
-            ("first result (ms)", lambda row: milliseconds(row.first_result_ms)),
+            ("first (ms)", lambda row: milliseconds(row.first_result_ms)),
             ("loaded (MB)", lambda row: _megabytes(row.loaded_rss_bytes)),
             ("peak (MB)", lambda row: _megabytes(row.peak_rss_bytes)),
             ("device (MB)", lambda row: _megabytes(row.device_memory_bytes)),
             ("threads", lambda row: str(row.threads or NOTHING)),
         ],
+        spare=("threads", "device (MB)", "loaded (MB)", "convert (ms)"),
     )
 
 
@@ -187,6 +200,7 @@ def _accuracy(rows: Sequence[Row]) -> Table:
             ("mask AP", lambda row: _general(row.mask_ap, ".4f")),
             ("box AP", lambda row: _general(row.box_ap, ".4f")),
         ],
+        spare=("box AP", "mask AP", "box diff. (px)"),
     )
 
 
@@ -203,6 +217,7 @@ def _models(rows: Sequence[Row]) -> Table:
             ("of SGEMM (%)", lambda row: _general(_times(row.peak_share, 100), ".0f")),
             ("runs", lambda row: row.runs),
         ],
+        spare=("runs", "weights (M)"),
     )
 
 
@@ -231,7 +246,13 @@ def _loads(rows: Sequence[LoadRow]) -> Table:
     )
 
 
-def _table(title: str, note: str, rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+def _table(
+    title: str,
+    note: str,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    spare: tuple[str, ...] = (),
+) -> Table:
     cells = [
         (
             row.contender.workload.title,
@@ -240,7 +261,8 @@ def _table(title: str, note: str, rows: Sequence[Row], columns: Sequence[Column]
         )
         for row in rows
     ]
-    return Table(title, note, ("model", "contender", *(name for name, _ in columns)), cells)
+    headings = ("model", "contender", *(name for name, _ in columns))
+    return Table(title, note, headings, cells, spare=spare)
 
 
 def _median(row: Row) -> str:
@@ -248,8 +270,7 @@ def _median(row: Row) -> str:
         return NOTHING
     if row.p50_low_ms is None or row.p50_high_ms in (None, float("inf")):
         return milliseconds(row.p50_ms)
-    low, high = milliseconds(row.p50_low_ms), milliseconds(row.p50_high_ms)
-    return f"{milliseconds(row.p50_ms)} ({low} to {high})"
+    return f"{milliseconds(row.p50_ms)} {_plus_minus(row.p50_low_ms, row.p50_ms, row.p50_high_ms)}"
 
 
 def _time(row: Row, value: float | None) -> str:
@@ -269,7 +290,14 @@ def _speedup(row: Row, reference: str) -> str:
         return "1"
     if low is None or high in (None, float("inf")):
         return f"{value:.2f}"
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return f"{value:.2f} {_plus_minus(low, value, high)}"
+
+
+def _plus_minus(low: float, value: float | None, high: float | None) -> str:
+    """The longer arm of an interval, in percent."""
+    assert value is not None
+    assert high is not None
+    return f"\u00b1{max(high - value, value - low) / value:.0%}"
 
 
 def _answer(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 
 from rich.box import SIMPLE
@@ -17,6 +18,8 @@ from hpip.bench.record import FAILED, WRONG, Report, Row
 from hpip.bench.render.tables import Table, machine_line, milliseconds, remarks, tables_of
 from hpip.bench.watcher import Watcher
 
+_LEAST_MODEL_WIDTH = 12
+
 
 class TerminalWatcher(Watcher):
     """A live line with a bar; where stderr is no terminal, a line for each step."""
@@ -24,9 +27,9 @@ class TerminalWatcher(Watcher):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -50,7 +53,7 @@ class TerminalWatcher(Watcher):
     def workload(self, title: str, number: int, count: int) -> None:
         """See `Watcher`."""
         self._title = f"[{number}/{count}] {title}"
-        self._progress.reset(self._task, description=Text(self._title).plain, total=None)
+        self._progress.reset(self._task, description=self._title, total=None)
         if not self._console.is_terminal:
             self._say(self._title)
 
@@ -86,23 +89,41 @@ def print_report(report: Report, console: Console) -> None:
     """All tables, then what they can't say."""
     console.print(machine_line(report), markup=False, style="dim", soft_wrap=True)
     for table in tables_of(report):
-        console.print(_rich(table))
+        console.print(_rich(table, console.width))
         console.print(table.note, style="dim", markup=False, soft_wrap=True)
     for text in remarks(report):
         console.print(f"- {text}", markup=False, highlight=False, style="yellow", soft_wrap=True)
 
 
-def _rich(table: Table) -> RichTable:
+def _rich(table: Table, width: int) -> RichTable:
+    table = _narrowed(table, width)
     made = RichTable(box=SIMPLE, title=table.title, title_justify="left", title_style="bold")
     for number, heading in enumerate(table.headings):
-        is_name = number < table.names
+        is_model = number == 0
         made.add_column(
             heading,
-            justify="left" if is_name else "right",
+            justify="left" if number < table.names else "right",
             overflow="fold",
-            no_wrap=False,
+            no_wrap=not is_model,
+            min_width=_LEAST_MODEL_WIDTH if is_model else None,
         )
     bad = {WRONG.upper(), FAILED.upper()}
     for row in table.rows:
         made.add_row(*(Text(cell) for cell in row), style="red" if bad & set(row) else None)
     return made
+
+
+def _narrowed(table: Table, width: int) -> Table:
+    """Without as many of the spare columns as it takes to fit; the model's name may be folded."""
+    for heading in table.spare:
+        columns = list(zip(table.headings, *table.rows, strict=True))
+        needed = sum(max(map(len, column)) + 3 for column in columns[1:])
+        if needed + _LEAST_MODEL_WIDTH + 3 <= width:
+            break
+        kept = [i for i, name in enumerate(table.headings) if name != heading]
+        table = replace(
+            table,
+            headings=tuple(table.headings[i] for i in kept),
+            rows=[tuple(row[i] for i in kept) for row in table.rows],
+        )
+    return table
