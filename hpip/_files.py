@@ -39,8 +39,15 @@ def target_file(
     return path
 
 
-def encode_picture(picture_bgr: UInt8Array, suffix: str) -> bytes:
+def encode_picture(
+    picture_bgr: UInt8Array, suffix: str, *, jpeg_quality: int | None = None
+) -> bytes:
     """A picture's file in the format of `suffix`, one of `PICTURE_SUFFIXES` in any case.
+
+    Args:
+        picture_bgr: (H, W, 3).
+        suffix: names the format.
+        jpeg_quality: 0 to 100, of a JPEG; None takes OpenCV's 95.
 
     Raises:
         InvalidInputError: the format has no room for so many rows or columns.
@@ -53,7 +60,8 @@ def encode_picture(picture_bgr: UInt8Array, suffix: str) -> bytes:
         " and columns than .jpg and .webp"
     )
     try:
-        done, data = cv2.imencode(suffix.lower(), picture_bgr)
+        options = [] if jpeg_quality is None else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+        done, data = cv2.imencode(suffix.lower(), picture_bgr, options)
     except cv2.error as error:
         raise InvalidInputError(refusal) from error
     if not done:

@@ -14,7 +14,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import hpip
@@ -84,7 +84,7 @@ class _LiveState(Collector):
         self._scheduler = scheduler
         self._supervisor = supervisor
 
-    def collect(self) -> list[GaugeMetricFamily]:
+    def collect(self) -> list[Metric]:
         """See `Collector`."""
         queue = GaugeMetricFamily("hpip_queue_depth", "Pictures that wait for a worker.")
         queue.add_metric([], self._scheduler.queue_depth)
@@ -93,7 +93,7 @@ class _LiveState(Collector):
         ready = GaugeMetricFamily(
             "hpip_worker_ready", "1 if the worker takes pictures.", labels=["worker"]
         )
-        restarts = GaugeMetricFamily(
+        restarts = CounterMetricFamily(
             "hpip_worker_restarts",
             "Processes that were replaced.",
             labels=["worker"],
