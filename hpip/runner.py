@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpip.artifacts import artifact
-from hpip.backends.base import Feeds, Precision, Session, SessionOptions
+from hpip.backends.base import Backend, Feeds, Precision, Session, SessionOptions
 from hpip.backends.paddle import PaddleBackend
 from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_named
 from hpip.devices import Device
 from hpip.errors import BackendError, GraphRewriteError, ModelFormatError
 from hpip.graph.cache import default_cache_dir
+from hpip.graph.used_weights import used_weights
 from hpip.plans import Plan
 from hpip.postprocess import Instances, Selection
 from hpip.preprocess import example_inputs, network_inputs, network_size_range
 from hpip.timing import Stopwatch
-from hpip.types import AnyArray, PreprocessPlan, Segment, UInt8Array
+from hpip.types import AnyArray, ModelFiles, PreprocessPlan, Segment, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Runner:
     def _open_segment(self, segment: Segment) -> Session:
         backend = backend_named(self.engine.backend)
         try:
-            return backend.open(artifact(segment.files, backend.format), self._options)
+            return self._open(backend, segment.files, self._options)
         except (BackendError, GraphRewriteError, ModelFormatError) as error:
             self.refused[segment.name] = str(error)
             segments = sum(isinstance(step, Segment) for step in self.plan.steps)
@@ -105,7 +106,14 @@ class Runner:
         plain = SessionOptions(
             self.engine.device, self.engine.threads, shares_cpu=self._options.shares_cpu
         )
-        return PaddleBackend().open(segment.files, plain)
+        return self._open(PaddleBackend(), segment.files, plain)
+
+    def _open(self, backend: Backend, files: ModelFiles, options: SessionOptions) -> Session:
+        # A whole program reads all its weights, and the export must not depend on being understood.
+        if len(self.plan.steps) > 1 and backend.format == "paddle" and options.device.kind == "cpu":
+            with used_weights(files) as chosen:
+                return backend.open(chosen, options)
+        return backend.open(artifact(files, backend.format), options)
 
     def _examples(self) -> tuple[Feeds, Feeds, Feeds] | None:
         """Smallest, usual and largest feeds, where engines need them and they can be told."""
