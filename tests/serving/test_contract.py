@@ -198,7 +198,12 @@ _BAD_BODIES = {
     "kind": (b"<a/>", "text/xml", 415, "Content-Type"),
     "form": (b"x", "multipart/form-data", 422, "not a valid form"),
     "bounds": (b"x", "multipart/form-data; boundary=y", 422, "not a valid form"),
-    "no parts": (b"--y--\r\n", "multipart/form-data; boundary=y", 422, "exactly one of"),
+    "no parts": (
+        b'--y\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--y--\r\n',
+        "multipart/form-data; boundary=y",
+        422,
+        "exactly one of",
+    ),
     "msgpack": (b"\xc1", "application/msgpack", 422, "not valid MessagePack"),
     "msgpack list": (b"\x90", "application/msgpack", 422, "model_type"),
     "msgpack tail": (b"\x80\x80", "application/msgpack", 422, "not valid MessagePack"),
