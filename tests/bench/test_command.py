@@ -18,6 +18,7 @@ pytest.importorskip("matplotlib", reason="the HTML report needs matplotlib")
 
 from hpip import create_pipeline
 from hpip.bench.cli import main
+from hpip.bench.record import STAGES
 from hpip.evaluation import evaluate, load_dataset
 from tests.coco_files import SIDE, CocoFolder
 from tests.pictures import rectangles
@@ -77,7 +78,11 @@ def test_stages_add_up_to_the_whole_within_3_percent(measured: tuple[Path, str])
     assert set(rows) == {"auto", "paddle"}
     for row in rows.values():
         assert row["state"] == "measured", row["error"]
-        assert 0.97 <= row["stage_sum_ratio"] <= 1
+        # Of the calls between the quartiles: in the others the machine may have turned to another
+        # job between two stages, which weighs much in a call of milliseconds.
+        assert 0 <= row["other_ms"] <= 0.03 * row["p50_ms"]
+        assert sum(row[stage] for stage in STAGES) == pytest.approx(row["p50_ms"])
+        assert 0.5 < row["stage_sum_ratio"] <= 1
         assert row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
         assert row["peak_rss_bytes"] >= row["loaded_rss_bytes"] > 10**7
         assert row["first_result_ms"] > row["load_ms"] > 0
@@ -249,7 +254,6 @@ def test_average_precision_batches_and_sizes(tiny_model_dir: Path, tmp_path: Pat
         assert row["throughput_ips"] == pytest.approx(2000 / row["mean_ms"])
         assert row["mask_ap"] == pytest.approx(wanted.masks.metrics["AP"])
         assert row["box_ap"] == pytest.approx(wanted.boxes.metrics["AP"])
-        assert 0.97 <= row["stage_sum_ratio"] <= 1
 
 
 def wait_for(process: subprocess.Popen[str], words: str) -> None:
