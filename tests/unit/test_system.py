@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpip.system import available_cpus
+from hpip.system import available_cpus, available_memory_bytes, resident_bytes
 
 
 def _machine(tmp_path: Path, group: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -61,3 +61,29 @@ def test_the_smallest_limit_counts(
 
 def test_affinity_counts_and_missing_folders_do_not_hurt(tmp_path: Path) -> None:
     assert available_cpus(tmp_path / "no", tmp_path / "none") == len(os.sched_getaffinity(0))
+
+
+def test_free_memory_is_what_machine_and_control_group_leave(tmp_path: Path) -> None:
+    proc, cgroup = _machine(
+        tmp_path,
+        "0::/\n",
+        {
+            "memory.max": "3000000\n",
+            "memory.current": "2000000\n",
+            "memory.stat": "anon 5\ninactive_file 400000\n",
+        },
+    )
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    assert available_memory_bytes(proc, cgroup) == 1_400_000
+    (cgroup / "memory.max").write_text("max\n")
+    assert available_memory_bytes(proc, cgroup) == 5000 * 1024
+    (proc / "meminfo").unlink()
+    assert available_memory_bytes(proc, cgroup) is None
+
+
+def test_resident_memory_of_a_process(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "status").write_text("Name: x\nVmHWM:\t 300 kB\nVmRSS:\t 200 kB\n")
+    assert resident_bytes(7, tmp_path) == (200 * 1024, 300 * 1024)
+    assert resident_bytes(8, tmp_path) == (0, 0)
+    assert resident_bytes(os.getpid())[0] > 1_000_000
