@@ -25,7 +25,7 @@ from hpip.graph.translate import translate
 from hpip.model import ModelSpec, load_model_spec
 from hpip.system import available_cpus
 from hpip.tuning.budget import THOROUGH_BUDGET_S, Clock, Limits
-from hpip.tuning.check import checked
+from hpip.tuning.check import cut_and_checked
 from hpip.types import NativeStep
 
 ModelDirArgument = Annotated[Path, typer.Argument(help="Directory of the model.")]
@@ -54,9 +54,8 @@ def compile_command(
     for segment in compiled.segments:
         typer.echo(f"program: {segment.files.program}")
     if verify:
-        found = checked(
+        _, found = cut_and_checked(
             spec,
-            compiled,
             threads=threads or available_cpus(),
             cache=cache,
             clock=Clock(Limits(THOROUGH_BUDGET_S)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from hpip.graph.batching import takes_batches
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.params import ParameterFile
 from hpip.graph.parts import DensePart, Part, part_to_json, plan_from_json
-from hpip.graph.passes.base import NoMatchError, Sequential
+from hpip.graph.passes.base import NoMatchError, Pass, Sequential
 from hpip.graph.program import Program
 from hpip.graph.split import LIFTS, split
-from hpip.graph.standard_passes import PASSES, passes_key
+from hpip.graph.standard_passes import EXACT_PASSES, PASSES, passes_key
 from hpip.graph.translate import translate
 from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 
@@ -66,11 +66,18 @@ class CompiledModel:
         return tuple(step for step in self.plan if isinstance(step, Segment))
 
 
-def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledModel:
+def compile_model(
+    files: ModelFiles, *, cache: Cache | None = None, exact: bool = False
+) -> CompiledModel:
     """Rewrite an export, or take the rewritten program from the cache.
 
     Nothing is written beside the model. An export that can't be rewritten comes back as it is,
     with the reason.
+
+    Args:
+        files: program and parameters of the export.
+        cache: where rewritten programs are; None takes the user's.
+        exact: leave out passes that round otherwise than the export, which are there for batches.
 
     Raises:
         ModelFormatError: the parameters are damaged or do not belong to the program.
@@ -86,7 +93,8 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
         content = files.program.read_bytes()
     except OSError as error:
         raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
-    key = content_key(_RECORD_VERSION, passes_key(PASSES + LIFTS), content)
+    passes = EXACT_PASSES if exact else PASSES
+    key = content_key(_RECORD_VERSION, passes_key(passes + LIFTS), content)
     loaded = cache.load(key)
     if loaded is not None:
         folder, record = loaded
@@ -101,7 +109,7 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
         return _untouched(str(error))
     try:
         ParameterFile(files.params, program)
-        record, written = _rewrite(program, files.program.parent.name)
+        record, written = _rewrite(program, files.program.parent.name, passes)
     except GraphRewriteError as error:
         logger.warning("%s is run as it is: %s", files.program, error)
         return _untouched(str(error))
@@ -119,13 +127,15 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
     return _from_record(files, folder, record, key)
 
 
-def _rewrite(program: Program, name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _rewrite(
+    program: Program, name: str, passes: Sequence[Pass]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Run the passes; returns the cache's record and the programs by file name."""
-    result = Sequential(PASSES)(program)
+    result = Sequential(passes)(program)
     reports = tuple(PassReport(name, r.modified, r.reason) for name, r in result.steps)
     if result.masks is None:
-        passes = [asdict(report) for report in reports]
-        return {"title": f"{name}, nothing to cut", "masks": None, "passes": passes}, {}
+        steps = [asdict(report) for report in reports]
+        return {"title": f"{name}, nothing to cut", "masks": None, "passes": steps}, {}
     parts, split_report = _parts(program)
     written = {
         part.file_name: part.program.to_bytes() for part in parts if isinstance(part, DensePart)

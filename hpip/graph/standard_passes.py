@@ -24,6 +24,9 @@ PASSES: tuple[Pass, ...] = (
     NormalizeEachImagePass(),
 )
 
+# Without those that compute the same in another way, whose rounding a model may magnify.
+EXACT_PASSES = tuple(step for step in PASSES if not isinstance(step, NormalizeEachImagePass))
+
 
 def passes_key(passes: Sequence[Pass]) -> str:
     """Names and versions of the passes: what they write depends on this and the model only."""

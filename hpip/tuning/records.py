@@ -78,7 +78,8 @@ class Verdict:
     """Everything that is known about running one model here.
 
     Attributes:
-        program: "cut" or "untouched": what the engines were given.
+        program: what the engines were given: "cut", "exact" (cut without passes that round
+            otherwise), or "untouched".
         program_reason: why.
         selection: which engine serves, and why not the others.
         trials: every trial, the rejected ones too.
@@ -87,7 +88,7 @@ class Verdict:
         budget_s: the time that was given; more of it may settle what is unfinished.
     """
 
-    program: Literal["cut", "untouched"]
+    program: Literal["cut", "exact", "untouched"]
     program_reason: str
     selection: Selection
     trials: tuple[Trial, ...] = ()

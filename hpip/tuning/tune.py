@@ -7,6 +7,7 @@ import logging
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from hpip.graph.cache import Cache
 from hpip.graph.compile import CompiledModel, compile_model
@@ -14,7 +15,7 @@ from hpip.plans import CutPlan, Plan, UntouchedPlan
 from hpip.runner import Engine
 from hpip.tuning.budget import Clock, Limits, default_limits, tell
 from hpip.tuning.candidates import Request, candidates, thread_variants
-from hpip.tuning.check import Check, checked, small_input
+from hpip.tuning.check import cut_and_checked, small_input
 from hpip.tuning.lock import one_at_a_time
 from hpip.tuning.memory import Memory
 from hpip.tuning.pictures import digest, shipped_pictures
@@ -72,9 +73,11 @@ def tune(
             found = tuning.remembered() or (
                 tuning.work() if alone else _stand_in(request, "another process tunes this model")
             )
-    if found.program == "cut":
-        return Tuned(CutPlan(compiled), found)
-    return Tuned(UntouchedPlan(request.spec), found)
+    if found.program == "untouched":
+        return Tuned(UntouchedPlan(request.spec), found)
+    if found.program == "exact":
+        compiled = compile_model(request.spec.files, cache=cache, exact=True)
+    return Tuned(CutPlan(compiled), found)
 
 
 def known(request: Request, *, cache: Cache | None = None) -> Verdict | None:
@@ -140,20 +143,28 @@ class _Tuning:
         """Check the cut program, try engines while there is time, and remember what came out."""
         request, budget_s = self._request, self._clock.limits.budget_s
         plan: Plan = UntouchedPlan(request.spec)
+        program: Literal["cut", "exact", "untouched"] = "untouched"
         reason = f"the export is run as it is: {self._compiled.reason}"
         if self._compiled.masks is not None:
-            check = self._check()
-            reason = f"{self._compiled.reason}; {check.reason}"
+            compiled, check = cut_and_checked(
+                request.spec,
+                threads=request.threads,
+                cache=self._cache,
+                clock=self._clock,
+                retry=self._again,
+            )
+            reason = f"{compiled.reason}; {check.reason}"
             if not check.final:
                 return _stand_in(request, check.reason)
             if check.same:
-                plan = CutPlan(self._compiled)
+                plan = CutPlan(compiled)
+                program = "exact" if check.exact else "cut"
         floor_ms = self._try_all(plan)
         tried = [trial.engine for trial in self._trials]
         untried = [engine for engine in candidates(request) if engine not in tried]
         selection = select(request.floor, self._trials, untried)
         verdict = Verdict(
-            "cut" if isinstance(plan, CutPlan) else "untouched",
+            program,
             reason,
             selection,
             tuple(self._trials),
@@ -167,16 +178,6 @@ class _Tuning:
         if self._clock.quick or (done and not untried):
             self._memory.keep_verdict(verdict)
         return verdict
-
-    def _check(self) -> Check:
-        return checked(
-            self._request.spec,
-            self._compiled,
-            threads=self._request.threads,
-            cache=self._cache,
-            clock=self._clock,
-            retry=self._again,
-        )
 
     def _try_all(self, plan: Plan) -> float | None:
         """Fill `_trials`; returns plain Paddle's median time where it was measured."""
