@@ -170,6 +170,9 @@ IMAGES: dict[str, Forward] = {
     "mean pool with padding": lambda p, x: p.nn.functional.avg_pool2d(x, 3, 2, 1, exclusive=False),
     "mean pool, ceil": lambda p, x: p.nn.functional.avg_pool2d(x, 2, 2, ceil_mode=True),
     "pool to one": lambda p, x: p.nn.functional.adaptive_avg_pool2d(x, 1),
+    "conv by computed kernels": lambda p, x: p.nn.functional.conv2d(
+        x, x.mean([2, 3]).reshape([-1, 4, 1, 1])
+    ),
     "nearest by factor": _resize(scale_factor=2, mode="nearest"),
     "nearest to size": _resize(size=[7, 5], mode="nearest"),
     "bilinear by factor": _resize(scale_factor=2, mode="bilinear"),

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpip.graph.onnx_export.exporter import Exporter, Names, emits, refuse
-from hpip.graph.operation import Operation
+from hpip.graph.operation import PARAMETER, Operation
 
 
 @emits("conv2d", "depthwise_conv2d")
 def _conv2d(out: Exporter, op: Operation) -> Sequence[Names]:
     value, weights = op.inputs
+    _require_nchw(op)
+    if _mixes_channels_by_computed_weights(out, op):
+        return [_channel_product(out, value, weights)]
     dilations = op.attribute("dilations")
     attributes: dict[str, Any] = {
         "strides": op.attribute("strides"),
@@ -24,8 +27,33 @@ def _conv2d(out: Exporter, op: Operation) -> Sequence[Names]:
     attributes["dilations"] = [1, 1] if op.attribute("padding_algorithm") == "SAME" else dilations
     if -1 not in kernel:
         attributes["kernel_shape"] = kernel
-    _require_nchw(op)
     return [out.node("Conv", out.name(value), out.name(weights), **attributes)]
+
+
+def _mixes_channels_by_computed_weights(out: Exporter, op: Operation) -> bool:
+    """Whether the weights are made by the network and reach one pixel only, as SOLOv2's kernels.
+
+    OpenVINO has no convolution whose number of kernels is open (2026.4); a product it has.
+    """
+    maker = out.program.maker(op.inputs[1])
+    plain = {"strides": [1, 1], "groups": 1}
+    return (
+        maker is not None
+        and maker.name != PARAMETER
+        and out.type(op.inputs[1]).shape[2:] == (1, 1)
+        and all(op.attribute(name) == value for name, value in plain.items())
+        and (op.attribute("padding_algorithm") != "EXPLICIT" or not any(op.attribute("paddings")))
+    )
+
+
+def _channel_product(out: Exporter, value: int, weights: int) -> str:
+    channels = out.type(weights).shape[1]
+    kernels = out.node("Reshape", out.name(weights), out.shape_constant([-1, channels]))
+    name = out.name(value)
+    pixels = out.node("Reshape", name, out.shape_constant([0, channels, -1]))
+    sides = out.node("Shape", name, start=2, end=4)
+    shape = out.node("Concat", out.shape_constant([0, 0]), sides, axis=0)
+    return out.node("Reshape", out.node("MatMul", kernels, pixels), shape)
 
 
 @emits("conv2d_transpose")

@@ -17,6 +17,9 @@ class NormalizeEachImagePass(Pass):
     so that an image's answer depends on its neighbours. Engines other than Paddle would take the
     stored statistics instead, and give other answers.
 
+    For engines other than Paddle only: its two operators round differently, and a cut program on
+    plain Paddle is to give the export's bits.
+
     Cases:
         1. `batch_norm_` with `trainable_statistics` and without `use_global_stats`, of 4-D values
            in NCHW whose rows are the images: becomes `instance_norm`.
