@@ -12,6 +12,7 @@ from hpip.graph.passes.cut_image_masks import CutImageMasksPass
 from hpip.graph.passes.cut_matrix_nms_masks import CutMatrixNmsMasksPass
 from hpip.graph.passes.cut_region_masks import CutRegionMasksPass
 from hpip.graph.passes.drop_empty_image_loop import DropEmptyImageLoopPass
+from hpip.graph.passes.normalize_each_image import NormalizeEachImagePass
 
 PASSES: tuple[Pass, ...] = (
     CutImageMasksPass(),
@@ -20,6 +21,7 @@ PASSES: tuple[Pass, ...] = (
     CutCoefficientMasksPass(),
     CutMatrixNmsMasksPass(),
     AddScoreThresholdPass(),
+    NormalizeEachImagePass(),
 )
 
 # Without those that compute the same in another way, whose rounding a model may magnify.

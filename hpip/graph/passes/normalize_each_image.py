@@ -17,8 +17,8 @@ class NormalizeEachImagePass(Pass):
     so that an image's answer depends on its neighbours. Engines other than Paddle would take the
     stored statistics instead, and give other answers.
 
-    For engines other than Paddle only: its two operators round differently, and a cut program on
-    plain Paddle is to give the export's bits.
+    Paddle's two operators round differently: a model that magnifies this is compiled without the
+    pass (`EXACT_PASSES`).
 
     Cases:
         1. `batch_norm_` with `trainable_statistics` and without `use_global_stats`, of 4-D values
