@@ -249,8 +249,7 @@ def test_other_routes_and_methods_answer_in_the_same_form(client: httpx.Client) 
 
 
 def test_not_http_gets_400(server: LiveServer) -> None:
-    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection(server.address, timeout=10) as connection:
         connection.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
 

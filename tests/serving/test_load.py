@@ -177,8 +177,7 @@ def test_client_that_leaves_cancels_what_has_not_started(server: LiveServer) -> 
         # Both workers' hands and 2 places of the queue.
         count = places // 2 + 1
         body = httpx.Request("POST", server.url, json={"images": [GREEN] * count}).content
-        host, port = server.url.removeprefix("http://").rstrip("/").split(":")
-        connections = [socket.create_connection((host, int(port)), 10) for _ in range(2)]
+        connections = [socket.create_connection(server.address, 10) for _ in range(2)]
         for connection in connections:
             head = f"POST {ROUTE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)

@@ -120,24 +120,21 @@ def test_large_bodies_get_413(strict_client: httpx.Client, strict_server: LiveSe
 
 
 def test_slow_body_gets_408(strict_server: LiveServer) -> None:
-    host, port = strict_server.url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection(strict_server.address, timeout=10) as connection:
         head = f"POST {ROUTE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
         connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 def test_head_without_end_is_cut_off(server: LiveServer) -> None:
-    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection(server.address, timeout=10) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 20_000)
         assert connection.recv(1000).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.slow
 def test_slow_head_is_cut_off(server: LiveServer) -> None:
-    host, port = server.url.removeprefix("http://").rstrip("/").split(":")
-    connections = [socket.create_connection((host, int(port)), timeout=60) for _ in range(3)]
+    connections = [socket.create_connection(server.address, timeout=60) for _ in range(3)]
     connections[1].sendall(b"GET /hea")
     connections[2].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     answer = b""
