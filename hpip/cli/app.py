@@ -155,6 +155,12 @@ def predict(
         str | None, typer.Option("--classes", help="Labels or ids to keep, with commas.")
     ] = None,
     threads: Threads = None,
+    precision: Annotated[
+        str, typer.Option("--precision", help="Lowest that is allowed: fp32, bf16, fp16 or int8.")
+    ] = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", help="Images worked on at once; they share the threads.")
+    ] = 1,
     print_results: Annotated[
         bool, typer.Option("--print", help="Print every result in full.")
     ] = False,
@@ -181,6 +187,8 @@ def predict(
             max_detections=max_detections,
             classes=parse_classes(classes),
             threads=threads,
+            precision=precision,
+            workers=workers,
             print_results=print_results,
         )
     )

@@ -37,6 +37,8 @@ class Request:
     max_detections: int | None = None
     classes: list[int | str] | None = None
     threads: int | None = None
+    precision: str = "auto"
+    workers: int = 1
     print_results: bool = False
 
 
@@ -95,6 +97,8 @@ def _load(request: Request) -> InstanceSegPipeline:
             max_detections=request.max_detections,
             classes=request.classes,
             threads=request.threads,
+            precision=request.precision,
+            workers=request.workers,
         )
 
 

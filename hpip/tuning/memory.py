@@ -26,7 +26,7 @@ from hpip.tuning.records import (
 logger = logging.getLogger(__name__)
 
 # Raise when trials are made or judged in another way.
-_VERSION = "1"
+_VERSION = "2"
 Record = TypeVar("Record")
 
 
