@@ -193,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--least-rounds", type=int, metavar="N")
     how.add_argument("--budget-s", type=float, metavar="S", help="rounds of one workload")
     how.add_argument("--warmup", type=int, metavar="N", help="untimed calls")
+    how.add_argument("--rest-s", type=float, metavar="S", help="pause before each timed call")
     how.add_argument("--timeout-s", type=float, metavar="S", help="kill who gives no answer")
     how.add_argument("--slow-s", type=float, metavar="S", help="remember references from here on")
     how.add_argument(

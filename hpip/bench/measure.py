@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,14 +132,16 @@ class WorkloadRun:
             for number in range(settings.warmup):
                 self._call(entry, number, timed=False)
         self._watcher.doing("rounds")
+        chance = random.Random(0)
         start = time.monotonic()
         for number in itertools.count():
             running = self._running()
             if not running:
                 return
-            # Whoever comes first finds what the other has left in the caches: each in turn.
-            turn = number % len(running)
-            for entry in running[turn:] + running[:turn]:
+            # In a new order each time: nobody always comes after the same other, who has left his
+            # traces in the caches. Engines' threads spin on after a call: they come to rest first.
+            for entry in chance.sample(running, len(running)):
+                time.sleep(settings.rest_s)
                 self._call(entry, number, timed=True)
             spent_s = time.monotonic() - start
             widths = {

@@ -44,6 +44,7 @@ class BenchSettings:
         least_rounds: and there were at least so many rounds,
         budget_s: or when so many seconds of rounds have passed, for each workload.
         warmup: untimed calls before the rounds.
+        rest_s: pause before each timed call.
         timeout_s: a contender that gives no answer for so long is killed.
         slow_s: times of plain Paddle and PaddleX from so many seconds a call are remembered.
         fresh: measure anew what is remembered.
@@ -71,6 +72,7 @@ class BenchSettings:
     least_rounds: int = 20
     budget_s: float = 120.0
     warmup: int = 1
+    rest_s: float = 0.2
     timeout_s: float = 900.0
     slow_s: float = 10.0
     fresh: bool = False
@@ -86,7 +88,7 @@ class BenchSettings:
                 raise InvalidInputError(
                     f"{name}: expected a number above 0; received {getattr(self, name)!r}"
                 )
-        for name, least in (("least_rounds", 1), ("warmup", 0), ("most_images", 0)):
+        for name, least in (("least_rounds", 1), ("warmup", 0), ("rest_s", 0), ("most_images", 0)):
             if getattr(self, name) < least:
                 raise InvalidInputError(
                     f"{name}: expected at least {least}; received {getattr(self, name)!r}"

@@ -61,7 +61,7 @@ def test_known_sleeps_come_back_as_percentiles(
     mixed = [sleeps[(i * 37) % 100] for i in range(100)]
     log = tmp_path / "log"
     sleepers({"sleeps_ms": [*mixed[-1:], *mixed[:-1]], "log": str(log)})
-    settings = BenchSettings(least_rounds=100, budget_s=1e9, width=1e9, warmup=0)
+    settings = BenchSettings(rest_s=0, least_rounds=100, budget_s=1e9, width=1e9, warmup=0)
     run = workload_run(tmp_path, photos, settings, ["url"])
     run.measure()
     row = row_of(run, "url")
@@ -91,7 +91,7 @@ def test_contenders_take_turns_and_speedups_are_of_pairs(
     tmp_path: Path, photos: Path, sleepers: Sleepers
 ) -> None:
     sleepers({"sleeps_ms": [30]}, {"sleeps_ms": [90]})
-    settings = BenchSettings(least_rounds=8, budget_s=1e9, width=1e9)
+    settings = BenchSettings(rest_s=0, least_rounds=8, budget_s=1e9, width=1e9)
     run = workload_run(tmp_path, photos, settings, ["url", "paddle"])
     run.measure()
     fast, plain = row_of(run, "url"), row_of(run, "paddle")
@@ -106,7 +106,7 @@ def test_contenders_take_turns_and_speedups_are_of_pairs(
 
 def test_rounds_end_when_medians_are_sure(tmp_path: Path, photos: Path, sleepers: Sleepers) -> None:
     sleepers({"sleeps_ms": [20]})
-    settings = BenchSettings(least_rounds=7, budget_s=1e9, width=1e3)
+    settings = BenchSettings(rest_s=0, least_rounds=7, budget_s=1e9, width=1e3)
     run = workload_run(tmp_path, photos, settings, ["url"])
     run.measure()
     assert row_of(run, "url").samples == 7
@@ -114,7 +114,7 @@ def test_rounds_end_when_medians_are_sure(tmp_path: Path, photos: Path, sleepers
 
 def test_rounds_end_when_the_budget_does(tmp_path: Path, photos: Path, sleepers: Sleepers) -> None:
     sleepers({"sleeps_ms": [20]})
-    settings = BenchSettings(least_rounds=10**6, budget_s=0.01, width=0.001)
+    settings = BenchSettings(rest_s=0, least_rounds=10**6, budget_s=0.01, width=0.001)
     run = workload_run(tmp_path, photos, settings, ["url"])
     run.measure()
     assert row_of(run, "url").samples == 3
@@ -132,7 +132,7 @@ def test_one_that_fails_does_not_stop_the_others(
     tmp_path: Path, photos: Path, sleepers: Sleepers, fault: dict[str, Any], message: str
 ) -> None:
     sleepers({"sleeps_ms": [5], **fault}, {"sleeps_ms": [5]})
-    settings = BenchSettings(least_rounds=6, budget_s=1e9, width=1e9, timeout_s=15)
+    settings = BenchSettings(rest_s=0, least_rounds=6, budget_s=1e9, width=1e9, timeout_s=15)
     run = workload_run(tmp_path, photos, settings, ["paddle", "url"])
     run.measure()
     bad, good = row_of(run, "paddle"), row_of(run, "url")
@@ -145,7 +145,7 @@ def test_an_interruption_keeps_what_was_measured(
     tmp_path: Path, photos: Path, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleepers({"sleeps_ms": [5]})
-    run = workload_run(tmp_path, photos, BenchSettings(budget_s=1e9), ["url"])
+    run = workload_run(tmp_path, photos, BenchSettings(rest_s=0, budget_s=1e9), ["url"])
 
     def stop(number: int, *_: object) -> None:
         if number == 9:
@@ -181,7 +181,7 @@ def test_a_wrong_answer_gets_no_time_but_its_error(
     # Plain Paddle; then the contender's first load and its second.
     other = {"sleeps_ms": [5], "answer": {**FOUND, **change}}
     sleepers({"sleeps_ms": [5], "answer": FOUND}, other, other)
-    settings = BenchSettings(least_rounds=3, budget_s=1e9, width=1e9)
+    settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
     run = workload_run(tmp_path, photos, settings, ["paddle", "auto"], model="demo")
     run.measure()
     plain, row = row_of(run, "paddle"), row_of(run, "auto")
@@ -198,7 +198,7 @@ def test_plain_paddles_answers_are_remembered(
     tmp_path: Path, photos: Path, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
-    settings = BenchSettings(least_rounds=3, budget_s=1e9, width=1e9)
+    settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
     plan = {"sleeps_ms": [5], "answer": FOUND}
     # Without plain Paddle among the contenders, one is started for its answers alone.
     sleepers(plan, plan, plan)
@@ -215,7 +215,7 @@ def test_slow_references_are_remembered_and_marked(
     tmp_path: Path, photos: Path, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
-    settings = BenchSettings(least_rounds=6, budget_s=1e9, width=1e9, slow_s=0.03)
+    settings = BenchSettings(rest_s=0, least_rounds=6, budget_s=1e9, width=1e9, slow_s=0.03)
     sleepers({"sleeps_ms": [40], "answer": FOUND})
     first = workload_run(tmp_path, photos, settings, ["paddle"], model="demo")
     first.measure()
