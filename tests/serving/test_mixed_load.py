@@ -36,6 +36,7 @@ def test_a_short_fuzzing_finds_no_server_error(tmp_path: Path) -> None:
     pytest.importorskip("schemathesis", reason="it makes a third of the requests")
     figures = fuzz.run(FLAGS, 120, seed=1, log=tmp_path / "log")
     assert figures["examples"] == []
+    assert figures["unanswered_pictures"] == 0
     assert figures["processes_kept"]
     assert figures["answers_after"]
 
