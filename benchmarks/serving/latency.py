@@ -7,7 +7,8 @@
 The contenders take turns, request by request, so that whatever else the machine does falls on all
 of them. The overhead of a request is its round trip without the stages of `predict`, which the
 server reports in `Server-Timing`; `cpu_ms` is the processor time of all of a server's processes,
-and beside `predict_cpu_ms`, that of `predict` in this process, it tells the overhead once more.
+and beside `predict_cpu_ms`, that of `predict` in this process, it tells the overhead once more;
+`decode_cpu_ms`, OpenCV's for the same JPEG, is the yardstick of how slow the machine was meanwhile.
 """
 
 from __future__ import annotations
@@ -199,6 +200,7 @@ def paddlex_predict(
 async def measure(
     contenders: Sequence[Contender],
     predictors: dict[str, Callable[[], float]],
+    jpeg: bytes,
     *,
     rounds: int,
     crowd_requests: int,
@@ -212,8 +214,11 @@ async def measure(
     failures = {c.name: e for c, e in zip(contenders, warmed_up, strict=True) if e is not None}
     contenders = [contender for contender in contenders if contender.name not in failures]
     predict_ms: dict[str, list[float]] = {name: [] for name in predictors}
-    predict_cpu_s = 0.0
+    predict_cpu_s, decode_cpu_s = 0.0, []
     for _ in range(rounds):
+        cpu_s = time.process_time()
+        cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        decode_cpu_s.append(time.process_time() - cpu_s)
         for name, predict in predictors.items():
             cpu_s = time.process_time()
             predict_ms[name].append(predict() * 1e3)
@@ -226,6 +231,7 @@ async def measure(
     return {
         "predict_ms": {name: round(float(np.median(ms)), 2) for name, ms in predict_ms.items()},
         "predict_cpu_ms": round(predict_cpu_s * 1e3 / rounds, 1),
+        "decode_cpu_ms": round(float(np.mean(decode_cpu_s)) * 1e3, 1),
         "one_client": {contender.name: contender.summary() for contender in contenders},
         f"{CROWD}_clients": crowd,
         # PaddleX fetches a font before it draws for the first time.
@@ -279,7 +285,11 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "rounds": args.rounds,
             **asyncio.run(
                 measure(
-                    contenders, predictors, rounds=args.rounds, crowd_requests=args.crowd_requests
+                    contenders,
+                    predictors,
+                    jpeg,
+                    rounds=args.rounds,
+                    crowd_requests=args.crowd_requests,
                 )
             ),
         }
