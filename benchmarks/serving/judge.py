@@ -23,6 +23,8 @@ from hpip.types import AnyArray, UInt8Array
 SCORE_TOLERANCE = 1e-3
 BOX_TOLERANCE_PX = 0.5
 LEAST_MASK_IOU = 0.99
+# What the server sends, as PaddleX does.
+JPEG_QUALITY = 75
 # Mean over pixels and channels, of 255.
 DRAWING_TOLERANCE = 1.0
 # Outlines fill the holes of a mask.
@@ -149,6 +151,6 @@ def _check_drawing(jpeg: bytes, expected: InstanceSegResult) -> None:
     drawing = _decode(jpeg)
     _require(drawing.shape == expected.image.shape, f"the picture is {drawing.shape}")
     # Through a JPEG too: labels lose much in it.
-    _, wanted = cv2.imencode(".jpg", expected.draw())
+    _, wanted = cv2.imencode(".jpg", expected.draw(), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     off = float(cv2.absdiff(drawing, _decode(wanted.tobytes())).mean())
     _require(off < DRAWING_TOLERANCE, f"the picture is off by {off:.1f}")
