@@ -12,7 +12,7 @@ import hpip
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.runner import Engine
-from hpip.tuning.candidates import Request, machine_name, versions
+from hpip.tuning.candidates import Request, candidates, machine_name, versions
 from hpip.tuning.check import fingerprint
 from hpip.tuning.records import (
     Trial,
@@ -63,6 +63,7 @@ class Memory:
             request.backend,
             dict(request.settings),
             request.may_convert,
+            [to_json(engine) for engine in candidates(request)],
         )
         described = json.dumps(asked, sort_keys=True, default=str)
         self.key = content_key("verdict", self._place, described)

@@ -277,3 +277,22 @@ def test_segments_that_an_engine_refuses_stay_on_plain_paddle(
     PickyBackend.opened = 1
     with pytest.raises(BackendError, match="only one"):
         Runner(UntouchedPlan(spec), spec.preprocess, engine)
+
+
+def test_a_precision_that_no_engine_has_is_an_error_and_a_missed_gate_is_not(
+    only: Register, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "300")
+    spec, options = load_model_spec(tiny_model_dir), EngineOptions(precision="int8")
+
+    def chosen():
+        return choose(spec, Device("cpu"), use_hpip=True, threads=1, options=options)
+
+    only("refusing")
+    with pytest.raises(BackendUnavailableError, match=r"precision int8: no engine here has it"):
+        chosen()
+    only("wrong")
+    found = chosen()
+    assert found.engine.backend == "paddle"
+    assert found.verdict.trials[0].engine.precision == "int8"
+    assert found.verdict.trials[0].state == "wrong"
