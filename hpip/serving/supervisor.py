@@ -26,6 +26,7 @@ from hpip.serving.wire import (
     pack,
     read_record,
 )
+from hpip.tuning.budget import BUDGET_VARIABLE, default_limits
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ _START_WORKER = (
 # last, up to 32 MB; after one large picture every other comes out of the arenas of six threads, and
 # each new coincidence of large ones stays: 80 MB in 400 s of mixed load. 8 MB is above 1080p.
 _ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(8 << 20)}
+_NO_BUDGET_S = "0.001"
 _EXIT_GRACE_S = 10.0
 _FIRST_BACKOFF_S, _MOST_BACKOFF_S = 0.1, 30.0
 _HEALTHY_AFTER_S = 60.0
@@ -75,8 +77,16 @@ class WorkerProcess:
         self.reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def start(self) -> None:
-        """Start a process and give it its order."""
+    async def start(self, *, may_tune: bool) -> None:
+        """Start a process and give it its order.
+
+        Args:
+            may_tune: otherwise it takes what tuning knows already.
+        """
+        environment = {**_ALLOCATOR, "HPIP_LOG": "info", **os.environ}
+        # A budget of 0 has another meaning, and is quick where it has been used before.
+        if not may_tune and default_limits().budget_s > 0:
+            environment[BUDGET_VARIABLE] = _NO_BUDGET_S
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = await asyncio.create_subprocess_exec(
@@ -86,7 +96,7 @@ class WorkerProcess:
                 _PACKAGE_ROOT,
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
-                env={**_ALLOCATOR, "HPIP_LOG": "info", **os.environ},
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 # Engines chat on stdout, which is the access log's.
                 stdout=_STDERR,
@@ -146,6 +156,7 @@ class Supervisor:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._first_ready = asyncio.Event()
+        self._tuned_devices: set[str | None] = set()
 
     def start(self) -> None:
         """Start all workers; returns before they are ready."""
@@ -219,7 +230,10 @@ class Supervisor:
         """One process from its start to its end: whether it could not load, and what happened."""
         failure = None
         try:
-            await worker.start()
+            # Tuning that has not ended goes on when the server is started again, and not while a
+            # replacement is waited for; and workers of one device all run the same engine.
+            device = worker.order.pipeline.get("device")
+            await worker.start(may_tune=device not in self._tuned_devices)
             failure = await self._serve(worker)
         except Exception as error:
             # Whatever it is (no more processes, say), the place must be filled again.
@@ -247,6 +261,7 @@ class Supervisor:
                 worker.state, worker.share, worker.detail = "ready", None, None
                 worker.capacity, worker.info = record.capacity, record.info
                 self._first_ready.set()
+                self._tuned_devices.add(worker.order.pipeline.get("device"))
                 logger.info("worker %d is ready", worker.index)
                 self._scheduler.add_worker(worker)
             elif isinstance(record, LoadFailed):
