@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cut_program import compare_sides, run_side
+from hpip.bench.environment import environment
 from hpip.graph.cache import CACHE_VARIABLE
 
 RESULTS = Path(__file__).parent / "results" / "compiler-table.json"
@@ -140,7 +141,8 @@ def main() -> None:
 
     def add(row: dict[str, Any]) -> None:
         rows.append(row)
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        report = {"environment": environment(), "rows": rows}
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
         print(json.dumps(row), flush=True)
 
     with tempfile.TemporaryDirectory() as cache:
