@@ -68,6 +68,7 @@ struct KernelTable {
   void (*pack_rows_u8)(const std::uint8_t* items, std::ptrdiff_t height, std::ptrdiff_t blocks,
                        std::ptrdiff_t row_stride, std::uint8_t limit,
                        std::uint64_t* words) noexcept;
+  void (*map_levels)(const std::uint8_t* levels, std::size_t count, std::uint8_t* pixels) noexcept;
 
   // Detection
   bool (*overlaps_any)(const float* kept, std::ptrdiff_t stride, std::ptrdiff_t count,

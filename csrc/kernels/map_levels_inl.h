@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace hpip::kernels {
+#include "kernels/target.h"
+
+namespace hpip::HPIP_TARGET {
 
 // Replaces each of `count` pixels of three channels by levels[channel * 256 + value].
 inline void map_levels(const std::uint8_t* levels, std::size_t count,
@@ -16,4 +18,4 @@ inline void map_levels(const std::uint8_t* levels, std::size_t count,
   }
 }
 
-}  // namespace hpip::kernels
+}  // namespace hpip::HPIP_TARGET

@@ -11,6 +11,7 @@
 #include "kernels/filter_taps_simd_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/map_levels_vbmi_inl.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pack_rows_u8_inl.h"
@@ -48,6 +49,9 @@ KernelTable avx512_kernels() {
   table.column_sides = avx512::column_sides;
   table.encode_strip = avx512::encode_strip;
   table.pack_rows_u8 = avx512::pack_rows_u8;
+  if (__builtin_cpu_supports("avx512vbmi")) {  // from Ice Lake and Zen 4 on
+    table.map_levels = avx512::map_levels_vbmi;
+  }
   table.overlaps_any = avx512::overlaps_any;
   table.pool_region = avx512::pool_region_lanes;
   return table;

@@ -10,6 +10,7 @@
 #include "kernels/filter_taps_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/map_levels_inl.h"
 #include "kernels/narrow_row_f16_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pack_rows_u8_inl.h"
@@ -46,6 +47,7 @@ KernelTable scalar_kernels() {
   table.column_sides = kernels::column_sides;
   table.encode_strip = kernels::encode_strip;
   table.pack_rows_u8 = kernels::pack_rows_u8;
+  table.map_levels = kernels::map_levels;
   table.overlaps_any = kernels::overlaps_any;
   table.pool_region = kernels::pool_region;
   return table;

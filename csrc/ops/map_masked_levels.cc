@@ -5,7 +5,7 @@
 #include "hpip/check.h"
 #include "hpip/draw_ops.h"
 #include "hpip/parallel.h"
-#include "kernels/map_levels_inl.h"
+#include "kernels/kernel_table.h"
 #include "kernels/pack_columns_inl.h"
 #include "ops/row_words.h"
 
@@ -37,14 +37,14 @@ void map_band(const ImageView<std::uint8_t>& image, const MaskLayer& layer, std:
   if (begin >= end) {
     return;
   }
+  const auto map_levels = active_kernels().map_levels;
   RowWords rows(layer.runs, crop.height(), begin - crop.y0, end - crop.y0);
   for (std::int64_t x = crop.x0; x < crop.x1; x += kernels::kWordColumns) {
     const std::uint64_t* words = rows.next();
     std::uint8_t* block = image.data + begin * image.row_stride + 3 * x;
     for (std::int64_t y = begin; y < end; ++y, ++words, block += image.row_stride) {
       for_each_bit_run(*words, [&](int first, int count) {
-        kernels::map_levels(layer.levels[0].data(), static_cast<std::size_t>(count),
-                            block + 3 * first);
+        map_levels(layer.levels[0].data(), static_cast<std::size_t>(count), block + 3 * first);
       });
     }
   }

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from hpip import ops
-from hpip.types import NormalizeStep, PadStrideStep, PermuteStep, PreprocessPlan, ResizeStep
+from hpip.types import (
+    NormalizeStep,
+    PadStrideStep,
+    PermuteStep,
+    PreprocessPlan,
+    ResizeStep,
+    RleMask,
+)
 
 Outputs = Iterator[np.ndarray | bytes]
 
@@ -118,6 +125,16 @@ def encoded_upwards(threads: int) -> Outputs:
                 yield mask.counts
 
 
+def drawn(threads: int) -> Outputs:
+    rng = np.random.default_rng(9)
+    image = random_image((70, 131), 3)
+    runs = [rng.random((61, 100)) < share for share in (0.05, 0.5, 0.95)]
+    masks = [RleMask(ops.encode_rle(run), (61, 100), (7, 30)) for run in runs]
+    levels = rng.integers(0, 256, (3, 3, 256), np.uint8)
+    ops.map_masked_levels(image, masks, levels, threads=threads)
+    yield image
+
+
 def detected(threads: int) -> Outputs:
     rng = np.random.default_rng(0)
     features = rng.standard_normal((2, 5, 41, 67)).astype(np.float32)
@@ -158,6 +175,7 @@ CASES: dict[str, Callable[[int], Outputs]] = {
     "encode_masks": encoded,
     "encode_masks, upwards": encoded_upwards,
     "encode dense": encoded_dense,
+    "draw": drawn,
     "detect": detected,
 }
 
