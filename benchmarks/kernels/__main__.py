@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = []
     copy_rates = [copy_gb_per_s()]
     for case in load_cases(options.suites):
-        if options.only not in f"{case.name} {case.picture}":
+        if not any(text in f"{case.name} {case.picture}" for text in options.only):
             continue
         for threads in options.threads:
             rows = measure_case(case, threads, options.rounds, tuple(options.caches))
@@ -62,7 +62,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--suites", nargs="+", choices=suites(), default=suites())
-    parser.add_argument("--only", default="", help="cases with this text in 'name picture'")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="cases with one of these in 'name picture'"
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--caches", nargs="+", choices=["warm", "cold"], default=["warm", "cold"])
     parser.add_argument("--rounds", type=int, default=31)
