@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.kernels.case import Case
-from benchmarks.kernels.environment import environment
+from benchmarks.kernels.environment import environment, offer_font_to_paddlex
 from benchmarks.kernels.measure import copy_gb_per_s, measure_case
 
 _FOLDER = Path(__file__).parent
@@ -31,6 +31,7 @@ def load_cases(names: list[str]) -> Iterator[Case]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the cases, print a line for each contender, write the JSON."""
     options = _parse(arguments)
+    offer_font_to_paddlex()
     results = []
     copy_rates = [copy_gb_per_s()]
     for case in load_cases(options.suites):

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -217,11 +215,6 @@ def _paddlex(
     image: UInt8Array, crops: list[Any], boxes: Float32Array, scores: Float32Array, threads: int
 ) -> Run:
     try:
-        import matplotlib
-
-        # PaddleX downloads a font unless this names one when it is imported.
-        font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-        os.environ.setdefault("PADDLE_PDX_LOCAL_FONT_FILE_PATH", str(font))
         from paddlex.inference.models.instance_segmentation.result import draw_mask
         from paddlex.inference.models.object_detection.result import draw_box
         from PIL import Image

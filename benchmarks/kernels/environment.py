@@ -33,6 +33,16 @@ def environment() -> dict[str, Any]:
     }
 
 
+def offer_font_to_paddlex() -> None:
+    """Name a font before PaddleX is imported; it downloads one otherwise."""
+    try:
+        import matplotlib
+    except ImportError:
+        return
+    font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    os.environ.setdefault("PADDLE_PDX_LOCAL_FONT_FILE_PATH", str(font))
+
+
 def _cpu_model() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith(("model name", "CPU implementer")):
