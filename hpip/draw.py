@@ -206,8 +206,17 @@ def _place(
     rows = [y for y in (top - height, top, bottom, bottom - height) if 0 <= y <= last_y]
     columns = [max(0, min(x, last_x)) for x in (left, right - width)]
     spots = itertools.product([*rows, max(0, min(top, last_y))], columns)
-    rects = [(y, x, y + height, x + width) for y, x in spots]
-    ours, others = np.array(rects)[:, np.newaxis], np.array(taken, int).reshape(1, -1, 4)
-    shared_hw = np.minimum(ours, others)[..., 2:] - np.maximum(ours, others)[..., :2]
-    covered_px = np.prod(np.maximum(shared_hw, 0), axis=2).sum(axis=1)
-    return rects[int(np.argmin(covered_px))]
+    best, best_px = (0, 0, 0, 0), -1
+    for y, x in spots:
+        rect = (y, x, y + height, x + width)
+        covered_px = sum(_shared_px(rect, other) for other in taken)
+        if covered_px == 0:
+            return rect  # mostly the first: faster than arrays of all
+        if best_px < 0 or covered_px < best_px:
+            best, best_px = rect, covered_px
+    return best
+
+
+def _shared_px(a: _Rect, b: _Rect) -> int:
+    height, width = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(height, 0) * max(width, 0)
