@@ -3,14 +3,16 @@
 
     python -m benchmarks.paddlex_agreement --paddlex-python VENV/bin/python --model demo --calls 40
 
-Two processes, call by call in turn: the contender `paddlex-paddle` of `hpip bench`, and PaddleX in
-its own benchmark mode (PADDLE_PDX_INFER_BENCHMARK). Both get the same picture and threads.
+Two processes, call by call in random order: the contender `paddlex-paddle` of `hpip bench`, and
+PaddleX in its own benchmark mode (PADDLE_PDX_INFER_BENCHMARK). Both get the same picture and threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ def main() -> None:
     settings = {"backend": "paddlex-paddle", "device": "cpu", "batch_size": 1, "threshold": None}
     ours: list[dict[str, Any]] = []
     theirs: list[dict[str, Any]] = []
+    chance = random.Random(0)
     with (
         start_worker("paddlex_contender", options.paddlex_python) as contender,
         own_process(options.paddlex_python) as own,
@@ -61,11 +64,14 @@ def main() -> None:
         contender.ask("load", timeout_s=_TIMEOUT_S, **request, **settings)
         own.ask("load", timeout_s=_TIMEOUT_S, **request)
         for number in range(options.calls + 2):
-            our_call = contender.ask("run", timeout_s=_TIMEOUT_S, images=[image])
-            their_call = own.ask("run", timeout_s=_TIMEOUT_S, image=image)
+            calls = {}
+            for one in chance.sample((contender, own), 2):
+                # The other's threads spin for a while after a call.
+                time.sleep(0.2)
+                calls[one] = one.ask("run", timeout_s=_TIMEOUT_S, images=[image], image=image)
             if number >= 2:
-                ours.append(our_call["stages_ms"])
-                theirs.append(their_call)
+                ours.append(calls[contender]["stages_ms"])
+                theirs.append(calls[own])
     for part, stages in _PARTS.items():
         a = [sum(call[stage] for stage in stages) for call in ours]
         b = [call[part] for call in theirs]
