@@ -4,7 +4,8 @@
     python -m benchmarks.paddlex_agreement --paddlex-python VENV/bin/python --model demo --calls 40
 
 Two processes, call by call in random order: the contender `paddlex-paddle` of `hpip bench`, and
-PaddleX in its own benchmark mode (PADDLE_PDX_INFER_BENCHMARK). Both get the same picture and threads.
+PaddleX in its own benchmark mode (PADDLE_PDX_INFER_BENCHMARK). Both get the same picture and as
+many threads.
 """
 
 from __future__ import annotations
