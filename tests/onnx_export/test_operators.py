@@ -48,6 +48,7 @@ BY_NUMBER: dict[str, Forward] = {
     "cast": lambda p, x: (p.cast(x, "int32"), p.cast(x, "bool"), p.cast(x, "float64")),
     "where": lambda p, x: p.where(x > 0, x, -2 * x),
     "add_n": lambda p, x: p.add_n([x, x * 2, x + 1]),
+    "add_n of whole numbers": lambda p, x: p.add_n([x.astype("int32")] * 3),
     "arithmetic": lambda p, x: (x + 2 - x * x) / _positive(x),
     "broadcast": lambda p, x: x + x.mean(axis=-1, keepdim=True),
     "compare": lambda p, x: (x > 0, x >= 1, x < 0, x <= 1, x == x.round(), x != x.round()),

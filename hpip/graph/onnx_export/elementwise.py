@@ -199,7 +199,7 @@ def _where(out: Exporter, op: Operation) -> Sequence[Names]:
 
 @emits("add_n")
 def _add_n(out: Exporter, op: Operation) -> Sequence[Names]:
-    return [out.node("Sum", *out.names(op.inputs[0]))]
+    return [out.total(out.names(op.inputs[0]))]
 
 
 @emits("assign", "assign_", "share_data", "share_data_", "dropout")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -134,6 +135,10 @@ class Exporter:
         """Add a node with one result and return its name."""
         (result,) = self.node_of(kind, inputs, 1, **attributes)
         return result
+
+    def total(self, names: Sequence[str]) -> str:
+        """Add values up; not by ONNX's Sum, which engines have for floating point only."""
+        return reduce(lambda left, right: self.node("Add", left, right), names)
 
     def node_of(
         self, kind: str, inputs: Sequence[str], results: int, **attributes: Any

@@ -233,7 +233,7 @@ def _meshgrid(out: Exporter, op: Operation) -> Sequence[Names]:
 @emits("broadcast_tensors")
 def _broadcast_tensors(out: Exporter, op: Operation) -> Sequence[Names]:
     names = out.names(op.inputs[0])
-    shape = out.node("Shape", out.node("Sum", *names))
+    shape = out.node("Shape", out.total(names))
     return [tuple(out.node("Expand", name, shape) for name in names)]
 
 
