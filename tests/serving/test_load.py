@@ -257,6 +257,9 @@ def _refuses(url: str) -> bool:
         httpx.get(f"{url}health", timeout=5)
     except httpx.ConnectError:
         return True
+    except (httpx.ReadError, httpx.RemoteProtocolError):
+        # The listener closed between this connection's arrival and its acceptance: the next try is refused.
+        return False
     return False
 
 
