@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any
 
+from hpip._closing import Closing
 from hpip.batches import FailureReport, OnFailure, Outcome, read_batches
 from hpip.config import PipelineConfig, load_pipeline_config
 from hpip.devices import parse_devices
@@ -22,7 +22,7 @@ from hpip.results import InstanceSegResult
 from hpip.sources import Source
 
 
-class InstanceSegPipeline:
+class InstanceSegPipeline(Closing):
     """Segments images with one predictor per device; made by `create_pipeline`.
 
     Safe to call from several threads.
@@ -72,17 +72,6 @@ class InstanceSegPipeline:
         """Free the networks' memory. Twice does nothing."""
         for predictor in self.predictors:
             predictor.close()
-
-    def __enter__(self) -> InstanceSegPipeline:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _predict(
         self, input: Any, selection: Selection, report: FailureReport

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from hpip._closing import Closing
 from hpip.backends.paddle import PaddleBackend
 from hpip.batches import FailureReport, OnFailure, Outcome, read_batches
 from hpip.choice import Choice, choose
@@ -39,7 +39,7 @@ from hpip.types import UInt8Array
 logger = logging.getLogger(__name__)
 
 
-class Predictor:
+class Predictor(Closing):
     """Segments images with one model; made by `create_predictor`.
 
     Safe to call from several threads: pre- and postprocessing run side by side, the network takes
@@ -177,17 +177,6 @@ class Predictor:
     def close(self) -> None:
         """Free the network's memory; calls in other threads finish first. Twice does nothing."""
         self._runner.close()
-
-    def __enter__(self) -> Predictor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _predict(
         self, input: Any, selection: Selection, report: FailureReport

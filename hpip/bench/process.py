@@ -14,9 +14,9 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from hpip._closing import Closing
 from hpip.errors import HpipError
 
 _LAST_WORDS = 300
@@ -34,7 +34,7 @@ class ContenderError(HpipError, RuntimeError):
         super().__init__(message)
 
 
-class ContenderProcess:
+class ContenderProcess(Closing):
     """Starts a process that answers requests; killed with all it started when closed.
 
     Args:
@@ -102,17 +102,6 @@ class ContenderProcess:
         """End the process. Twice does nothing."""
         self._kill()
         self._stderr.close()
-
-    def __enter__(self) -> ContenderProcess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 import threading
-from types import ModuleType, TracebackType
+from types import ModuleType
 
 import numpy as np
 
+from hpip._closing import Closing
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.inputs.decode import max_image_pixels
 from hpip.types import UInt8Array
@@ -30,7 +31,7 @@ def is_pdf(data: bytes) -> bool:
     return _PDF_SIGNATURE in data[:_PDF_SIGNATURE_WITHIN_BYTES]
 
 
-class PdfDocument:
+class PdfDocument(Closing):
     """An open PDF; a context manager. Each page is rendered when asked, forms included.
 
     Args:
@@ -58,17 +59,6 @@ class PdfDocument:
                     f"{name}: the PDF can't be opened: {error} It is damaged, has no page or needs"
                     " a password: save it again, without one."
                 ) from error
-
-    def __enter__(self) -> PdfDocument:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the document; a second call does nothing."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from hpip._closing import Closing
 from hpip.errors import InvalidInputError
 from hpip.options import check_count
 from hpip.predictor import create_predictor
 from hpip.results import InstanceSegResult
 
 
-class InstanceSegPredictor:
+class InstanceSegPredictor(Closing):
     """Segments images with one model, called as PaddleX's class of the same name.
 
     For code that makes predictors itself; everybody else calls `create_predictor`. Safe to call
@@ -107,17 +107,6 @@ class InstanceSegPredictor:
     def close(self) -> None:
         """Free the network's memory. Twice does nothing."""
         self._predictor.close()
-
-    def __enter__(self) -> InstanceSegPredictor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check_name(self, wanted: str | None) -> None:
         if wanted not in (None, "demo", self.model_name):

@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from multiprocessing import Pipe
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from hpip._closing import Closing
 from hpip.backends.base import Feeds, Probe
 from hpip.backends.registry import backend_path
 from hpip.errors import HpipError
@@ -46,7 +46,7 @@ class ChildError(HpipError):
         super().__init__(f"{state}: {reason}")
 
 
-class Child:
+class Child(Closing):
     """One engine in a process of its own; for one thread. Leave it with `with` or `close`.
 
     Args:
@@ -159,17 +159,6 @@ class Child:
         self._connection.close()
         self._kill()
         self._stderr.close()
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _call(self, method: str, *parameters: object, limit_s: float) -> Any:
         try:
