@@ -18,7 +18,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +30,18 @@ from hpip.graph.cache import Cache
 from hpip.graph.compile import CompiledModel
 from hpip.model import ModelSpec, load_model_spec
 from hpip.plans import CutPlan, Plan, UntouchedPlan
-from hpip.postprocess import Instances, Selection
+from hpip.postprocess import Selection
 from hpip.preprocess import network_inputs
 from hpip.sameness import FLOAT32, Tolerance, compare
+from hpip.tuning.answers import Answer
 from hpip.tuning.budget import Clock, Limits
 from hpip.tuning.check import cut_and_checked
-from hpip.types import RleMask, Segment
+from hpip.types import Segment
 
 RESULTS = Path(__file__).parent / "results" / "verify-zoo.json"
 THRESHOLDS = (0.3, 0.5)
 # The check of the slowest model takes some minutes.
 _CHECK_S = 1800.0
-
-
-class Answer:
-    """Instances under the names that the comparison reads."""
-
-    def __init__(self, found: Instances) -> None:
-        self.boxes_xyxy = found.boxes_xyxy
-        self.scores = found.scores
-        self.class_ids = found.class_ids
-        self.rle: Sequence[RleMask | None] = found.masks
 
 
 def answers(plan: Plan, spec: ModelSpec, photo: Path, threads: int) -> tuple[list[Answer], float]:
@@ -71,10 +61,11 @@ def answers(plan: Plan, spec: ModelSpec, photo: Path, threads: int) -> tuple[lis
         feeds = plan.feeds(inputs, selection)
         if outputs is None or "score_threshold" in session.input_names:
             outputs = session.run({name: feeds[name] for name in session.input_names})
-        found += plan.collect(outputs, inputs, [image.shape[:2]], selection, threads=threads)
+        (instances,) = plan.collect(outputs, inputs, [image.shape[:2]], selection, threads=threads)
+        found.append(Answer(threshold, instances))
     cpu_s = time.process_time() - start
     session.close()
-    return [Answer(instances) for instances in found], cpu_s
+    return found, cpu_s
 
 
 def used_program(spec: ModelSpec, threads: int) -> CompiledModel:
@@ -97,13 +88,13 @@ def verify(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
     has_boxes = compiled.masks is not None and compiled.masks.boxes_frame != "none"
     tolerance = FLOAT32 if has_boxes else Tolerance(box_px=1.0)
     rows = []
-    for threshold, reference, candidate in zip(THRESHOLDS, wanted, cut, strict=True):
-        found = compare(reference, candidate, threshold, tolerance)
+    for reference, candidate in zip(wanted, cut, strict=True):
+        found = compare(reference, candidate, reference.threshold, tolerance)
         rows.append(
             {
                 "model": model_dir.name,
                 "photo": photo.name,
-                "threshold": threshold,
+                "threshold": reference.threshold,
                 "program": compiled.key,
                 "segments": len(compiled.segments),
                 "same": found.same,

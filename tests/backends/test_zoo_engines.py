@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,12 @@ from hpip.devices import Device
 from hpip.graph.compile import compile_model
 from hpip.model import ModelSpec, load_model_spec
 from hpip.plans import CutPlan
-from hpip.postprocess import Instances, Selection
+from hpip.postprocess import Selection
 from hpip.runner import Engine, Runner
 from hpip.sameness import compare
 from hpip.sources import iter_sources
-from hpip.types import AnyArray, RleMask, UInt8Array
+from hpip.tuning.answers import Answer
+from hpip.types import UInt8Array
 
 DEMO = Path(hpip.__file__).parent / "demo"
 FAMILIES = ["Mask-RT-DETR-S", "PP-YOLOE_seg-S", "SOLOv2", "MaskRCNN-ResNet50-FPN"]
@@ -30,29 +30,6 @@ OTHERS = [
     *("MaskRCNN-ResNeXt101-vd-FPN", "MaskRCNN-ResNet50"),
     *("Cascade-MaskRCNN-ResNet50-FPN", "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN"),
 ]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Instances under the names that the comparison reads."""
-
-    found: Instances
-
-    @property
-    def boxes_xyxy(self) -> AnyArray:
-        return self.found.boxes_xyxy
-
-    @property
-    def scores(self) -> AnyArray:
-        return self.found.scores
-
-    @property
-    def class_ids(self) -> AnyArray:
-        return self.found.class_ids
-
-    @property
-    def rle(self) -> tuple[RleMask | None, ...]:
-        return tuple(self.found.masks)
 
 
 @pytest.fixture(params=[name for name in backend_names() if backend_named(name).format == "onnx"])
@@ -85,7 +62,7 @@ def assert_same_answers(model_dir: Path, engine: Engine, images: list[UInt8Array
     with runner(spec, engine) as candidate:
         found = [candidate.infer([image], Selection(threshold))[0] for image in images]
     for mine, theirs in zip(found, wanted, strict=True):
-        comparison = compare(Answer(theirs), Answer(mine), threshold)
+        comparison = compare(Answer(threshold, theirs), Answer(threshold, mine), threshold)
         assert comparison.same, comparison.violations()
     assert sum(len(answer.scores) for answer in wanted) > 0
 
@@ -100,7 +77,7 @@ def test_a_batch_of_the_demo_model_gives_the_answers_of_its_images(engine: Engin
         single = [candidate.infer([image], Selection(0.3))[0] for image in images]
         together = candidate.infer(images, Selection(0.3))
     for mine, theirs in zip(together, single, strict=True):
-        assert compare(Answer(theirs), Answer(mine), 0.3).same
+        assert compare(Answer(0.3, theirs), Answer(0.3, mine), 0.3).same
 
 
 @pytest.mark.slow
