@@ -36,15 +36,8 @@ def _row(row: Row, load: dict[str, Any], seconds: float, reply: dict[str, Any]) 
         f"p{percent}_ms": percentile(latencies, percent) if latencies else None
         for percent in (50, 90, 95, 99)
     }
-    return LoadRow(
-        model=row.model,
-        backend=row.backend,
-        device=row.device,
-        precision=row.precision,
-        batch_size=row.batch_size,
-        image_hw=row.image_hw,
-        threads=row.threads,
-        threshold=row.threshold,
+    return LoadRow.of(
+        row.contender,
         loop="closed" if "callers" in load else "open",
         callers=load.get("callers"),
         rate_per_s=load.get("rate_per_s"),

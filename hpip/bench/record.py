@@ -30,7 +30,7 @@ FINAL_STATES = (MEASURED, UNVERIFIED, WRONG, FAILED, UNAVAILABLE)
 STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms", "other_ms")
 OUTPUT_STAGES = ("draw_ms", "encode_ms")
 
-Record = TypeVar("Record", "Row", "LoadRow")
+Record = TypeVar("Record", bound="ContenderRow")
 
 
 class ReportFormatError(HpipError, ValueError):
@@ -38,8 +38,8 @@ class ReportFormatError(HpipError, ValueError):
 
 
 @dataclass
-class Row:
-    """One contender's figures; None where there is none. Milliseconds are of one call (a batch)."""
+class ContenderRow:
+    """What every row begins with: the contender that it is about."""
 
     model: str
     backend: str
@@ -49,6 +49,41 @@ class Row:
     image_hw: tuple[int, int] | None
     threads: int | None
     threshold: float | None
+
+    @classmethod
+    def of(cls: type[Record], contender: Contender, **figures: Any) -> Record:
+        """A row about this contender.
+
+        Args:
+            contender: who it is about.
+            figures: the other fields; those that have defaults may be left out.
+        """
+        workload = contender.workload
+        return cls(
+            model=workload.model,
+            backend=contender.backend,
+            device=contender.device,
+            precision=contender.precision,
+            batch_size=workload.batch_size,
+            image_hw=workload.image_hw,
+            threads=workload.threads,
+            threshold=workload.threshold,
+            **figures,
+        )
+
+    @property
+    def contender(self) -> Contender:
+        """Who it is about."""
+        workload = Workload(
+            self.model, self.batch_size, self.image_hw, self.threads, self.threshold
+        )
+        return Contender(workload, self.backend, self.device, self.precision)
+
+
+@dataclass
+class Row(ContenderRow):
+    """One contender's figures; None where there is none. Milliseconds are of one call (a batch)."""
+
     state: str = MEASURED
     error: str = ""
     runs: str = ""
@@ -104,29 +139,6 @@ class Row:
     peak_share: float | None = None
     samples_ms: list[float] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, contender: Contender) -> Row:
-        """An empty row."""
-        workload = contender.workload
-        return cls(
-            model=workload.model,
-            backend=contender.backend,
-            device=contender.device,
-            precision=contender.precision,
-            batch_size=workload.batch_size,
-            image_hw=workload.image_hw,
-            threads=workload.threads,
-            threshold=workload.threshold,
-        )
-
-    @property
-    def contender(self) -> Contender:
-        """Who it is about."""
-        workload = Workload(
-            self.model, self.batch_size, self.image_hw, self.threads, self.threshold
-        )
-        return Contender(workload, self.backend, self.device, self.precision)
-
     @property
     def timed(self) -> bool:
         """Whether its times may be shown."""
@@ -134,17 +146,9 @@ class Row:
 
 
 @dataclass
-class LoadRow:
+class LoadRow(ContenderRow):
     """One contender under one load."""
 
-    model: str
-    backend: str
-    device: str
-    precision: Precision
-    batch_size: int
-    image_hw: tuple[int, int] | None
-    threads: int | None
-    threshold: float | None
     loop: str
     callers: int | None
     rate_per_s: float | None
@@ -158,14 +162,6 @@ class LoadRow:
     p95_ms: float | None
     p99_ms: float | None
     max_ms: float | None
-
-    @property
-    def contender(self) -> Contender:
-        """Who it is about."""
-        workload = Workload(
-            self.model, self.batch_size, self.image_hw, self.threads, self.threshold
-        )
-        return Contender(workload, self.backend, self.device, self.precision)
 
 
 @dataclass

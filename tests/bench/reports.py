@@ -68,8 +68,6 @@ def make_row(
 
 
 def make_load_row(loop: str = "closed", level: float = 1, **fields: Any) -> LoadRow:
-    shared = vars(Row.of(Contender(Workload("demo", threads=2), "auto")))
-    names = ("model", "backend", "device", "precision", "batch_size", "image_hw", "threads")
     figures: dict[str, Any] = {
         "loop": loop,
         "callers": int(level) if loop == "closed" else None,
@@ -85,9 +83,7 @@ def make_load_row(loop: str = "closed", level: float = 1, **fields: Any) -> Load
         "p99_ms": 200.0 * level,
         "max_ms": 210.0 * level,
     }
-    return LoadRow(
-        **{name: shared[name] for name in names}, threshold=None, **{**figures, **fields}
-    )
+    return LoadRow.of(Contender(Workload("demo", threads=2), "auto"), **{**figures, **fields})
 
 
 def make_report(*rows: Row, load_rows: tuple[LoadRow, ...] = (), **fields: Any) -> Report:
