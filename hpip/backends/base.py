@@ -167,13 +167,56 @@ def refuse_settings(backend: str, settings: Mapping[str, Any], known: Collection
         )
 
 
-def require_fp32(backend: str, options: SessionOptions) -> None:
-    """Refuse any other precision.
+def require_engine(
+    backend: Backend,
+    device: Device | None = None,
+    *,
+    hint: str = "Install it with: pip install 'hpip[cpu]'",
+) -> str:
+    """The engine's version; refuses where the engine is not here, or has no such device.
+
+    Args:
+        backend: whose engine.
+        device: where the network shall run; None where the backend sees to that itself.
+        hint: what to do where the engine is missing.
+
+    Raises:
+        BackendUnavailableError: the engine or the device is not here.
+    """
+    probe = backend.probe()
+    if probe.version is None:
+        raise BackendUnavailableError(backend.name, f"{probe.reason}.", hint)
+    if device is not None and str(device) not in probe.devices:
+        raise BackendUnavailableError(
+            backend.name,
+            f"device {device} is not here; this build, {probe.version}, "
+            f"has {', '.join(probe.devices)}.",
+            "Choose one of these, or install the engine's build for your device.",
+        )
+    return probe.version
+
+
+def require_cpu(backend: str, options: SessionOptions) -> None:
+    """Refuse any other device.
 
     Raises:
         BackendUnavailableError: another one is asked for.
     """
-    if options.precision != "fp32":
+    if options.device.kind != "cpu":
         raise BackendUnavailableError(
-            backend, f"it runs in fp32 here, not in {options.precision}.", "Choose another backend."
+            backend, f"it runs on the CPU only, not on {options.device}.", "Use device='cpu'."
+        )
+
+
+def require_precision(backend: str, options: SessionOptions, *known: Precision) -> None:
+    """Refuse precisions that the backend does not have.
+
+    Raises:
+        BackendUnavailableError: the precision is not among the known ones.
+    """
+    if options.precision not in known:
+        raise BackendUnavailableError(
+            backend,
+            f"it runs in {' or '.join(known)} here, not in {options.precision}.",
+            "Choose another precision or backend.",
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpip.backends.base import SessionOptions
+from hpip.backends.base import Backend, SessionOptions, require_engine, require_precision
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
 
@@ -126,17 +126,20 @@ def built_folder(
     return folder
 
 
-def require_gpu(backend: str, options: SessionOptions) -> None:
-    """Refuse a device that is no GPU, and precisions that these engines are not built for here.
+def require_gpu(backend: Backend, options: SessionOptions, *, hint: str) -> str:
+    """The engine's version; refuses what is no GPU, and what these engines are not built for here.
+
+    Args:
+        backend: whose engine.
+        options: the device and the precision.
+        hint: what to do where the engine is missing.
 
     Raises:
-        BackendUnavailableError: the device or the precision.
+        BackendUnavailableError: the engine, the device or the precision is not here.
     """
     if options.device.kind != "gpu":
         raise BackendUnavailableError(
-            backend, f"it runs on NVIDIA GPUs only, not on {options.device}.", "Choose gpu:0."
+            backend.name, f"it runs on NVIDIA GPUs only, not on {options.device}.", "Choose gpu:0."
         )
-    if options.precision not in ("fp32", "fp16"):
-        raise BackendUnavailableError(
-            backend, f"it is built in fp32 or fp16 here, not in {options.precision}.", ""
-        )
+    require_precision(backend.name, options, "fp32", "fp16")
+    return require_engine(backend, options.device, hint=hint)

@@ -15,7 +15,8 @@ from hpip.backends.base import (
     Session,
     SessionOptions,
     refuse_settings,
-    require_fp32,
+    require_engine,
+    require_precision,
 )
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
@@ -56,21 +57,17 @@ class OnnxRuntimeBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
-        require_fp32(self.name, options)
+        require_precision(self.name, options, "fp32")
         refuse_settings(self.name, options.settings, known=_SETTINGS)
         providers = provider_list(options)
-        probe = self.probe()
-        if probe.version is None:
-            raise BackendUnavailableError(
-                self.name, probe.reason + ".", "Install it with: pip install 'hpip[cpu]'"
-            )
+        version = require_engine(self)
         import onnxruntime
 
         missing = {name for name, _ in providers} - set(onnxruntime.get_available_providers())
         if missing:
             raise BackendUnavailableError(
                 self.name,
-                f"this build of ONNX Runtime {probe.version} has no {', '.join(sorted(missing))}.",
+                f"this build of ONNX Runtime {version} has no {', '.join(sorted(missing))}.",
                 "For NVIDIA GPUs, install it with: pip install 'hpip[gpu]'",
             )
         return OnnxRuntimeSession(files, options, providers)

@@ -13,13 +13,23 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from hpip.backends.base import Backend, Probe, Session, SessionOptions, refuse_settings
+from hpip.backends.base import (
+    Backend,
+    Precision,
+    Probe,
+    Session,
+    SessionOptions,
+    refuse_settings,
+    require_cpu,
+    require_engine,
+    require_precision,
+)
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
 
 _SETTINGS = ("performance_hint",)
 _HINTS = ("latency", "throughput")
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+_PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoBackend(Backend):
@@ -49,11 +59,7 @@ class OpenVinoBackend(Backend):
         """See `Backend.open`."""
         refuse_settings(self.name, options.settings, known=_SETTINGS)
         properties = compile_properties(options)
-        probe = self.probe()
-        if probe.version is None:
-            raise BackendUnavailableError(
-                self.name, probe.reason + ".", "Install it with: pip install 'hpip[cpu]'"
-            )
+        require_engine(self)
         if options.precision == "bf16":
             _require_bf16()
         return OpenVinoSession(files, properties)
@@ -102,16 +108,8 @@ def compile_properties(options: SessionOptions) -> dict[str, Any]:
         InvalidInputError: the performance hint is unknown.
         BackendUnavailableError: the device or the precision is not one of this backend's.
     """
-    if options.device.kind != "cpu":
-        raise BackendUnavailableError(
-            "openvino", f"it does not drive {options.device} here.", "Use device='cpu'."
-        )
-    if options.precision not in _PRECISIONS:
-        raise BackendUnavailableError(
-            "openvino",
-            f"it runs in {', '.join(_PRECISIONS)} here, not in {options.precision}.",
-            "Choose another precision or backend.",
-        )
+    require_cpu("openvino", options)
+    require_precision("openvino", options, *_PRECISIONS)
     hint = options.settings.get("performance_hint", "latency")
     if hint not in _HINTS:
         raise InvalidInputError(

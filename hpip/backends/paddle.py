@@ -15,10 +15,11 @@ from hpip.backends.base import (
     Session,
     SessionOptions,
     refuse_settings,
-    require_fp32,
+    require_engine,
+    require_precision,
 )
 from hpip.devices import Device
-from hpip.errors import BackendError, BackendUnavailableError
+from hpip.errors import BackendError
 from hpip.types import AnyArray, ModelFiles
 
 # Initial GPU memory pool; PaddleX 3.7 starts with the same and lets it grow.
@@ -50,19 +51,8 @@ class PaddleBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
-        probe = self.probe()
-        if probe.version is None:
-            raise BackendUnavailableError(
-                self.name, probe.reason + ".", "Install it with: pip install 'hpip[cpu]'"
-            )
-        if str(options.device) not in probe.devices:
-            raise BackendUnavailableError(
-                self.name,
-                f"device {options.device} is not here; this Paddle {probe.version} "
-                f"has {', '.join(probe.devices)}.",
-                "Choose one of these, or install the Paddle build for your device.",
-            )
-        require_fp32(self.name, options)
+        require_engine(self, options.device)
+        require_precision(self.name, options, "fp32")
         refuse_settings(self.name, options.settings, known=())
         return PaddleSession(files, options)
 

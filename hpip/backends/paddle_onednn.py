@@ -6,7 +6,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hpip.backends.base import Backend, Probe, Session, SessionOptions, refuse_settings
+from hpip.backends.base import (
+    Backend,
+    Probe,
+    Session,
+    SessionOptions,
+    refuse_settings,
+    require_cpu,
+    require_engine,
+    require_precision,
+)
 from hpip.backends.paddle import PaddleBackend, PaddleSession
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.types import ModelFiles
@@ -48,15 +57,9 @@ class PaddleOneDnnBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
-        probe = self.probe()
-        if probe.version is None:
-            raise BackendUnavailableError(self.name, probe.reason + ".")
-        if options.device.kind != "cpu":
-            raise BackendUnavailableError(self.name, f"it runs on the CPU, not {options.device}.")
-        if options.precision not in ("fp32", "bf16"):
-            raise BackendUnavailableError(
-                self.name, f"it has fp32 and bf16, not {options.precision}."
-            )
+        require_engine(self)
+        require_cpu(self.name, options)
+        require_precision(self.name, options, "fp32", "bf16")
         _expect_bf16(options)
         refuse_settings(self.name, options.settings, _SETTINGS)
         dropped = _names(options.settings.get("delete_pass", ()))

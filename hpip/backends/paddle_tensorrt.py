@@ -27,7 +27,7 @@ from hpip.backends.engine_builds import (
     shape_ranges,
 )
 from hpip.backends.paddle import PaddleBackend, PaddleSession
-from hpip.errors import BackendError, BackendUnavailableError
+from hpip.errors import BackendError
 from hpip.types import ModelFiles
 
 # Subgraphs below this many operators cost more in copies than TensorRT saves; PaddleX's value too.
@@ -73,15 +73,10 @@ class PaddleTensorRtBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`; converts the program where `build_dir` does not hold it yet."""
-        require_gpu(self.name, options)
         refuse_settings(self.name, options.settings, known=())
-        probe = self.probe()
-        if probe.version is None or str(options.device) not in probe.devices:
-            raise BackendUnavailableError(
-                self.name,
-                probe.reason or f"device {options.device} is not here.",
-                "The README says which Paddle and TensorRT belong together.",
-            )
+        version = require_gpu(
+            self, options, hint="The README says which Paddle and TensorRT belong together."
+        )
         shape_ranges(self.name, options)
         if options.build_dir is None:
             folder = Path(tempfile.mkdtemp(prefix="hpip-trt-"))
@@ -90,7 +85,7 @@ class PaddleTensorRtBackend(Backend):
                 return _open(folder, options)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        key = build_key(files, options, {"paddle": probe.version}, _gpu_name(options.device.index))
+        key = build_key(files, options, {"paddle": version}, _gpu_name(options.device.index))
         folder = built_folder(
             options.build_dir / f"paddle-tensorrt-{key}",
             lambda partial: _convert(files, options, partial),

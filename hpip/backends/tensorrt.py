@@ -23,7 +23,7 @@ from hpip.backends.engine_builds import (
     require_gpu,
     shape_ranges,
 )
-from hpip.errors import BackendError, BackendUnavailableError
+from hpip.errors import BackendError
 from hpip.types import AnyArray, ModelFiles
 
 _WORKSPACE_BYTES = 1 << 30
@@ -53,18 +53,13 @@ class TensorRtBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`; builds the engine where `build_dir` does not hold it yet."""
-        require_gpu(self.name, options)
         refuse_settings(self.name, options.settings, known=())
-        probe = self.probe()
-        if probe.version is None or str(options.device) not in probe.devices:
-            raise BackendUnavailableError(
-                self.name,
-                probe.reason or f"device {options.device} is not here.",
-                "Install tensorrt and cuda-bindings for your CUDA version.",
-            )
+        version = require_gpu(
+            self, options, hint="Install tensorrt and cuda-bindings for your CUDA version."
+        )
         if options.build_dir is None:
             return TensorRtSession(_build(files, options), options.device.index)
-        versions = {"tensorrt": probe.version}
+        versions = {"tensorrt": version}
         key = build_key(files, options, versions, device_name(options.device.index))
         folder = built_folder(
             options.build_dir / f"tensorrt-{key}",
