@@ -64,12 +64,14 @@ class _OpenCvFont:
         self.line_height_px = self._baseline_y + descent_px + self._stroke_px
 
     def width_px(self, text: str) -> int:
+        """See `LabelFont`."""
         (width, _), _ = self._cv2.getTextSize(
             _ascii(text), self._face, self._scale, self._stroke_px
         )
         return int(width) + 2 * self._stroke_px
 
     def coverage(self, text: str) -> UInt8Array:
+        """See `LabelFont`; what is not ASCII is drawn as a question mark."""
         drawn = np.zeros((self.line_height_px, self.width_px(text)), np.uint8)
         self._cv2.putText(
             drawn,
@@ -100,10 +102,12 @@ class _FontFile:
         self.line_height_px = int(ascent_px + descent_px)
 
     def width_px(self, text: str) -> int:
+        """See `LabelFont`."""
         left, _, right, _ = self._font.getbbox(_one_line(text))
         return max(1, int(np.ceil(right)) - min(0, int(np.floor(left))))
 
     def coverage(self, text: str) -> UInt8Array:
+        """See `LabelFont`; what can't be printed is drawn as a question mark."""
         text = _one_line(text)
         drawn = self._pil.Image.new("L", (self.width_px(text), self.line_height_px))
         left = min(0, int(np.floor(self._font.getbbox(text)[0])))

@@ -165,6 +165,7 @@ def run_serve(pipeline: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
     settings = make_settings(config.serving, flags)
 
     def tell(url: str) -> None:
+        """Say where the server listens and who can reach it."""
         typer.echo(f"hpip serves on {url} (the model is loading; Ctrl-C stops)", err=True)
         if settings.host in ("127.0.0.1", "localhost", "::1"):
             typer.echo(

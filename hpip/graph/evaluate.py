@@ -48,6 +48,7 @@ def evaluate(program: Program, value: int, known: Mapping[int, AnyArray]) -> Any
     budget = _MAX_OPERATIONS
 
     def compute(wanted: int) -> Any:
+        """The value `wanted`, after those that it is made of; each is computed once."""
         nonlocal budget
         if wanted in memory:
             return memory[wanted]

@@ -160,6 +160,11 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
+        """The request that follows `newurl`; urllib calls it for every redirect.
+
+        Raises:
+            InvalidInputError: the policy forbids the address, or one redirect more.
+        """
         self._redirects_left -= 1
         if self._redirects_left < 0:
             fp.close()

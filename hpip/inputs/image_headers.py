@@ -213,9 +213,15 @@ class _TiffReader:
         self._bytes_to_read = _TIFF_MAX_READS_PER_BYTE * len(data)
 
     def unsigned(self, position: int, size: int) -> int:
+        """The number in the `size` bytes at `position`."""
         return int(self.array(position, size, 1)[0])
 
     def array(self, position: int, size: int, count: int) -> AnyArray:
+        """(count,) unsigned numbers of `size` bytes each, from `position` on; a view of the file.
+
+        Raises:
+            InvalidInputError: they leave the file, or the file was read many times over.
+        """
         end = position + size * count
         if end > len(self._data):
             raise truncated(
@@ -227,6 +233,7 @@ class _TiffReader:
         return np.frombuffer(self._data, f"{self._order}u{size}", count, position)
 
     def offset(self, position: int) -> int:
+        """The place in the file that is written at `position`."""
         return self.unsigned(position, self._offset_bytes)
 
     def directory(self, position: int) -> tuple[dict[int, AnyArray], int]:

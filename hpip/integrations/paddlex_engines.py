@@ -175,6 +175,7 @@ def _forget_known_engines() -> None:
 
 def _wrap_resolve(original: Callable[..., str]) -> Callable[..., str]:
     def resolve(model_name: str, engine: str | None, use_hpip: bool, genai_config: Any) -> str:
+        """PaddleX's choice, with hpip in the place of its plug-in where hpip runs the model."""
         chosen = original(model_name, engine, use_hpip, genai_config)
         if chosen != _PLUGIN:
             return chosen
@@ -190,6 +191,7 @@ def _wrap_resolve(original: Callable[..., str]) -> Callable[..., str]:
 
 def _wrap_select(original: Callable[..., Any]) -> Callable[..., Any]:
     def select(*, engine: str, engine_config: Any, **others: Any) -> Any:
+        """PaddleX's choice among configurations; those of its plug-in are hpip's too."""
         if engine != _NAME:
             return original(engine=engine, engine_config=engine_config, **others)
         chosen = original(engine=_PLUGIN, engine_config=engine_config, **others)
