@@ -7,14 +7,14 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from hpip import ops
 from hpip._files import PICTURE_SUFFIXES, encode_picture, target_file, write_atomically
+from hpip._input_names import file_stem, picture_suffix
 from hpip._text import require_pillow
 from hpip.draw import draw_instances
 from hpip.errors import InvalidInputError
@@ -304,11 +304,10 @@ class InstanceSegResult(Mapping[str, Any]):
 
         Without an input's name it is `name`, or a random one, which this result keeps.
         """
-        stem = self._input_file_name().stem
-        if not stem:
-            self.name = self.name or f"image_{uuid.uuid4().hex[:12]}"
-            return self.name
-        return stem if self.page_index is None else f"{stem}_{self.page_index}"
+        if stem := file_stem(self.input_path, self.page_index):
+            return stem
+        self.name = self.name or f"image_{uuid.uuid4().hex[:12]}"
+        return self.name
 
     def save_to_img(
         self,
@@ -336,7 +335,7 @@ class InstanceSegResult(Mapping[str, Any]):
             SaveError: the file system refuses.
             BackendUnavailableError: OpenCV is missing.
         """
-        name = f"{self.stem if stem is None else stem}_res{self._picture_suffix()}"
+        name = f"{self.stem if stem is None else stem}_res{picture_suffix(self.input_path)}"
         path = target_file(save_path, name, PICTURE_SUFFIXES, is_folder=stem is not None)
         picture = self.draw(alpha=alpha, font_path=font_path)
         write_atomically(path, encode_picture(picture, path.suffix))
@@ -376,15 +375,6 @@ class InstanceSegResult(Mapping[str, Any]):
         """Save JSON and picture, in this order, into the folder `save_path`; their paths."""
         stem = self.stem if stem is None else stem
         return self.save_to_json(save_path, stem=stem), self.save_to_img(save_path, stem=stem)
-
-    def _input_file_name(self) -> PurePath:
-        """The input's path without a URL's host and query; empty if there is none."""
-        path = self.input_path or ""
-        return PurePosixPath(unquote(urlsplit(path).path)) if "://" in path else PurePath(path)
-
-    def _picture_suffix(self) -> str:
-        suffix = self._input_file_name().suffix
-        return suffix if suffix.lower() in PICTURE_SUFFIXES else ".png"
 
 
 def _category_id(class_id: int, category_ids: Mapping[int, int] | Sequence[int] | None) -> int:

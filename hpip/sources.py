@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
+from hpip._input_names import file_stem, is_url
 from hpip.errors import BackendUnavailableError, HpipError, InvalidInputError
 from hpip.inputs.decode import EncodedImage, as_bgr
 from hpip.inputs.fetch import UrlPolicy, fetch_url
@@ -36,7 +36,6 @@ PDF_SUFFIXES = frozenset({".pdf"})
 _SUFFIX_LIST = ", ".join(sorted(IMAGE_SUFFIXES | PDF_SUFFIXES))
 
 _DICT_KEYS = ("img", "img_path", "input")
-_URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _EXPECTED = (
     "expected a NumPy array (BGR), a path, an http(s) URL, a directory, a glob pattern, the bytes"
     " of an encoded image, a PIL image, a dict with one of the keys"
@@ -68,13 +67,9 @@ class Source:
     @property
     def stem(self) -> str:
         """File name for results, without a suffix: "photo", "paper_2" (page 2), "array_3"."""
-        path = self.input_path
-        if path is None:
+        if self.input_path is None:
             return re.sub(r"\W+", "_", self.name).strip("_")
-        if _is_url(path):
-            path = unquote(urlsplit(path).path)
-        stem = Path(path).stem or "image"
-        return stem if self.page_index is None else f"{stem}_{self.page_index}"
+        return file_stem(self.input_path, self.page_index, nameless="image")
 
 
 def iter_sources(
@@ -117,7 +112,7 @@ def count_files(texts: Sequence[str]) -> int:
 
     Nothing is opened: a PDF counts as one, and so does what can't be found.
     """
-    return sum(1 if _is_url(text) else _file_count(text) for text in texts)
+    return sum(1 if is_url(text) else _file_count(text) for text in texts)
 
 
 def _file_count(text: str) -> int:
@@ -160,7 +155,7 @@ class _Expander:
 
     def _expand_text(self, text: str) -> Iterator[Source]:
         self._input_count += 1
-        if _is_url(text):
+        if is_url(text):
             yield from self._url(text)
             return
         try:
@@ -310,12 +305,8 @@ def _has_known_suffix(path: str) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES | PDF_SUFFIXES
 
 
-def _is_url(text: str) -> bool:
-    return _URL_SCHEME.match(text) is not None
-
-
 def _is_pattern(text: str) -> bool:
-    return glob.has_magic(text) and not _is_url(text) and not os.path.lexists(text)
+    return glob.has_magic(text) and not is_url(text) and not os.path.lexists(text)
 
 
 def _is_pil_image(item: Any) -> bool:

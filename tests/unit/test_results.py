@@ -23,6 +23,7 @@ from hpip import ops
 from hpip.errors import BackendUnavailableError, InvalidInputError, SaveError
 from hpip.polygons import trace_outlines
 from hpip.results import InstanceSegResult
+from hpip.sources import Source
 from hpip.types import RleMask, UInt8Array
 
 # pycocotools 2.0 decodes into arrays that numpy 2 calls old-fashioned.
@@ -186,6 +187,25 @@ def test_nameless_results_get_names_of_their_own(tmp_path: Path) -> None:
         result.save_all(tmp_path)
         result.save_all(tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("input_path", "page_index", "stem", "suffix"),
+    [
+        ("photos/street.v2.JPG", None, "street.v2", ".JPG"),
+        ("paper.pdf", 2, "paper_2", ".png"),
+        ("http://host/a%20b.webp?size=[1]&file=c/d.png", None, "a b", ".webp"),
+        ("http://host/", None, "image", ".png"),
+        ("http://host/", 1, "image_1", ".png"),
+    ],
+)
+def test_a_result_is_named_as_its_source(
+    tmp_path: Path, input_path: str, page_index: int | None, stem: str, suffix: str
+) -> None:
+    source = Source(None, input_path, page_index, name="unused")
+    assert source.stem == stem
+    result = make_result(input_path=input_path, page_index=page_index, name=source.stem)
+    assert result.save_to_img(tmp_path).name == f"{stem}_res{suffix}"
 
 
 def test_a_stem_of_the_callers(tmp_path: Path) -> None:
