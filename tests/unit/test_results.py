@@ -395,7 +395,7 @@ def test_img_is_an_rgb_picture() -> None:
 
 @pytest.mark.parametrize("module", ["PIL", "cv2"])
 def test_missing_libraries_are_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == module]:
+    for name in [module, *(name for name in sys.modules if name.split(".")[0] == module)]:
         monkeypatch.setitem(sys.modules, name, None)
     wheel = {"PIL": "pip install pillow", "cv2": "opencv-python-headless .*opencv-contrib"}
     with pytest.raises(BackendUnavailableError, match=wheel[module]):
