@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command, with a model that takes milliseconds."""
+"""The command, with models that are quick."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the HTML report needs matplotlib")
 
+import hpip
 from hpip import create_pipeline
 from hpip.bench.cli import main
 from hpip.bench.record import STAGES
@@ -25,6 +26,8 @@ from tests.pictures import rectangles
 
 from .reports import make_report, make_row
 
+# Its calls take tens of milliseconds; what no stage claims is a constant of about 0.3.
+DEMO = Path(hpip.__file__).parent / "demo"
 SHORT = ("--budget-s", "60", "--least-rounds", "6", "--width", "1000")
 
 
@@ -43,14 +46,12 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def measured(
-    tiny_model_dir: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of one run in every format, and what it printed."""
     out = tmp_path_factory.mktemp("out")
     done = subprocess.run(
         command(
-            "--models", tiny_model_dir, "--images", photos, "--backends", "auto,paddle",
+            "--models", DEMO, "--images", DEMO, "--backends", "auto,paddle",
             "--callers", "1,2", "--rates", "20", "--load-s", "0.5", "--output", out,
             "--format", "md,csv,json,html", *SHORT,
         ),
@@ -71,17 +72,17 @@ def test_every_format_is_there(measured: tuple[Path, str]) -> None:
         assert words in (out / "bench.html").read_text()
 
 
-def test_stages_add_up_to_the_whole(measured: tuple[Path, str]) -> None:
+def test_stages_add_up_to_the_whole_within_3_percent(measured: tuple[Path, str]) -> None:
     content = json.loads((measured[0] / "bench.json").read_text())
     assert content["interrupted"] is False
     rows = {row["backend"]: row for row in content["results"]}
     assert set(rows) == {"auto", "paddle"}
     for row in rows.values():
         assert row["state"] == "measured", row["error"]
-        # What is left beside the stages is a constant that weighs much in a call of milliseconds.
-        assert 0 <= row["other_ms"] < row["p50_ms"]
+        assert 0 <= row["other_ms"] <= 0.03 * row["p50_ms"]
         assert sum(row[stage] for stage in STAGES) == pytest.approx(row["p50_ms"])
-        assert 0.5 < row["stage_sum_ratio"] <= 1
+        # Of all calls: in some the machine may have turned to another job between two stages.
+        assert 0.9 < row["stage_sum_ratio"] <= 1
         assert row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
         assert row["peak_rss_bytes"] >= row["loaded_rss_bytes"] > 10**7
         assert row["first_result_ms"] > row["load_ms"] > 0
@@ -91,12 +92,10 @@ def test_stages_add_up_to_the_whole(measured: tuple[Path, str]) -> None:
     assert rows["paddle"]["speedup_plain"] == 1
 
 
-def test_the_report_names_no_folder_of_this_machine(
-    measured: tuple[Path, str], photos: Path, tiny_model_dir: Path
-) -> None:
+def test_the_report_names_no_folder_of_this_machine(measured: tuple[Path, str]) -> None:
     for name in ("bench.json", "bench.md", "bench.csv", "bench.html"):
         text = (measured[0] / name).read_text()
-        for folder in (photos, tiny_model_dir.parent, Path.home()):
+        for folder in (DEMO, DEMO.parent, measured[0], Path.home()):
             assert f"{folder}/" not in text
 
 
