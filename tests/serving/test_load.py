@@ -258,7 +258,7 @@ def _refuses(url: str) -> bool:
     except httpx.ConnectError:
         return True
     except (httpx.ReadError, httpx.RemoteProtocolError):
-        # The listener closed between this connection's arrival and its acceptance: the next try is refused.
+        # The listener closed between this connection's arrival and its acceptance.
         return False
     return False
 
