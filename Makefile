@@ -17,14 +17,9 @@ $(VENV)/.ready: pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 demo: setup
 	$(BIN)/python tools/demo.py --save_path output/demo
 
-# In three processes: Paddle's exporter crashed in tests/graph after the engines' and the command line's tests had
-# run in the same process; why is not known yet.
-ENGINE_TESTS := tests/backends tests/onnx_export tests/tuning
-
+# A file's tests share servers and models, so that they stay in one process. More than four need more memory than time.
 test: setup
-	$(BIN)/pytest -m 'not slow' tests/graph
-	$(BIN)/pytest -m 'not slow' $(ENGINE_TESTS)
-	$(BIN)/pytest -m 'not slow' --ignore=tests/graph $(ENGINE_TESTS:%=--ignore=%)
+	$(BIN)/pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 # The demo model's pictures and training, on PyTorch; Python 3.11 and Debian's fonts-noto-color-emoji.
 test-training:

@@ -165,6 +165,7 @@ def test_every_truncation_is_refused(exported: Path, tmp_path: Path) -> None:
             Program.read(path)
 
 
+@pytest.mark.slow
 def test_the_zoo_is_read_without_loss(zoo_source_dir: Path) -> None:
     packed = sorted(zoo_source_dir.glob("*/inference.json.gz"))
     assert len(packed) == 15

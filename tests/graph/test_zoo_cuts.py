@@ -41,6 +41,7 @@ NOT_DENSE = (
 )
 
 
+@pytest.mark.slow
 def test_every_model_is_cut(zoo_source_dir: Path) -> None:
     packed = sorted(zoo_source_dir.glob("*/inference.json.gz"))
     assert len(packed) == 15
@@ -72,6 +73,7 @@ def test_parameters_stay_as_they_are(zoo_source_dir: Path, name: str) -> None:
     assert list(program.parameters) == list(before)
 
 
+@pytest.mark.slow
 def test_models_are_split_at_detection_operators(zoo_source_dir: Path) -> None:
     for source in sorted(zoo_source_dir.glob("*/inference.json.gz")):
         name = source.parent.name
