@@ -16,6 +16,7 @@ import numpy as np
 from hpip._cv2 import require_cv2
 from hpip.errors import InvalidInputError
 from hpip.inputs.image_headers import ImageHeader, read_header
+from hpip.inputs.jpeg import decode_plain_jpeg
 from hpip.types import AnyArray, UInt8Array
 
 # 512 MiB of BGR pixels. Pillow and PaddleX refuse pictures at the same size; a file of a few
@@ -76,6 +77,8 @@ class EncodedImage:
             BackendUnavailableError: OpenCV is not installed.
         """
         cv2 = require_cv2("decoding an image")
+        if self._header.is_plain_jpeg and (plain := decode_plain_jpeg(self._data)) is not None:
+            return plain
         buffer = np.frombuffer(self._page_bytes(page), np.uint8)
         try:
             image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)

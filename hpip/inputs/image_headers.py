@@ -24,6 +24,7 @@ _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _JPEG_BARE_MARKERS = frozenset(range(0xD0, 0xDA)) | {0x01}
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_START_OF_SCAN = 0xDA
+_JPEG_JFIF, _JPEG_EXIF, _JPEG_ADOBE = 0xE0, 0xE1, 0xEE
 _JPEG_END_OF_IMAGE = b"\xff\xd9"
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -49,11 +50,14 @@ class ImageHeader:
         page_hws: (height, width) of every page as stored, before EXIF rotation; empty when the
             kind is not known.
         tiff_page_offsets: where each page's directory lies; empty unless the kind is "TIFF".
+        is_plain_jpeg: a JFIF file of 8-bit YCbCr, which nothing in it asks to rotate or to read as
+            other colours.
     """
 
     kind: str
     page_hws: tuple[tuple[int, int], ...] = ()
     tiff_page_offsets: tuple[int, ...] = ()
+    is_plain_jpeg: bool = False
 
 
 def read_header(data: bytes, name: str) -> ImageHeader:
@@ -103,6 +107,7 @@ def _reader_of(data: bytes) -> Callable[[bytes, str], ImageHeader]:
 
 def _read_jpeg(data: bytes, name: str) -> ImageHeader:
     size_hw: tuple[int, int] | None = None
+    says_jfif, says_more, samples = False, False, b""
     position = 2
     while True:
         # Bytes between segments are skipped, as libjpeg does.
@@ -119,6 +124,9 @@ def _read_jpeg(data: bytes, name: str) -> ImageHeader:
             raise truncated(name, "JPEG", f"it stops inside segment 0x{marker:02X}")
         if marker in _JPEG_FRAME_MARKERS and length >= 8:
             size_hw = struct.unpack_from(">HH", data, position + 3)
+            samples = data[position + 2 : position + 3] + data[position + 7 : position + 8]
+        says_jfif |= marker == _JPEG_JFIF and data.startswith(b"JFIF\0", position + 2)
+        says_more |= marker in (_JPEG_EXIF, _JPEG_ADOBE)
         position += length
         if marker == _JPEG_START_OF_SCAN:
             break
@@ -128,7 +136,8 @@ def _read_jpeg(data: bytes, name: str) -> ImageHeader:
         raise truncated(name, "JPEG", "it stops before the end-of-image marker")
     if size_hw is None:
         raise truncated(name, "JPEG", "it has no frame header")
-    return ImageHeader("JPEG", (size_hw,))
+    is_plain = says_jfif and not says_more and samples == b"\x08\x03"
+    return ImageHeader("JPEG", (size_hw,), is_plain_jpeg=is_plain)
 
 
 def _read_png(data: bytes, name: str) -> ImageHeader:

@@ -155,7 +155,11 @@ class Worker:
                 work = waiting.pop(id(source))
                 if isinstance(outcome, InstanceSegResult):
                     work.stages_ms.update(_network_stages(outcome))
-                    self._renderers.submit(self._render, work, outcome, len(batch))
+                    if work.picture.options.visualize:
+                        self._renderers.submit(self._render, work, outcome, len(batch))
+                    else:
+                        # Instances alone take less than waking another thread for them.
+                        self._render(work, outcome, len(batch))
                 else:
                     self._fail(work.picture, outcome)
         except Exception as error:

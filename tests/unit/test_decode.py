@@ -20,6 +20,8 @@ from PIL import Image
 from hpip.errors import InvalidInputError
 from hpip.inputs import decode
 from hpip.inputs.decode import EncodedImage, as_bgr, decode_image
+from hpip.inputs.image_headers import read_header
+from hpip.inputs.jpeg import decode_plain_jpeg
 from hpip.types import AnyArray, UInt8Array
 
 EXIF_ORIENTATION = 0x0112
@@ -130,6 +132,36 @@ class TestFiles:
     def test_jpeg_variants(self, options: dict[str, object]) -> None:
         noise = np.random.default_rng(3).integers(0, 256, (120, 90, 3), np.uint8)
         assert_is_imdecode(encode_pil(Image.fromarray(noise), "JPEG", **options))
+
+    @pytest.mark.parametrize("subsampling", [0, 1, 2])
+    @pytest.mark.parametrize("width", [1, 7, 8, 90, 91])
+    @pytest.mark.parametrize("quality", [30, 75, 100])
+    def test_the_usual_jpeg_is_the_same_by_libjpeg_itself(
+        self, subsampling: int, width: int, quality: int
+    ) -> None:
+        noise = np.random.default_rng(width).integers(0, 256, (61, width, 3), np.uint8)
+        data = encode_pil(Image.fromarray(noise), "JPEG", subsampling=subsampling, quality=quality)
+        assert read_header(data, "image").is_plain_jpeg
+        np.testing.assert_array_equal(decode_plain_jpeg(data), imdecode(data))
+        assert_is_imdecode(data)
+
+    def test_data_that_libjpeg_warns_about_are_left_to_opencv(self) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        data = encode_pil(Image.fromarray(noise), "JPEG")
+        broken = data[:-400] + b"\0" * 398 + data[-2:]
+        assert read_header(broken, "image").is_plain_jpeg
+        assert decode_plain_jpeg(broken) is None
+
+    def test_grey_cmyk_and_rotated_jpegs_are_not_plain(self) -> None:
+        image = Image.fromarray(picture(24, 48))
+        exif = Image.Exif()
+        exif[EXIF_ORIENTATION] = 6
+        for data in (
+            encode_pil(image.convert("L"), "JPEG"),
+            encode_pil(image.convert("CMYK"), "JPEG"),
+            encode_pil(image, "JPEG", exif=exif),
+        ):
+            assert not read_header(data, "image").is_plain_jpeg
 
     def test_jpeg_with_a_thumbnail_and_bytes_after_its_end(self) -> None:
         thumbnail = encode(".jpg", picture(8, 8))

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The usual kind of JPEG by libjpeg-turbo itself, where `simplejpeg` is installed.
+
+OpenCV asks the same library for RGB and turns each row around: an eighth of the time of 1080p.
+"""
+
+from __future__ import annotations
+
+from importlib import util
+
+from hpip.types import UInt8Array
+
+
+def decode_plain_jpeg(data: bytes) -> UInt8Array | None:
+    """Decode a JPEG whose header is `is_plain_jpeg` to (H, W, 3) BGR uint8, C-contiguous.
+
+    With the exact inverse transform and smooth upsampling, as OpenCV decodes it: pixel for pixel
+    the same. Releases the GIL.
+
+    Returns:
+        None where simplejpeg is not installed, and for data that libjpeg warns about: what becomes
+        of those is OpenCV's to say.
+    """
+    if util.find_spec("simplejpeg") is None:
+        return None
+    import simplejpeg
+
+    try:
+        image: UInt8Array = simplejpeg.decode_jpeg(
+            data, "BGR", fastdct=False, fastupsample=False, strict=True
+        )
+    except ValueError:
+        return None
+    return image
