@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,10 @@ def compile_row(zoo: Path, *arguments: str, goal_s: float, cache: str) -> dict[s
     }
 
 
+def _places(models: Sequence[str]) -> list[tuple[str, str]]:
+    return [(model, "1080x1920") for model in models]
+
+
 def main() -> None:
     """Run all rows; print and write each as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -146,6 +151,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory-gb", type=float, help="for an export; default: what is free")
     parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--model", action="append", default=[], help="measure only its row at 1080p anew"
+    )
     args = parser.parse_args()
     options = {
         "photo": str(args.photo),
@@ -154,6 +162,9 @@ def main() -> None:
         "repeats": args.repeats,
     }
     rows: list[dict[str, Any]] = []
+    if args.model:
+        known = json.loads(args.json.read_text())["rows"]
+        rows = [r for r in known if (r.get("model"), r.get("size")) not in _places(args.model)]
 
     def add(row: dict[str, Any]) -> None:
         rows.append(row)
@@ -161,12 +172,15 @@ def main() -> None:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
         print(json.dumps(row), flush=True)
 
-    with tempfile.TemporaryDirectory() as cache:
-        add(compile_row(args.zoo, "--no-verify", goal_s=15, cache=cache))
-        add(compile_row(args.zoo, "--no-verify", goal_s=0.5, cache=cache))
-        add(compile_row(args.zoo, goal_s=60, cache=cache))
-    add(large_row(args.zoo, options))
+    if not args.model:
+        with tempfile.TemporaryDirectory() as cache:
+            add(compile_row(args.zoo, "--no-verify", goal_s=15, cache=cache))
+            add(compile_row(args.zoo, "--no-verify", goal_s=0.5, cache=cache))
+            add(compile_row(args.zoo, goal_s=60, cache=cache))
+        add(large_row(args.zoo, options))
     for goal in GOALS:
+        if args.model and goal.model not in args.model:
+            continue
         memory_gb = free_gb() if args.memory_gb is None else args.memory_gb
         add(compare_row(goal, args.zoo, options, memory_gb))
 
