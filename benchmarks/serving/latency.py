@@ -43,6 +43,8 @@ DEMO = Path(hpip.__file__).parent / "demo"
 # The stages that `predict` has too.
 PREDICT_STAGES = ("preprocess", "network_wait", "infer", "postprocess")
 CROWD = 8
+# Engines' threads wait for more work with their eyes open for some milliseconds.
+_SETTLE_S = 0.02
 # PaddleX only takes names that it knows; the demo's network is this one's.
 PADDLEX_NAME = "PP-YOLOE_seg-S"
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
@@ -224,6 +226,7 @@ async def measure(
             predict_ms[name].append(predict() * 1e3)
             predict_cpu_s += time.process_time() - cpu_s
         for contender in contenders:
+            await asyncio.sleep(_SETTLE_S)
             await contender.ask_once(connections[contender.name])
     for connection in connections.values():
         await connection.close()
