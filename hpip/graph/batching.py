@@ -11,7 +11,7 @@ from hpip.graph.program import Program
 def takes_batches(program: Program) -> bool:
     """Whether each image of a batch comes out as it does alone."""
     return not any(
-        normalizes_by_input(op) or _takes_first_image(program, op) for op in program.walk()
+        normalizes_by_input(op) or takes_first_image(program, op) for op in program.walk()
     )
 
 
@@ -28,7 +28,7 @@ def normalizes_by_input(op: Operation) -> bool:
     )
 
 
-def _takes_first_image(program: Program, op: Operation) -> bool:
+def takes_first_image(program: Program, op: Operation) -> bool:
     """Whether a slice picks the first row of an open first axis and drops the axis.
 
     Rank 1 is left out: those are shapes and counts, whose first number says nothing about a batch.

@@ -126,6 +126,16 @@ def test_rows_that_are_no_images_are_left_alone(name: str, tmp_path: Path) -> No
     assert program.to_bytes() == before
 
 
+def test_a_program_that_picks_the_first_image_keeps_its_rounding(tmp_path: Path) -> None:
+    folder = _export(tmp_path, after=lambda paddle, x: (x, x[0].sum(0)))
+    program = Program.read(folder / "inference.json")
+    before = program.to_bytes()
+    result = NormalizeEachImagePass()(program)
+    assert not result.modified
+    assert "one image" in result.reason
+    assert program.to_bytes() == before
+
+
 def test_stored_statistics_are_left_alone(tmp_path: Path) -> None:
     folder = _export(tmp_path)
     program = Program.read(folder / "inference.json")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from hpip.graph.batching import normalizes_by_input
+from hpip.graph.batching import normalizes_by_input, takes_first_image
 from hpip.graph.builder import make, single
 from hpip.graph.image_rows import image_rows
 from hpip.graph.operation import Operation
@@ -27,7 +27,11 @@ class NormalizeEachImagePass(Pass):
         3. Rows that are not images, such as regions behind RoIAlign: left alone, since the
            statistics go over all of them.
         4. Saved statistics or other by-products that something reads: left alone.
+        5. A program that takes one image at a time all the same, for rows of case 3 or because it
+           picks the first image: left alone, since nothing but the rounding would change.
     """
+
+    version = 2
 
     def _apply(self, program: Program) -> PassResult:
         images = image_rows(program)
@@ -40,6 +44,12 @@ class NormalizeEachImagePass(Pass):
         ]
         if not found:
             raise NoMatchError("no batch norm takes its statistics from images")
+        fitting = set(found)
+        if any(
+            takes_first_image(program, op) or (normalizes_by_input(op) and op not in fitting)
+            for op in program.walk()
+        ):
+            raise NoMatchError("the program takes one image at a time all the same")
         for op in found:
             value, _, _, scale, bias = op.inputs
             kinds = [op.output_type_json(0), op.output_type_json(1), op.output_type_json(2)]
