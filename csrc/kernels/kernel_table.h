@@ -58,6 +58,10 @@ struct KernelTable {
   void (*interleave_f16)(const std::uint16_t* const rows[3], std::ptrdiff_t width,
                          std::uint16_t* out) noexcept;
 
+  // Both null where nothing is stored past the caches.
+  void (*stream_f32)(const float* values, std::ptrdiff_t count, float* out) noexcept;
+  void (*fence_streams)() noexcept;
+
   // Masks
   void (*region_taps)(float low, float high, std::int32_t source_length, std::int32_t first_pixel,
                       std::size_t count, const MutableAxisTaps& taps) noexcept;

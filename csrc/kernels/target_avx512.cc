@@ -3,6 +3,7 @@
 #define HPIP_TARGET avx512
 
 #include "kernels/blend_normalize_rows_inl.h"
+#include "kernels/blend_normalize_rows_simd_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
 #include "kernels/column_sides_inl.h"
@@ -17,6 +18,7 @@
 #include "kernels/pack_rows_u8_inl.h"
 #include "kernels/pool_region_lanes_inl.h"
 #include "kernels/region_taps_inl.h"
+#include "kernels/stream_row_inl.h"
 #include "kernels/vector_avx512.h"
 #include "kernels/widen_row_inl.h"
 
@@ -38,13 +40,15 @@ KernelTable avx512_kernels() {
   table.pick_taps_f32 = avx512::pick_taps_f32<avx512::Vector>;
   table.filter_affine_linear_f32 = avx512::filter_taps_f32<avx512::Vector, 2, true>;
   table.filter_affine_cubic_f32 = avx512::filter_taps_f32<avx512::Vector, 4, true>;
-  table.blend_normalize_linear_u8 = avx512::blend_normalize_linear_u8;
+  table.blend_normalize_linear_u8 = avx512::blend_normalize_linear_u8_simd<avx512::Vector>;
   table.blend_normalize_cubic_u8 = avx512::blend_normalize_cubic_u8;
   table.blend_linear_f32 = avx512::blend_rows_linear_f32;
   table.blend_cubic_f32 = avx512::blend_rows_cubic<float>;
   table.narrow_f16 = avx512::narrow_row_f16_f16c;
   table.interleave_f32 = avx512::interleave_rows<float>;
   table.interleave_f16 = avx512::interleave_rows<std::uint16_t>;
+  table.stream_f32 = avx512::stream_row_f32;
+  table.fence_streams = avx512::fence_streams;
   table.region_taps = avx512::region_taps;
   table.column_sides = avx512::column_sides;
   table.encode_strip = avx512::encode_strip;

@@ -59,6 +59,18 @@ struct Vector {
 
   static Ints multiply_pairs(Ints a, Ints b) noexcept { return _mm256_madd_epi16(a, b); }
 
+  // On twice as many lanes of int16.
+  static Ints set_shorts(std::int16_t value) noexcept { return _mm256_set1_epi16(value); }
+  static Ints add_shorts(Ints a, Ints b) noexcept { return _mm256_add_epi16(a, b); }
+  static Ints shift_shorts_by_2(Ints a) noexcept { return _mm256_srai_epi16(a, 2); }
+  static Ints multiply_high(Ints a, Ints b) noexcept { return _mm256_mulhi_epi16(a, b); }
+  static Floats low_to_floats(Ints levels) noexcept {
+    return to_floats(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(levels)));
+  }
+  static Floats high_to_floats(Ints levels) noexcept {
+    return to_floats(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(levels, 1)));
+  }
+
   // sums >> 4, which fit an int16.
   static void store_shifted(std::int16_t* to, Ints sums) noexcept {
     const Ints shifted = _mm256_srai_epi32(sums, 4);

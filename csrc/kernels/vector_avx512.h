@@ -62,6 +62,18 @@ struct Vector {
 
   static Ints multiply_pairs(Ints a, Ints b) noexcept { return _mm512_madd_epi16(a, b); }
 
+  // On twice as many lanes of int16.
+  static Ints set_shorts(std::int16_t value) noexcept { return _mm512_set1_epi16(value); }
+  static Ints add_shorts(Ints a, Ints b) noexcept { return _mm512_add_epi16(a, b); }
+  static Ints shift_shorts_by_2(Ints a) noexcept { return _mm512_srai_epi16(a, 2); }
+  static Ints multiply_high(Ints a, Ints b) noexcept { return _mm512_mulhi_epi16(a, b); }
+  static Floats low_to_floats(Ints levels) noexcept {
+    return to_floats(_mm512_cvtepi16_epi32(_mm512_castsi512_si256(levels)));
+  }
+  static Floats high_to_floats(Ints levels) noexcept {
+    return to_floats(_mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(levels, 1)));
+  }
+
   // sums >> 4, which fit an int16.
   static void store_shifted(std::int16_t* to, Ints sums) noexcept {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),

@@ -67,6 +67,18 @@ def preprocessed(threads: int) -> Outputs:
                 yield narrow
 
 
+def preprocessed_large(threads: int) -> Outputs:
+    """Above 8 MiB, from which tensors are stored another way."""
+    image = random_image((61, 90), 3)
+    for interpolation in ("linear", "cubic"):
+        plan = PreprocessPlan(
+            (ResizeStep((801, 873), False, interpolation), IMAGENET, PermuteStep())
+        )
+        out = np.empty((1, 3, 801, 873), np.float32)
+        ops.preprocess([image], plan, out, threads=threads)
+        yield out
+
+
 def encoded(threads: int) -> Outputs:
     rng = np.random.default_rng(5)
     for mask_hw, image_hw in SIZE_PAIRS_HW:
@@ -172,6 +184,7 @@ def detected(threads: int) -> Outputs:
 CASES: dict[str, Callable[[int], Outputs]] = {
     "resize": resized,
     "preprocess": preprocessed,
+    "preprocess, large": preprocessed_large,
     "encode_masks": encoded,
     "encode_masks, upwards": encoded_upwards,
     "encode dense": encoded_dense,

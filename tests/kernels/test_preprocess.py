@@ -143,6 +143,42 @@ def test_large_images_give_the_same_bits_on_any_thread_count() -> None:
             np.testing.assert_array_equal(preprocess([image, image], plan, threads), one)
 
 
+# 8 MiB, from which planar float32 tensors are stored another way, lie between their sizes.
+SIDES_OF_8_MIB_HW = [(801, 871), (801, 873)]
+
+
+@pytest.mark.parametrize("target_hw", SIDES_OF_8_MIB_HW, ids=str)
+@pytest.mark.parametrize("interpolation", ["linear", "cubic", "nearest"])
+def test_large_tensors_hold_the_values_of_interleaved_ones(
+    interpolation: Interpolation, target_hw: tuple[int, int]
+) -> None:
+    """At any place in memory, at odd widths, for any number of threads, and nothing around them."""
+    resize = ResizeStep(target_hw, False, interpolation)
+    image = random_bgr((50, 61))
+    for steps in ((resize, IMAGENET), (IMAGENET, resize)):
+        plan = plan_of(*steps, PERMUTE)
+        interleaved = np.empty((1, *target_hw, 3), np.float32)
+        ops.preprocess([image], plan, interleaved, layout="nhwc")
+        expected = interleaved.transpose(0, 3, 1, 2)
+        for threads, first in ((1, 0), (2, 1), (3, 5), (7, 15)):
+            memory = np.full(expected.size + 32, np.nan, np.float32)
+            out = memory[first : first + expected.size].reshape(expected.shape)
+            ops.preprocess([image], plan, out, threads=threads)
+            np.testing.assert_array_equal(out, expected)
+            assert np.isnan(memory[:first]).all()
+            assert np.isnan(memory[first + expected.size :]).all()
+
+
+def test_a_large_batch_of_padded_images_is_its_images() -> None:
+    plan = plan_of(ResizeStep((400, 500), True, "linear"), IMAGENET, PERMUTE, PadStrideStep(32))
+    images = [random_bgr((60, 73), seed) for seed in range(4)]
+    singles = [preprocess([image], plan) for image in images]
+    assert singles[0].nbytes < 8 << 20 < 4 * singles[0].nbytes
+    for threads in (1, 3):
+        batch = preprocess(images, plan, threads)
+        np.testing.assert_array_equal(batch, np.concatenate(singles))
+
+
 def test_any_memory_layout_of_images() -> None:
     image = random_bgr((33, 41))
     expected = preprocess([image], PLANS["MaskRCNN"])
