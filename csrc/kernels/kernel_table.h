@@ -75,6 +75,8 @@ struct KernelTable {
   void (*map_levels)(const std::uint8_t* levels, std::size_t count, std::uint8_t* pixels) noexcept;
 
   // Detection
+  std::ptrdiff_t (*collect_above)(const float* values, std::ptrdiff_t count, float limit,
+                                  std::int32_t* out) noexcept;
   bool (*overlaps_any)(const float* kept, std::ptrdiff_t stride, std::ptrdiff_t count,
                        const float* box, float area, float extra, float threshold) noexcept;
   void (*pool_region)(const float* plane, std::ptrdiff_t row_stride, const RegionRows& rows,

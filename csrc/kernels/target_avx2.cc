@@ -6,6 +6,7 @@
 #include "kernels/blend_normalize_rows_simd_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
+#include "kernels/collect_above_inl.h"
 #include "kernels/column_sides_inl.h"
 #include "kernels/encode_strip_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
@@ -52,6 +53,7 @@ KernelTable avx2_kernels() {
   table.column_sides = avx2::column_sides;
   table.encode_strip = avx2::encode_strip;
   table.pack_rows_u8 = avx2::pack_rows_u8;
+  table.collect_above = avx2::collect_above;
   table.overlaps_any = avx2::overlaps_any;
   table.pool_region = avx2::pool_region;
   return table;

@@ -6,6 +6,7 @@
 #include "kernels/blend_normalize_rows_simd_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
+#include "kernels/collect_above_inl.h"
 #include "kernels/column_sides_inl.h"
 #include "kernels/encode_strip_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
@@ -56,6 +57,7 @@ KernelTable avx512_kernels() {
   if (__builtin_cpu_supports("avx512vbmi")) {  // from Ice Lake and Zen 4 on
     table.map_levels = avx512::map_levels_vbmi;
   }
+  table.collect_above = avx512::collect_above;
   table.overlaps_any = avx512::overlaps_any;
   table.pool_region = avx512::pool_region_lanes;
   return table;

@@ -4,6 +4,7 @@
 #include "kernels/blend_normalize_rows_inl.h"
 #include "kernels/blend_rows_cubic_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
+#include "kernels/collect_above_inl.h"
 #include "kernels/column_sides_inl.h"
 #include "kernels/encode_strip_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
@@ -48,6 +49,7 @@ KernelTable scalar_kernels() {
   table.encode_strip = kernels::encode_strip;
   table.pack_rows_u8 = kernels::pack_rows_u8;
   table.map_levels = kernels::map_levels;
+  table.collect_above = kernels::collect_above;
   table.overlaps_any = kernels::overlaps_any;
   table.pool_region = kernels::pool_region;
   return table;

@@ -4,14 +4,12 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <vector>
 
 #include "hpip/check.h"
 #include "hpip/detection_ops.h"
 #include "hpip/parallel.h"
-#include "kernels/collect_where_inl.h"
-#include "kernels/predicates.h"
+#include "kernels/kernel_table.h"
 #include "ops/sort_keys.h"
 #include "ops/suppress_boxes.h"
 
@@ -58,12 +56,10 @@ ImageBoxes image_boxes(const ScoredBoxes& boxes, std::size_t image) {
 // Positions of the scores above the threshold.
 std::vector<std::int32_t> passing_scores(const float* scores, std::ptrdiff_t count,
                                          float score_threshold) {
-  constexpr std::ptrdiff_t kSpare = 32;  // what the kernel wants to find free
-  const std::ptrdiff_t capacity = count + kSpare;
   // Not a vector: most of it is never touched.
-  const std::unique_ptr<std::int32_t[]> found(new std::int32_t[static_cast<std::size_t>(capacity)]);
-  const std::ptrdiff_t length = kernels::collect_where(
-      scores, count, kernels::Above<float>{score_threshold}, found.get(), capacity);
+  const std::unique_ptr<std::int32_t[]> found(new std::int32_t[static_cast<std::size_t>(count)]);
+  const std::ptrdiff_t length =
+      active_kernels().collect_above(scores, count, score_threshold, found.get());
   return {found.get(), found.get() + length};
 }
 
@@ -78,8 +74,16 @@ std::vector<Rows> candidates_of(const ImageBoxes& image, const NmsRules& rules) 
     return candidates;
   }
   const auto classes = static_cast<std::int32_t>(image.classes);
-  for (const std::int32_t i :
-       passing_scores(image.scores, image.rows * image.classes, rules.score_threshold)) {
+  const Rows passing =
+      passing_scores(image.scores, image.rows * image.classes, rules.score_threshold);
+  std::vector<std::size_t> counts(candidates.size());
+  for (const std::int32_t i : passing) {
+    ++counts[static_cast<std::size_t>(i % classes)];
+  }
+  for (std::size_t label = 0; label < candidates.size(); ++label) {
+    candidates[label].reserve(counts[label]);
+  }
+  for (const std::int32_t i : passing) {
     candidates[static_cast<std::size_t>(i % classes)].push_back(i / classes);
   }
   return candidates;
@@ -137,18 +141,21 @@ void keep_best(std::ptrdiff_t most, std::vector<Detection>& detections) {
   if (most < 0 || static_cast<std::size_t>(most) >= detections.size()) {
     return;
   }
-  std::vector<std::size_t> order(detections.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return detections[a].score > detections[b].score;
-  });
-  order.resize(static_cast<std::size_t>(most));
-  std::sort(order.begin(), order.end());
-  std::vector<Detection> best;
-  for (const std::size_t i : order) {
-    best.push_back(detections[i]);
+  std::vector<std::uint64_t> keys;
+  keys.reserve(detections.size());
+  for (const Detection& detection : detections) {
+    keys.push_back(score_key(detection.score, static_cast<std::uint32_t>(keys.size())));
   }
-  detections.swap(best);
+  std::vector<std::uint64_t> ordered = keys;
+  const auto first_dropped = ordered.begin() + most;
+  std::nth_element(ordered.begin(), first_dropped, ordered.end());
+  auto end = detections.begin();
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (keys[i] < *first_dropped) {
+      *end++ = detections[i];
+    }
+  }
+  detections.erase(end, detections.end());
 }
 
 std::vector<Detection> detections_of(const ImageBoxes& image, const NmsRules& rules, int threads) {
@@ -162,7 +169,7 @@ std::vector<Detection> detections_of(const ImageBoxes& image, const NmsRules& ru
   parallel_for(image.classes, grain, threads, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
     for (std::ptrdiff_t label = begin; label < end; ++label) {
       const auto slot = static_cast<std::size_t>(label);
-      if (label != rules.background_label) {
+      if (label != rules.background_label && !candidates[slot].empty()) {
         kept[slot] = kept_rows(image, label,
                                best_rows(image, label, candidates[slot], rules.nms_top_k), rules);
       }

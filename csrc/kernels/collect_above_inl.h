@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/lanes_inl.h"
+#include "kernels/target.h"
+
+namespace hpip::HPIP_TARGET {
+
+// Writes the ascending positions of values above the limit to `out`, which has room for `count`,
+// and returns how many. Few values pass, so 64 are first compared without a branch for each.
+inline std::ptrdiff_t collect_above(const float* values, std::ptrdiff_t count, float limit,
+                                    std::int32_t* out) noexcept {
+  constexpr std::ptrdiff_t kBlock = 64;
+  std::ptrdiff_t found = 0;
+  std::ptrdiff_t begin = 0;
+  for (; begin + kBlock <= count; begin += kBlock) {
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; i < kBlock; i += kLanes) {
+      bits |= lane_bits(load_lanes(values + begin + i) > limit) << i;
+    }
+    for (; bits != 0; bits &= bits - 1) {
+      out[found++] = static_cast<std::int32_t>(begin + __builtin_ctzll(bits));
+    }
+  }
+  for (; begin < count; ++begin) {
+    out[found] = static_cast<std::int32_t>(begin);
+    found += static_cast<std::ptrdiff_t>(values[begin] > limit);
+  }
+  return found;
+}
+
+}  // namespace hpip::HPIP_TARGET
