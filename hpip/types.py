@@ -102,7 +102,7 @@ class PreprocessPlan:
         return image_hw
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RleMask:
     """One instance's mask: COCO run-length codes of a crop, and where the crop lies.
 
@@ -115,6 +115,13 @@ class RleMask:
     counts: bytes
     crop_hw: tuple[int, int]
     offset_yx: tuple[int, int]
+
+    def __init__(self, counts: bytes, crop_hw: tuple[int, int], offset_yx: tuple[int, int]) -> None:
+        # A frozen class's own way takes 0.2 us more, of 9 us for a mask's codes.
+        fields = self.__dict__
+        fields["counts"] = counts
+        fields["crop_hw"] = crop_hw
+        fields["offset_yx"] = offset_yx
 
 
 @dataclass(frozen=True)
