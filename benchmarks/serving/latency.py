@@ -43,8 +43,8 @@ DEMO = Path(hpip.__file__).parent / "demo"
 # The stages that `predict` has too.
 PREDICT_STAGES = ("preprocess", "network_wait", "infer", "postprocess")
 CROWD = 8
-# Engines' threads wait for more work with their eyes open for some milliseconds.
-_SETTLE_S = 0.02
+# Threads of engines look out for more work for a while, on the processors that the next one needs.
+_SETTLE_S = 0.25
 # PaddleX only takes names that it knows; the demo's network is this one's.
 PADDLEX_NAME = "PP-YOLOE_seg-S"
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")

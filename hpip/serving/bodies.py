@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+import numpy as np
 import orjson
 import pybase64
 from pydantic import ValidationError
@@ -168,8 +169,9 @@ async def _maybe_in_thread(parse: Callable[[bytes], Asked], body: bytes) -> Aske
 
 
 def _parse_json(body: bytes) -> Asked:
-    # Base64 has none of these characters.
-    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MAX_VALUES:
+    # Base64 has none of these characters. `bytes.count` takes five times as long.
+    characters = np.frombuffer(body, np.uint8)
+    if sum(np.count_nonzero(characters == ord(sign)) for sign in ",[{") > _MAX_VALUES:
         raise RequestError(422, f"The body: expected at most {_MAX_VALUES} values in it.")
     try:
         content = orjson.loads(body)
