@@ -23,6 +23,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._in_body = False
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -38,12 +39,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """See `httptools.HttpRequestParser`."""
         self._stop_timer()
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """See `httptools.HttpRequestParser`."""
+        self._in_body = False
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        # A request that was answered early may still be sending its body when the next one begins:
+        # what arrives together with that body is not all head.
+        ended_a_body = self._in_body
         super().data_received(data)
-        if self._head_timer is None or self.transport.is_closing():
+        if self._head_timer is None or self.transport.is_closing() or ended_a_body:
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:

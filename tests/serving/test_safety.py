@@ -132,6 +132,25 @@ def test_head_without_end_is_cut_off(server: LiveServer) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 400")
 
 
+def test_body_that_nobody_waited_for_is_no_head(server: LiveServer) -> None:
+    """It arrives together with the beginning of the next request."""
+    with socket.create_connection(server.address, timeout=10) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 150000\r\n\r\n")
+        assert _answer(connection).startswith(b"HTTP/1.1 404")
+        connection.sendall(b"x" * 150_000 + b"GET /heal")
+        time.sleep(0.3)
+        connection.sendall(b"th HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert _answer(connection).startswith(b"HTTP/1.1 200")
+
+
+def _answer(connection: socket.socket) -> bytes:
+    """One whole answer, whose body is a flat JSON object or, where the head is refused, a text."""
+    answer = b""
+    while not answer.endswith((b"}", b"bytes.")):
+        answer += connection.recv(1000)
+    return answer
+
+
 @pytest.mark.slow
 def test_slow_head_is_cut_off(server: LiveServer) -> None:
     connections = [socket.create_connection(server.address, timeout=60) for _ in range(3)]
