@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from hpip import ops
-from hpip.sameness import compare
+from hpip.sameness import Tolerance, compare
 from hpip.types import RleMask
+
+# A mask's bounds move by a pixel with a single pixel of it.
+_TOLERANCE = Tolerance(box_px=1.0)
 
 
 class _Answer:
@@ -29,7 +32,7 @@ def assert_same_answer(
     expected: Mapping[str, Any], found: Mapping[str, Any], threshold: float
 ) -> None:
     """Boxes are compared as the bounds of their masks, coordinates one by one."""
-    comparison = compare(_Answer(expected), _Answer(found), threshold)
+    comparison = compare(_Answer(expected), _Answer(found), threshold, _TOLERANCE)
     assert not comparison.violations()
     assert expected.keys() == found.keys()
     np.testing.assert_array_equal(expected["input_img"], found["input_img"])
