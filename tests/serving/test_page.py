@@ -168,7 +168,8 @@ def test_it_shows_timings_and_the_answer(page: Any, coins: InstanceSegResult) ->
     assert {"decode", "infer", "total"} <= set(stages)
     page.click("#answer summary")
     page.click("[data-copy=json]")
-    page.wait_for_function("document.querySelector('[data-copy=json]').textContent === 'Copied'")
+    # Not wait_for_function: it evaluates its text again and again, which the page's policy forbids.
+    sync_api.expect(page.locator("[data-copy=json]")).to_have_text("Copied")
     answer = json.loads(page.evaluate("navigator.clipboard.readText()"))
     scores = [instance["score"] for instance in answer["result"]["instances"]]
     np.testing.assert_allclose(scores, coins.scores, atol=1e-4)
