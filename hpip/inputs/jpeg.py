@@ -6,7 +6,8 @@ OpenCV asks the same library for RGB and turns each row around: an eighth of the
 
 from __future__ import annotations
 
-from importlib import util
+import functools
+from types import ModuleType
 
 from hpip.types import UInt8Array
 
@@ -21,10 +22,9 @@ def decode_plain_jpeg(data: bytes) -> UInt8Array | None:
         None where simplejpeg is not installed, and for data that libjpeg warns about: what becomes
         of those is OpenCV's to say.
     """
-    if util.find_spec("simplejpeg") is None:
+    simplejpeg = _simplejpeg()
+    if simplejpeg is None:
         return None
-    import simplejpeg
-
     try:
         image: UInt8Array = simplejpeg.decode_jpeg(
             data, "BGR", fastdct=False, fastupsample=False, strict=True
@@ -32,3 +32,14 @@ def decode_plain_jpeg(data: bytes) -> UInt8Array | None:
     except ValueError:
         return None
     return image
+
+
+@functools.cache
+def _simplejpeg() -> ModuleType | None:
+    # Looked for once: where it is missing, each search would go through all of sys.path.
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    module: ModuleType = simplejpeg
+    return module
