@@ -35,19 +35,12 @@ class NormalizeEachImagePass(Pass):
 
     def _apply(self, program: Program) -> PassResult:
         images = image_rows(program)
-        found = [
-            op
-            for op in program.walk()
-            if op.name == "pd_op.batch_norm_"
-            and normalizes_by_input(op)
-            and _fits(program, op, images)
-        ]
+        normalizing = [op for op in program.walk() if normalizes_by_input(op)]
+        found = [op for op in normalizing if _fits(program, op, images)]
         if not found:
             raise NoMatchError("no batch norm takes its statistics from images")
-        fitting = set(found)
-        if any(
-            takes_first_image(program, op) or (normalizes_by_input(op) and op not in fitting)
-            for op in program.walk()
+        if len(found) < len(normalizing) or any(
+            takes_first_image(program, op) for op in program.walk()
         ):
             raise NoMatchError("the program takes one image at a time all the same")
         for op in found:
@@ -65,7 +58,7 @@ class NormalizeEachImagePass(Pass):
 def _fits(program: Program, norm: Operation, images: frozenset[int]) -> bool:
     kind = program.type_of(norm.inputs[0])
     return (
-        normalizes_by_input(norm)
+        norm.name == "pd_op.batch_norm_"
         and norm.attribute("data_format") == "NCHW"
         and kind is not None
         and len(kind.shape) == 4
