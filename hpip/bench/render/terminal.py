@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from types import TracebackType
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hpip._closing import Closing
 from hpip.bench.record import FAILED, WRONG, Report, Row
 from hpip.bench.render.tables import Table, machine_line, milliseconds, remarks, tables_of
 from hpip.bench.watcher import Watcher
@@ -21,7 +21,7 @@ from hpip.bench.watcher import Watcher
 _LEAST_MODEL_WIDTH = 12
 
 
-class TerminalWatcher(Watcher):
+class TerminalWatcher(Watcher, Closing):
     """A live line with a bar; where stderr is no terminal, a line for each step."""
 
     def __init__(self, console: Console) -> None:
@@ -42,12 +42,8 @@ class TerminalWatcher(Watcher):
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the progress bar away. Twice does nothing."""
         self._progress.stop()
 
     def workload(self, title: str, number: int, count: int) -> None:
