@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,10 +137,6 @@ def compile_row(zoo: Path, *arguments: str, goal_s: float, cache: str) -> dict[s
     }
 
 
-def _places(models: Sequence[str]) -> list[tuple[str, str]]:
-    return [(model, "1080x1920") for model in models]
-
-
 def main() -> None:
     """Run all rows; print and write each as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -164,7 +159,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if args.model:
         known = json.loads(args.json.read_text())["rows"]
-        rows = [r for r in known if (r.get("model"), r.get("size")) not in _places(args.model)]
+        anew = [(model, "1080x1920") for model in args.model]
+        rows = [row for row in known if (row.get("model"), row.get("size")) not in anew]
 
     def add(row: dict[str, Any]) -> None:
         rows.append(row)

@@ -17,6 +17,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from benchmarks.serving.figures import write_figures
 from hpip.bench.stats import paired_ratio
 from hpip.model import load_model_spec
 from tests.paddlex.answers import assert_same_answer
+from tests.paddlex.conftest import pipeline_config
 
 PLAIN, THROUGH, DIRECT = "paddlex", "paddlex, use_hpip", "hpip"
 Predict = Callable[[Any], Iterable[Any]]
@@ -37,17 +39,7 @@ Predict = Callable[[Any], Iterable[Any]]
 
 def contenders(model_dir: Path, threads: int, threshold: float) -> dict[str, Predict]:
     """What is timed, by name; loaded and tuned."""
-    module = {
-        "module_name": "instance_segmentation",
-        "model_name": load_model_spec(model_dir).model_name,
-        "model_dir": str(model_dir),
-        "batch_size": 1,
-        "threshold": threshold,
-    }
-    config = {
-        "pipeline_name": "instance_segmentation",
-        "SubModules": {"InstanceSegmentation": module},
-    }
+    config = pipeline_config(load_model_spec(model_dir).model_name, model_dir)
     plain = {"run_mode": "paddle", "cpu_threads": threads}
     options = {"config": config, "device": "cpu"}
     pipelines = {
@@ -55,7 +47,9 @@ def contenders(model_dir: Path, threads: int, threshold: float) -> dict[str, Pre
         THROUGH: paddlex.create_pipeline(**options, use_hpip=True),
         DIRECT: hpip.create_pipeline(**options, use_hpip=True),
     }
-    return {name: pipeline.predict for name, pipeline in pipelines.items()}
+    return {
+        name: partial(pipeline.predict, threshold=threshold) for name, pipeline in pipelines.items()
+    }
 
 
 def measure(predicts: dict[str, Predict], image: Any, calls: int) -> dict[str, list[float]]:

@@ -137,9 +137,9 @@ def main() -> None:
         print(json.dumps(verify(Path(model_dir), Path(photo), threads)))
         return
     rows = json.loads(args.json.read_text()) if args.json.is_file() else []
-    for photo in args.photo:
-        for model_dir in args.models:
-            key = used_program(load_model_spec(model_dir), args.threads).key
+    for model_dir in args.models:
+        key = used_program(load_model_spec(model_dir), args.threads).key
+        for photo in args.photo:
             place = (model_dir.name, photo.name)
             if any((row["model"], row["photo"], row["program"]) == (*place, key) for row in rows):
                 continue
