@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
 
@@ -89,6 +91,25 @@ def resident_bytes(pid: int, proc: Path = Path("/proc")) -> tuple[int, int]:
 def has_nvidia_driver() -> bool:
     """Whether there may be an NVIDIA GPU: on a PC, under WSL or on a Jetson; imports no engine."""
     return any(Path(f"/dev/{name}").exists() for name in ("nvidiactl", "dxg", "nvmap"))
+
+
+def nvidia_gpu_count(dev: Path = Path("/dev"), variables: Mapping[str, str] = os.environ) -> int:
+    """NVIDIA GPUs that this process may use, as far as the system tells; imports no engine.
+
+    One under WSL and on a Jetson, which show no more. `CUDA_VISIBLE_DEVICES` is obeyed.
+
+    Args:
+        dev: where device files are; tests give their own.
+        variables: the environment.
+    """
+    count = sum(path.name.removeprefix("nvidia").isdigit() for path in dev.glob("nvidia*"))
+    count = count or int(any((dev / name).exists() for name in ("dxg", "nvmap")))
+    visible = variables.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return count
+    # CUDA reads the list up to the first entry that is no device.
+    chosen = takewhile(lambda word: word.strip() not in ("", "-1"), visible.split(","))
+    return min(count, len(list(chosen)))
 
 
 def _cgroup_folders(proc: Path, cgroup: Path) -> list[Path]:

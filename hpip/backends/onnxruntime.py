@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 from typing import TypeAlias
@@ -18,14 +19,21 @@ from hpip.backends.base import (
     require_engine,
     require_precision,
 )
+from hpip.backends.cuda_libraries import (
+    TENSORRT_PROVIDER,
+    load_cuda_libraries,
+    missing_library,
+    provider_refusal,
+)
+from hpip.backends.engine_builds import build_key
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
+from hpip.system import nvidia_gpu_count
 from hpip.types import AnyArray, ModelFiles
 
 Provider: TypeAlias = tuple[str, dict[str, str]]
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-_TENSORRT = "TensorrtExecutionProvider"
 _SETTINGS = ("provider", "memory_arena")
 _PROVIDERS = ("cuda", "tensorrt")
 # Only fatal errors are printed: the others are raised.
@@ -52,17 +60,18 @@ class OnnxRuntimeBackend(Backend):
             providers = onnxruntime.get_available_providers()
         except (ImportError, OSError, AttributeError) as error:
             return Probe(None, f"onnxruntime can't be loaded: {error}", ())
-        devices = ("cpu", "gpu:0") if _CUDA in providers else ("cpu",)
+        gpus = nvidia_gpu_count() if _CUDA in providers else 0
+        devices = ("cpu", *(f"gpu:{index}" for index in range(gpus)))
         return Probe(str(onnxruntime.__version__), "", devices)
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
         require_precision(self.name, options, "fp32")
         refuse_settings(self.name, options.settings, known=_SETTINGS)
-        providers = provider_list(options)
         version = require_engine(self)
         import onnxruntime
 
+        providers = provider_list(with_own_build_dir(files, options, version))
         missing = {name for name, _ in providers} - set(onnxruntime.get_available_providers())
         if missing:
             raise BackendUnavailableError(
@@ -70,6 +79,8 @@ class OnnxRuntimeBackend(Backend):
                 f"this build of ONNX Runtime {version} has no {', '.join(sorted(missing))}.",
                 "For NVIDIA GPUs, install it with: pip install 'hpip[gpu]'",
             )
+        require_engine(self, options.device)
+        load_cuda_libraries([name for name, _ in providers])
         return OnnxRuntimeSession(files, options, providers)
 
 
@@ -90,28 +101,24 @@ class OnnxRuntimeSession(Session):
             settings.add_session_config_entry(key, value)
         try:
             # From memory, since a path would forbid weights that lie in another folder.
+            # It would print, and go on with another device, where a provider fails.
             self._session = onnxruntime.InferenceSession(
-                files.program.read_bytes(), settings, providers=providers
+                files.program.read_bytes(), settings, providers=providers, enable_fallback=0
             )
         # The engine's errors have no base of their own.
         except Exception as error:
+            if missing_library(providers[0][0]):
+                raise provider_refusal(providers[0][0]) from error
             raise BackendError(
                 "onnxruntime", "open", f"{files.program} and {files.params.name}: {_short(error)}"
             ) from error
-        self._require(providers[0][0])
+        if providers[0][0] not in self._session.get_providers():
+            # ONNX Runtime goes on with the CPU when a provider's libraries can't be loaded.
+            raise provider_refusal(providers[0][0])
         super().__init__(
             tuple(value.name for value in self._session.get_inputs()),
             tuple(value.name for value in self._session.get_outputs()),
         )
-
-    def _require(self, provider: str) -> None:
-        """ONNX Runtime goes on with the CPU when a provider's libraries can't be loaded."""
-        if provider not in self._session.get_providers():
-            raise BackendUnavailableError(
-                "onnxruntime",
-                f"{provider} can't be loaded; its CUDA, cuDNN or TensorRT libraries are missing.",
-                "Install them, or import torch before hpip to have them found.",
-            )
 
     def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         try:
@@ -165,8 +172,22 @@ def provider_list(options: SessionOptions) -> list[Provider]:
         )
     cuda = (_CUDA, cuda_options(options.device.index))
     if chosen == "tensorrt":
-        return [(_TENSORRT, tensorrt_options(options)), cuda, (_CPU, {})]
+        return [(TENSORRT_PROVIDER, tensorrt_options(options)), cuda, (_CPU, {})]
     return [cuda, (_CPU, {})]
+
+
+def with_own_build_dir(files: ModelFiles, options: SessionOptions, version: str) -> SessionOptions:
+    """The options with a folder for this very model's engines.
+
+    The TensorRT provider names its engines by the graph, not by the weights: in one folder, a
+    fine-tuned model would be answered by the engine of the model that it comes from.
+    """
+    if options.build_dir is None or options.settings.get("provider") != "tensorrt":
+        return options
+    key = build_key(files, options, {"onnxruntime": version}, str(options.device))
+    folder = options.build_dir / f"onnxruntime-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return replace(options, build_dir=folder)
 
 
 def cuda_options(device_index: int) -> dict[str, str]:

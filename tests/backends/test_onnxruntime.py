@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hpip.backends.base import SessionOptions
+from hpip.backends.cuda_libraries import advice, library_of
 from hpip.backends.onnxruntime import (
     OnnxRuntimeBackend,
     cuda_options,
     provider_list,
     session_config,
     tensorrt_options,
+    with_own_build_dir,
 )
 from hpip.devices import Device
 from hpip.errors import BackendUnavailableError, InvalidInputError
@@ -78,6 +81,49 @@ def test_tensorrt_gets_shapes_and_a_folder(tmp_path: Path) -> None:
 def test_tensorrt_without_a_folder_keeps_nothing() -> None:
     found = tensorrt_options(SessionOptions(GPU, 2))
     assert not [name for name in found if "cache_path" in name or "profile" in name]
+
+
+def test_two_trainings_of_a_model_never_share_an_engine(tmp_path: Path) -> None:
+    options = SessionOptions(
+        GPU, 2, settings={"provider": "tensorrt"}, build_dir=tmp_path / "engines"
+    )
+    folders = []
+    for weights in (b"one", b"two", b"one"):
+        files = ModelFiles(tmp_path / "model.onnx", tmp_path / "inference.pdiparams")
+        files.program.write_bytes(b"graph")
+        files.params.write_bytes(weights)
+        folders.append(with_own_build_dir(files, options, "1.31.1").build_dir)
+    assert folders[0] == folders[2] != folders[1]
+    assert all(folder is not None and folder.is_dir() for folder in folders)
+    cuda = SessionOptions(GPU, 2, build_dir=tmp_path / "nowhere")
+    assert with_own_build_dir(ModelFiles(tmp_path, tmp_path), cuda, "1.31.1") == cuda
+
+
+# What glibc's loader said about onnxruntime-gpu 1.31.1 without a driver, and two others like it.
+@pytest.mark.parametrize(
+    ("message", "library", "fix"),
+    [
+        (
+            "libcuda.so.1: cannot open shared object file: No such file or directory",
+            "libcuda.so.1",
+            "driver",
+        ),
+        (
+            "libcublasLt.so.13: cannot open shared object file: No such file",
+            "libcublasLt.so.13",
+            "hpip\\[gpu\\]",
+        ),
+        (
+            "libnvinfer.so.10: cannot open shared object file: No such file",
+            "libnvinfer.so.10",
+            "TensorRT 10",
+        ),
+        ("libx.so: undefined symbol: Provider_GetHost", "", "nvidia-smi"),
+    ],
+)
+def test_a_missing_library_is_named_with_what_to_do(message: str, library: str, fix: str) -> None:
+    assert library_of(message) == library
+    assert re.search(fix, advice(library))
 
 
 def test_waiting_threads_spin_only_where_the_cpu_is_theirs(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hpip.system import available_cpus, available_memory_bytes, resident_bytes
+from hpip.system import (
+    available_cpus,
+    available_memory_bytes,
+    nvidia_gpu_count,
+    resident_bytes,
+)
 
 
 def _machine(tmp_path: Path, group: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -87,3 +92,25 @@ def test_resident_memory_of_a_process(tmp_path: Path) -> None:
     assert resident_bytes(7, tmp_path) == (200 * 1024, 300 * 1024)
     assert resident_bytes(8, tmp_path) == (0, 0)
     assert resident_bytes(os.getpid())[0] > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("files", "visible", "expected"),
+    [
+        (["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"], None, 2),
+        (["nvidia0", "nvidia1"], "1", 1),
+        (["nvidia0"], "MIG-5c89852c,GPU-1", 1),
+        (["nvidia0", "nvidia1"], "0,-1,1", 1),
+        (["nvidia0"], "", 0),
+        (["nvidiactl"], None, 0),
+        (["dxg"], None, 1),
+        ([], None, 0),
+    ],
+)
+def test_gpus_are_counted_as_cuda_counts_them(
+    tmp_path: Path, files: list[str], visible: str | None, expected: int
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    variables = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert nvidia_gpu_count(tmp_path, variables) == expected
