@@ -28,6 +28,11 @@ def device_name(index: int) -> str:
     return f"{name} {properties.major}.{properties.minor}"
 
 
+def use_device(index: int) -> None:
+    """Make a device the calling thread's current one: memory and engines are made on that."""
+    _checked(_runtime().cudaSetDevice(index))
+
+
 class DeviceBuffer:
     """Device memory that grows and is kept; on the device that is current when it grows."""
 
@@ -53,14 +58,14 @@ class CudaStream:
     """A queue of work on one device, which it makes the calling thread's current one."""
 
     def __init__(self, device_index: int) -> None:
-        self._device_index = device_index
-        self._enter()
+        self.device_index = device_index
+        use_device(device_index)
         self._stream = _checked(_runtime().cudaStreamCreate())
 
     @property
     def handle(self) -> int:
         """The stream as engines take it; makes its device current for this thread."""
-        self._enter()
+        use_device(self.device_index)
         return int(self._stream)
 
     def copy_to_device(self, target: DeviceBuffer, source: AnyArray) -> None:
@@ -81,12 +86,9 @@ class CudaStream:
         """Free the stream."""
         _checked(_runtime().cudaStreamDestroy(self._stream))
 
-    def _enter(self) -> None:
-        _checked(_runtime().cudaSetDevice(self._device_index))
-
     def _copy(self, target: int, source: int, size_bytes: int, kind: Any) -> None:
         if size_bytes:
-            self._enter()
+            use_device(self.device_index)
             _checked(_runtime().cudaMemcpyAsync(target, source, size_bytes, kind, self._stream))
 
 

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpip.backends.base import Backend, SessionOptions, require_engine, require_precision
 from hpip.errors import BackendError, BackendUnavailableError
@@ -75,6 +76,52 @@ def shape_ranges(backend: str, options: SessionOptions) -> dict[str, ShapeRange]
             )
         ranges[name] = found
     return ranges
+
+
+def onnx_with_weights(backend: str, files: ModelFiles, *, half: bool) -> bytes:
+    """A program in ONNX with its weights inside.
+
+    Args:
+        backend: whose name errors carry.
+        files: the program, and the parameter file that holds its weights.
+        half: in half precision, but for inputs, outputs and the operators that need more.
+
+    Raises:
+        BackendUnavailableError: onnxruntime, which converts to half precision, is not here.
+        BackendError: the program or its weights can't be read.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import load_external_data_for_model
+
+    try:
+        model = onnx.load(str(files.program), load_external_data=False)
+        # The program lies in the cache, its weights with the model.
+        load_external_data_for_model(model, str(files.params.parent))
+    except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
+        raise BackendError(backend, "open", f"{files.program}: {error}") from error
+    return bytes((_in_half_precision(backend, model) if half else model).SerializeToString())
+
+
+def _in_half_precision(backend: str, model: Any) -> Any:
+    try:
+        from onnxruntime.transformers.float16 import (
+            DEFAULT_OP_BLOCK_LIST,
+            convert_float_to_float16,
+        )
+        from onnxruntime.transformers.onnx_model import OnnxModel
+    except ImportError as error:
+        raise BackendUnavailableError(
+            backend,
+            f"fp16 needs onnxruntime, which converts the program: {error}.",
+            "Install it with: pip install 'hpip[gpu]'",
+        ) from error
+    # Given a list of our own, the converter forgets its own, which names what ONNX forbids.
+    kept = [*DEFAULT_OP_BLOCK_LIST, *FP32_ONNX_OPS]
+    converted = convert_float_to_float16(model, keep_io_types=True, op_block_list=kept)
+    # It puts its casts at the end, where ONNX does not allow them.
+    OnnxModel(converted).topological_sort()
+    return converted
 
 
 def build_key(

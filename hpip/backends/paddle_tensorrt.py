@@ -7,10 +7,9 @@ Not run on hardware so far: written against Paddle 3.0's export interface.
 from __future__ import annotations
 
 import ctypes
-import shutil
 import tempfile
+import weakref
 from pathlib import Path
-from typing import Any
 
 from hpip.backends.base import (
     Backend,
@@ -27,7 +26,7 @@ from hpip.backends.engine_builds import (
     shape_ranges,
 )
 from hpip.backends.paddle import PaddleBackend, PaddleSession
-from hpip.errors import BackendError
+from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
 
 # Subgraphs below this many operators cost more in copies than TensorRT saves; PaddleX's value too.
@@ -45,7 +44,7 @@ _PREFIX = "inference"
 
 
 class PaddleTensorRtBackend(Backend):
-    """Paddle Inference with TensorRT subgraphs, for programs in JSON."""
+    """Paddle Inference with TensorRT subgraphs, for programs of Paddle 3 and 2."""
 
     name = "paddle_tensorrt"
     format = "paddle"
@@ -78,13 +77,14 @@ class PaddleTensorRtBackend(Backend):
             self, options, hint="The README says which Paddle and TensorRT belong together."
         )
         shape_ranges(self.name, options)
+        self._expect_like_first(options.device.index)
         if options.build_dir is None:
-            folder = Path(tempfile.mkdtemp(prefix="hpip-trt-"))
-            try:
-                _convert(files, options, folder)
-                return _open(folder, options)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+            kept = tempfile.TemporaryDirectory(prefix="hpip-trt-")
+            _convert(files, options, Path(kept.name))
+            session = _open(Path(kept.name), options)
+            # Paddle reads the engines when it first runs.
+            weakref.finalize(session, kept.cleanup)
+            return session
         key = build_key(files, options, {"paddle": version}, _gpu_name(options.device.index))
         folder = built_folder(
             options.build_dir / f"paddle-tensorrt-{key}",
@@ -93,13 +93,23 @@ class PaddleTensorRtBackend(Backend):
         )
         return _open(folder, options)
 
+    def _expect_like_first(self, index: int) -> None:
+        """Paddle's converter builds on the first GPU, whatever it is told."""
+        first, own = _gpu_name(0), _gpu_name(index)
+        if own != first:
+            raise BackendUnavailableError(
+                self.name,
+                f"engines are built on gpu:0, a {first}, and do not run on gpu:{index}, a {own}.",
+                f"Set CUDA_VISIBLE_DEVICES={index} and use gpu:0.",
+            )
+
 
 def _files(folder: Path) -> ModelFiles:
     return ModelFiles(folder / f"{_PREFIX}.json", folder / f"{_PREFIX}.pdiparams")
 
 
 def _open(folder: Path, options: SessionOptions) -> Session:
-    return PaddleSession(_files(folder), options)
+    return PaddleSession(_files(folder), options, backend=PaddleTensorRtBackend.name)
 
 
 def _convert(files: ModelFiles, options: SessionOptions, folder: Path) -> None:
@@ -132,12 +142,13 @@ def _together(files: ModelFiles, folder: Path) -> Path:
     """The prefix under which program and parameters lie side by side, as the converter wants."""
     source = folder / "source"
     source.mkdir()
-    (source / f"{_PREFIX}.json").symlink_to(files.program.resolve())
+    # Paddle 2's format is told by its suffix, and translated.
+    (source / _PREFIX).with_suffix(files.program.suffix).symlink_to(files.program.resolve())
     (source / f"{_PREFIX}.pdiparams").symlink_to(files.params.resolve())
     return source / _PREFIX
 
 
-def _gpu_name(index: int) -> Any:
+def _gpu_name(index: int) -> str:
     import paddle
 
     properties = paddle.device.cuda.get_device_properties(index)

@@ -12,11 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpip.artifacts import artifact
 from hpip.backends.base import Feeds, SessionOptions
-from hpip.backends.engine_builds import ShapeRange, build_key, built_folder, shape_ranges
+from hpip.backends.engine_builds import (
+    ShapeRange,
+    build_key,
+    built_folder,
+    onnx_with_weights,
+    shape_ranges,
+)
+from hpip.backends.paddle_tensorrt import _together
 from hpip.backends.registry import backend_named
 from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError
+from hpip.graph.cache import Cache
 from hpip.preprocess import example_inputs, network_size_range
 from hpip.types import (
     ModelFiles,
@@ -26,6 +35,7 @@ from hpip.types import (
     PreprocessPlan,
     ResizeStep,
 )
+from tests.graph.programs import two_branch_net
 
 GPU = SessionOptions(Device("gpu", 0), threads=1)
 KEEP_RATIO = PreprocessPlan(
@@ -170,3 +180,64 @@ def test_feeds_have_the_size_that_they_tell():
     found = example_inputs((96, 160))
     assert found["image"].shape == (1, 3, 96, 160)
     assert np.array_equal(found["im_shape"], np.array([[96, 160]], np.float32))
+
+
+class TestOnnxWithWeights:
+    @pytest.fixture
+    def onnx_files(self, tmp_path: Path) -> ModelFiles:
+        for package in ("onnx", "onnxruntime"):
+            pytest.importorskip(package, reason=f"{package} is not installed")
+        folder = two_branch_net(tmp_path)
+        files = ModelFiles(folder / "inference.json", folder / "inference.pdiparams")
+        return artifact(files, "onnx", cache=Cache(tmp_path / "cache"))
+
+    def answers(self, program: bytes) -> list[np.ndarray]:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(program, providers=["CPUExecutionProvider"])
+        image = np.random.default_rng(0).normal(0, 1, (1, 3, 8, 8)).astype(np.float32)
+        return session.run(None, {"image": image})
+
+    def test_weights_are_found_beside_the_model(self, onnx_files):
+        assert onnx_files.program.parent != onnx_files.params.parent
+        session = backend_named("onnxruntime").open(
+            onnx_files, SessionOptions(Device("cpu"), threads=1)
+        )
+        image = np.random.default_rng(0).normal(0, 1, (1, 3, 8, 8)).astype(np.float32)
+        wanted = session.run({"image": image})
+        session.close()
+        found = self.answers(onnx_with_weights("tensorrt", onnx_files, half=False))
+        for mine, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+
+    def test_half_precision_is_valid_and_near(self, onnx_files):
+        import onnx
+
+        whole = onnx_with_weights("tensorrt", onnx_files, half=False)
+        half = onnx_with_weights("tensorrt", onnx_files, half=True)
+        model = onnx.load_from_string(half)
+        onnx.checker.check_model(model, full_check=True)
+        kinds = {tensor.data_type for tensor in model.graph.initializer}
+        assert onnx.TensorProto.FLOAT16 in kinds
+        for mine, theirs in zip(self.answers(half), self.answers(whole), strict=True):
+            assert mine.dtype == theirs.dtype
+            np.testing.assert_allclose(mine, theirs, rtol=1e-2, atol=1e-2)
+
+    def test_a_damaged_program_and_missing_weights_are_errors(self, onnx_files, tmp_path):
+        bad = tmp_path / "bad.onnx"
+        bad.write_bytes(onnx_files.program.read_bytes()[:-40])
+        with pytest.raises(BackendError, match=r"failed to open: .*bad\.onnx"):
+            onnx_with_weights("tensorrt", ModelFiles(bad, onnx_files.params), half=False)
+        lost = ModelFiles(onnx_files.program, tmp_path / "nowhere" / "inference.pdiparams")
+        with pytest.raises(BackendError, match="failed to open"):
+            onnx_with_weights("tensorrt", lost, half=False)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".pdmodel"])
+def test_paddles_converter_finds_program_and_weights_side_by_side(tmp_path, suffix):
+    program, params = tmp_path / f"net{suffix}", tmp_path / "elsewhere.pdiparams"
+    program.write_text("program")
+    params.write_text("weights")
+    prefix = _together(ModelFiles(program, params), tmp_path)
+    assert Path(f"{prefix}{suffix}").read_text() == "program"
+    assert Path(f"{prefix}.pdiparams").read_text() == "weights"
