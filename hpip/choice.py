@@ -63,9 +63,9 @@ def choose(
         BackendError: the named engine can't run the model, or gives wrong answers.
     """
     options = options or EngineOptions()
-    floor = Engine(FLOOR, device, threads)
     if not use_hpip:
-        return Choice(UntouchedPlan(spec), floor, None, "use_hpip is off")
+        plain = Engine(FLOOR, device, threads)
+        return Choice(UntouchedPlan(spec), plain, None, "use_hpip is off")
     request = Request(
         spec,
         device,
@@ -75,6 +75,7 @@ def choose(
         options.settings,
         options.may_convert,
     )
+    floor = request.floor
     if options.backend is not None:
         return _named(request, tune(request, cache=cache, limits=Limits(THOROUGH_BUDGET_S)))
     try:
@@ -87,6 +88,14 @@ def choose(
         return Choice(UntouchedPlan(spec), floor, None, reason)
     verdict = tuned.verdict
     _expect_precision(request, verdict)
+    if verdict.selection.engine.device != device:
+        logger.warning(
+            "%s runs on %s, not on %s: %s",
+            spec.model_name,
+            verdict.selection.engine.device,
+            device,
+            "; ".join(f"{name}: {why}" for name, why in verdict.selection.rejected),
+        )
     if verdict.program == "untouched":
         logger.warning("%s runs uncut: %s", spec.model_name, verdict.program_reason)
     return Choice(tuned.plan, verdict.selection.engine, floor, verdict.program_reason, verdict)

@@ -165,7 +165,7 @@ class Predictor(Closing):
                 f"runs:    {self._plan.summary}; {self.choice.reason}",
                 f"engine:  {self._runner.summary}"
                 + (f"; {selection.reason}" if selection and self.choice.floor else ""),
-                f"device:  {self.device}, {self.threads} CPU threads"
+                f"device:  {self.engine.device}, {self.threads} CPU threads"
                 + (f" for each of {self.workers} workers" if self.workers > 1 else ""),
                 f"batch:   {self.batch_size} asked for, "
                 + ("any size runs at once" if batch is None else f"the export takes {batch}"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpip.artifacts import artifact
 from hpip.backends.base import Backend, Feeds, Precision, Session, SessionOptions
-from hpip.backends.paddle import PaddleBackend
+from hpip.backends.paddle import PaddleBackend, plain_paddle_device
 from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_named
 from hpip.devices import Device
@@ -104,7 +104,9 @@ class Runner:
             if self.engine.takes_all or len(self.refused) == segments:
                 raise
         plain = SessionOptions(
-            self.engine.device, self.engine.threads, shares_cpu=self._options.shares_cpu
+            plain_paddle_device(self.engine.device),
+            self.engine.threads,
+            shares_cpu=self._options.shares_cpu,
         )
         return self._open(PaddleBackend(), segment.files, plain)
 

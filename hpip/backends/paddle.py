@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable, Mapping
-from importlib import util
+from collections.abc import Callable, Collection, Mapping
+from importlib import metadata, util
 from typing import Any
 
 from hpip.backends.base import (
@@ -20,8 +20,11 @@ from hpip.backends.base import (
 )
 from hpip.devices import Device
 from hpip.errors import BackendError
+from hpip.system import nvidia_gpu_count
 from hpip.types import AnyArray, ModelFiles
 
+# Engines that drive an NVIDIA GPU without Paddle.
+_GPU_ENGINES = ("onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 # Initial GPU memory pool; PaddleX 3.7 starts with the same and lets it grow.
 _GPU_POOL_MB = 100
 
@@ -55,6 +58,32 @@ class PaddleBackend(Backend):
         require_precision(self.name, options, "fp32")
         refuse_settings(self.name, options.settings, known=())
         return PaddleSession(files, options)
+
+
+def plain_paddle_device(device: Device) -> Device:
+    """Where plain Paddle runs beside another engine on `device`, without importing either.
+
+    The same device; but the CPU where a GPU is here, an engine of its own drives it, and Paddle's
+    GPU build, which PyPI does not have, is not installed.
+    """
+    installed = {name for name in ("paddlepaddle-gpu", *_GPU_ENGINES) if _is_installed(name)}
+    return nearest_device(device, installed, nvidia_gpu_count())
+
+
+def nearest_device(device: Device, installed: Collection[str], gpus: int) -> Device:
+    """See `plain_paddle_device`; from the installed distributions and the number of GPUs."""
+    others = set(installed) & set(_GPU_ENGINES)
+    if device.kind == "gpu" and gpus and others and "paddlepaddle-gpu" not in installed:
+        return Device("cpu")
+    return device
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 class PaddleSession(Session):

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from hpip.backends.base import Precision
+from hpip.backends.paddle import plain_paddle_device
 from hpip.backends.registry import backend_named, backend_names
 from hpip.devices import Device
 from hpip.model import ModelSpec
@@ -58,8 +59,8 @@ class Request:
 
     @property
     def floor(self) -> Engine:
-        """Plain Paddle, the reference."""
-        return Engine(FLOOR, self.device, self.threads)
+        """Plain Paddle, the reference; on the CPU where it does not drive the device."""
+        return Engine(FLOOR, plain_paddle_device(self.device), self.threads)
 
 
 @functools.cache

@@ -79,6 +79,15 @@ class FastBackend(GoodBackend):
             return [output.copy() for output in known[key]]
 
 
+class GpuBackend(FastBackend):
+    """Right and fast, where only an engine other than Paddle drives the GPU."""
+
+    name = "gpu_only"
+
+    def probe(self) -> Probe:
+        return Probe("1.0", "", ("gpu:0",))
+
+
 class CrashingBackend(GoodBackend):
     name = "crashing"
 

@@ -15,6 +15,7 @@ BAD = {
     for name, class_name in (
         ("good", "GoodBackend"),
         ("fast", "FastBackend"),
+        ("gpu_only", "GpuBackend"),
         ("crashing", "CrashingBackend"),
         ("crashing_at_open", "CrashingAtOpenBackend"),
         ("hanging", "HangingBackend"),
@@ -38,7 +39,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def register(*names: str) -> None:
         known = {"paddle": registry.backend_path("paddle")}
         monkeypatch.setattr(registry, "_BACKENDS", known | {name: BAD[name] for name in names})
-        order = {"order": {"cpu": list(names)}, "settings": {}}
+        order = {"order": {"cpu": list(names), "gpu": list(names)}, "settings": {}}
         monkeypatch.setattr(candidates, "_shipped", lambda: order)
 
     return register

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import hpip
+from hpip.backends.paddle import nearest_device
 from hpip.choice import choose
 from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError
@@ -22,6 +23,7 @@ from hpip.options import EngineOptions
 from hpip.plans import UntouchedPlan
 from hpip.postprocess import Selection
 from hpip.runner import Engine, Runner
+from hpip.tuning import candidates
 from hpip.tuning.budget import Limits
 from hpip.tuning.candidates import Request
 from hpip.tuning.tune import tune
@@ -47,6 +49,44 @@ def request_for(model_dir: Path, **options: object) -> Request:
 
 def tuned(model_dir: Path, limits: Limits = Limits(300)):  # noqa: B008 - frozen
     return tune(request_for(model_dir), limits=limits, pictures=PICTURES).verdict
+
+
+@pytest.mark.parametrize(
+    ("installed", "gpus", "expected"),
+    [
+        (["onnxruntime-gpu"], 1, "cpu"),
+        (["tensorrt"], 1, "cpu"),
+        (["onnxruntime-gpu", "paddlepaddle-gpu"], 1, "gpu:0"),
+        ([], 1, "gpu:0"),
+        (["onnxruntime-gpu"], 0, "gpu:0"),
+    ],
+)
+def test_paddle_stands_beside_a_gpu_engine_where_it_can(
+    installed: list[str], gpus: int, expected: str
+) -> None:
+    assert str(nearest_device(Device("gpu"), installed, gpus)) == expected
+    assert nearest_device(Device("xpu", 1), installed, gpus) == Device("xpu", 1)
+
+
+@pytest.mark.parametrize("engine", ["gpu_only", "wrong"])
+def test_a_gpu_without_paddles_build_for_it_is_used(
+    only: Register,
+    tiny_model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    engine: str,
+) -> None:
+    """Answers are held against plain Paddle on the CPU, which serves where no engine is right."""
+    only(engine)
+    monkeypatch.setattr(candidates, "plain_paddle_device", lambda device: Device("cpu"))
+    choice = choose(load_model_spec(tiny_model_dir), Device("gpu"), use_hpip=True, threads=1)
+    assert choice.floor == Engine("paddle", Device("cpu"), 1)
+    if engine == "gpu_only":
+        assert choice.engine.backend == "gpu_only"
+        assert str(choice.engine.device) == "gpu:0"
+    else:
+        assert choice.engine == choice.floor
+        assert "runs on cpu, not on gpu:0: wrong, 1 thread: absent" in caplog.text
 
 
 @pytest.fixture
