@@ -26,10 +26,11 @@ inline bool cell_pixel_passes(const Cell& cell, float right_weight, float bottom
 // Which pixels of the first and last row are above the limit, and where the straight line between
 // them meets it. A crossing is sure when it is farther from both neighbouring rows than all that is
 // rounded can move it: weights by bend_rows, values by 2^-20 of the items (see side_of), the line
-// by four roundings. 1 to 64 columns; rows.last >= 1; finite items; `right_weights` is readable up
-// to kCellReadAhead items further.
-inline void cell_columns(const Cell& cell, const float* right_weights, std::size_t columns,
-                         const CellRows& rows, float limit, CellColumns* out) noexcept {
+// by four roundings. changes[x] becomes the row of the picture from which on column x is as in the
+// last one. 1 to 64 columns; rows.last >= 1; finite items; `right_weights` is readable, and
+// `changes` has room, for up to kCellReadAhead items more.
+inline CellColumns cell_columns(const Cell& cell, const float* right_weights, std::size_t columns,
+                                const CellRows& rows, float limit, std::int32_t* changes) noexcept {
   const float first_weight = rows.bottom_weights[0];
   const float last_weight = rows.bottom_weights[rows.last];
   const auto top_left = all_lanes(blend(cell.top_left, cell.bottom_left, first_weight));
@@ -37,18 +38,21 @@ inline void cell_columns(const Cell& cell, const float* right_weights, std::size
   const auto low_left = all_lanes(blend(cell.top_left, cell.bottom_left, last_weight));
   const auto low_right = all_lanes(blend(cell.top_right, cell.bottom_right, last_weight));
   const auto last = all_lanes(static_cast<float>(rows.last));
+  const auto first_row = static_cast<std::int32_t>(rows.first);
   const auto magnitude = [](auto value) { return value < 0.0F ? -value : value; };
   const float doubt = rows.bend_rows + static_cast<float>(rows.last) * 0x1p-20F;
   const float doubt_per_slope = (magnitude(cell.top_left) + magnitude(cell.top_right) +
                                  magnitude(cell.bottom_left) + magnitude(cell.bottom_right)) *
                                 0x1p-18F;
-  out->first = out->last = out->sure = 0;
+  CellColumns found{0, 0, 0};
   for (std::size_t x = 0; x < columns; x += kLanes) {
     const FloatLanes weights = load_lanes(right_weights + x);
     const FloatLanes top = blend(top_left, top_right, weights);
     const FloatLanes low = blend(low_left, low_right, weights);
-    out->first |= lane_bits(top > limit) << x;
-    out->last |= lane_bits(low > limit) << x;
+    const IntLanes top_passes = top > limit;
+    const IntLanes low_passes = low > limit;
+    found.first |= lane_bits(top_passes) << x;
+    found.last |= lane_bits(low_passes) << x;
     const FloatLanes rows_per_unit = last / (low - top);
     FloatLanes row = (limit - top) * rows_per_unit;
     row = row > 0.0F ? row : FloatLanes{};  // also NaN, of columns that do not cross
@@ -56,40 +60,43 @@ inline void cell_columns(const Cell& cell, const float* right_weights, std::size
     const IntLanes above = to_ints(row);
     const FloatLanes rest = row - to_floats(above);
     const FloatLanes margin = doubt + doubt_per_slope * magnitude(rows_per_unit);
-    out->sure |= lane_bits((rest > margin) & (1.0F - rest > margin)) << x;
-    store_lanes(out->crossings + x, above + 1);
+    found.sure |= lane_bits((rest > margin) & (1.0F - rest > margin)) << x;
+    store_lanes(changes + x, ((above + 1) & (top_passes ^ low_passes)) + first_row);
   }
   const std::uint64_t all = ~std::uint64_t{0} >> (kCellColumns - columns);
-  out->first &= all;
-  out->last &= all;
+  found.first &= all;
+  found.last &= all;
+  return found;
 }
 
-// Bit x tells whether pixel x of a row is above the limit, NaN and infinities allowed.
+// Bit x tells whether pixel x of a row is above the limit, NaN and infinities allowed. Reads as
+// cell_columns does.
 inline std::uint64_t cell_row_bits(const Cell& cell, const float* right_weights,
                                    std::size_t columns, float bottom_weight, float limit) noexcept {
+  const auto left = all_lanes(blend(cell.top_left, cell.bottom_left, bottom_weight));
+  const auto right = all_lanes(blend(cell.top_right, cell.bottom_right, bottom_weight));
   std::uint64_t bits = 0;
-  for (std::size_t x = 0; x < columns; ++x) {
-    bits |= std::uint64_t{cell_pixel_passes(cell, right_weights[x], bottom_weight, limit)} << x;
+  for (std::size_t x = 0; x < columns; x += kLanes) {
+    bits |= lane_bits(blend(left, right, load_lanes(right_weights + x)) > limit) << x;
   }
-  return bits;
+  return bits & ~std::uint64_t{0} >> (kCellColumns - columns);
 }
 
 // Where a column whose first and last row differ becomes as the last one, by pasting's own
-// arithmetic around `guess`.
-inline std::ptrdiff_t search_crossing(const Cell& cell, float right_weight, const CellRows& rows,
-                                      std::ptrdiff_t guess, bool last_passes,
-                                      float limit) noexcept {
+// arithmetic around `guess`; both are rows of the picture.
+inline std::int32_t search_crossing(const Cell& cell, float right_weight, const CellRows& rows,
+                                    std::int32_t guess, bool last_passes, float limit) noexcept {
   const auto is_behind = [&](std::ptrdiff_t y) {
     return cell_pixel_passes(cell, right_weight, rows.bottom_weights[y], limit) == last_passes;
   };
-  std::ptrdiff_t y = guess < rows.last ? guess : rows.last;
+  std::ptrdiff_t y = guess - rows.first < rows.last ? guess - rows.first : rows.last;
   while (y > 1 && is_behind(y - 1)) {
     --y;
   }
   while (y < rows.last && !is_behind(y)) {
     ++y;
   }
-  return y;
+  return static_cast<std::int32_t>(rows.first + y);
 }
 
 }  // namespace hpip::HPIP_TARGET

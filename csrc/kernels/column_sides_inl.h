@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/cell.h"
 #include "kernels/lanes_inl.h"
@@ -11,25 +10,34 @@
 
 namespace hpip::HPIP_TARGET {
 
-// sides[y] = the side of the limit on which samples near item y of a column lie; returns whether
-// all items are finite. Reads, and writes sides of, up to kCellReadAhead items more, of any value;
-// they may make finite items count as others.
+// The sides of the limit on which samples between a column's items lie, count / kSidesItems words,
+// rounded up; returns whether all items are finite. Reads up to kCellReadAhead items more, of any
+// value; they may make finite items count as others, and the bit of the last item means little.
 //
 // A sample between items rounds eight times at most, each time by 2^-24 of what the items' weighted
 // magnitudes sum up to. An item that is beyond the limit by 2^-20 of its own magnitude therefore
 // pulls no sample across.
 inline bool column_sides(const float* items, std::size_t count, float limit,
-                         std::uint8_t* sides) noexcept {
-  using SideLanes __attribute__((vector_size(kLanes))) = std::uint8_t;
+                         Sides* sides) noexcept {
+  constexpr auto kWord = static_cast<std::size_t>(kSidesItems);
   IntLanes not_finite{};
-  for (std::size_t y = 0; y < count; y += kLanes) {
-    const FloatLanes item = load_lanes(items + y);
-    const FloatLanes margin = (item < 0.0F ? -item : item) * 0x1p-20F;
-    const IntLanes above = (item - margin > limit) & std::int32_t{kAbove};
-    const IntLanes below = (item + margin < limit) & std::int32_t{kBelow};
-    const SideLanes side = __builtin_convertvector(above | below, SideLanes);
-    std::memcpy(sides + y, &side, sizeof side);
-    not_finite |= item - item != 0.0F;
+  for (std::size_t begin = 0; begin < count; begin += kWord) {
+    Sides near{0, 0};
+    for (std::size_t y = 0; y < kWord && begin + y < count; y += kLanes) {
+      const FloatLanes item = load_lanes(items + begin + y);
+      const FloatLanes margin = (item < 0.0F ? -item : item) * 0x1p-20F;
+      near.above |= lane_bits(item - margin > limit) << y;
+      near.below |= lane_bits(item + margin < limit) << y;
+      not_finite |= item - item != 0.0F;
+    }
+    sides[begin / kWord] = near;
+  }
+  Sides next{0, 0};
+  for (std::size_t word = (count + kWord - 1) / kWord; word-- > 0;) {
+    const Sides near = sides[word];
+    sides[word] = {near.above & (near.above >> 1 | next.above << 63),
+                   near.below & (near.below >> 1 | next.below << 63)};
+    next = near;
   }
   return lane_bits(not_finite) == 0;
 }

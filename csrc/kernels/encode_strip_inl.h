@@ -10,29 +10,27 @@
 
 namespace hpip::HPIP_TARGET {
 
-// The columns of a strip on their way down.
+// The columns of a strip on their way down. How many of them change in a cell, and whether they do
+// between two, is as good as random, so nothing that is usual depends on it.
 class StripWalker {
  public:
   StripWalker(const Strip& strip, const StripRows& rows, float limit,
               ColumnChanges* changes) noexcept
-      : strip_(strip), rows_(rows), limit_(limit), changes_(changes) {
-    for (std::size_t x = 0; x < strip.columns; ++x) {
-      changes->ends[x] = changes->rows + static_cast<std::ptrdiff_t>(x) * changes->capacity;
-    }
-  }
+      : strip_(strip),
+        rows_(rows),
+        limit_(limit),
+        all_(~std::uint64_t{0} >> (kCellColumns - strip.columns)),
+        end_(changes) {}
 
-  // From row y on, bit x of `state` tells whether pixels of column x are foreground.
-  void set_state(std::uint64_t state, std::ptrdiff_t y) noexcept {
-    for (std::uint64_t rest = state_ ^ state; rest != 0; rest &= rest - 1) {
-      add(static_cast<std::size_t>(__builtin_ctzll(rest)), y);
-    }
-    state_ = state;
-  }
+  ColumnChanges* end() const noexcept { return end_; }
+
+  // From row y on, all columns are foreground, or none.
+  void set_side(bool is_above, std::ptrdiff_t y) noexcept { set_state(is_above ? all_ : 0, y); }
 
   void walk_cell(const SampleSpan& span) noexcept {
     const Cell cell{strip_.left[span.first], strip_.left[span.second], strip_.right[span.first],
                     strip_.right[span.second]};
-    const CellRows rows{rows_.bottom_weights + span.begin, span.end - span.begin - 1,
+    const CellRows rows{rows_.bottom_weights + span.begin, span.begin, span.end - span.begin - 1,
                         rows_.bend_rows};
     // Not a number as soon as one of them is, or infinite.
     const float zero =
@@ -45,54 +43,100 @@ class StripWalker {
       }
       return;
     }
-    CellColumns found;
-    cell_columns(cell, strip_.right_weights, strip_.columns, rows, limit_, &found);
-    set_state(found.first, span.begin);
+    const CellColumns found =
+        cell_columns(cell, strip_.right_weights, strip_.columns, rows, limit_, end_->rows);
     const std::uint64_t crossing = found.first ^ found.last;
     for (std::uint64_t rest = crossing & ~found.sure; rest != 0; rest &= rest - 1) {
       const auto x = static_cast<std::size_t>(__builtin_ctzll(rest));
-      found.crossings[x] = static_cast<std::int32_t>(
-          search_crossing(cell, strip_.right_weights[x], rows, found.crossings[x],
-                          (found.last >> x & 1) != 0, limit_));
+      end_->rows[x] = search_crossing(cell, strip_.right_weights[x], rows, end_->rows[x],
+                                      (found.last >> x & 1) != 0, limit_);
     }
-    for (std::uint64_t rest = crossing; rest != 0; rest &= rest - 1) {
-      const auto x = static_cast<std::size_t>(__builtin_ctzll(rest));
-      add(x, span.begin + found.crossings[x]);
+    const std::uint64_t twice = crossing & (state_ ^ found.first);
+    if (twice != 0) {  // at the first row, and back
+      end_[1] = end_[0];
+      set_rows(span.begin);
+      end_++->columns = twice;
     }
+    push((state_ ^ found.last) | twice);
     state_ = found.last;
   }
 
  private:
-  void add(std::size_t x, std::ptrdiff_t y) noexcept {
-    *changes_->ends[x]++ = static_cast<std::uint32_t>(y);
+  void set_state(std::uint64_t state, std::ptrdiff_t y) noexcept {
+    set_rows(y);
+    push(state_ ^ state);
+    state_ = state;
+  }
+
+  void set_rows(std::ptrdiff_t y) noexcept {
+    const IntLanes row = IntLanes{} + static_cast<std::int32_t>(y);
+    for (std::size_t x = 0; x < strip_.columns; x += kLanes) {
+      store_lanes(end_->rows + x, row);
+    }
+  }
+
+  void push(std::uint64_t columns) noexcept {
+    end_->columns = columns;
+    end_ += columns != 0 ? 1 : 0;
   }
 
   const Strip& strip_;
   const StripRows& rows_;
   float limit_;
-  ColumnChanges* changes_;
+  std::uint64_t all_;
+  ColumnChanges* end_;
   std::uint64_t state_ = 0;
 };
 
-// Finds the changes of a strip's columns. Pixels between four source items form a cell, in which
-// the values along a column lie on a straight line: a cell whose items are on one side of the limit
-// is done with, in the others columns change at most once. Room is needed for two changes per span,
-// or, where items are not finite, for one more than there are rows of pixels.
-inline void encode_strip(const Strip& strip, const StripRows& rows, float limit,
-                         ColumnChanges* changes) noexcept {
+// Finds the changes of a strip's columns, from background above the first row to background below
+// the last, and returns their end; a column's rows ascend. Pixels between four source items form a
+// cell, in which the values along a column lie on a straight line: cells whose items are on one
+// side of the limit are skipped, in the others columns change at most once. Room is needed for two
+// changes per span and two more, or, where items are not finite, for as many and two more as there
+// are rows of pixels.
+inline ColumnChanges* encode_strip(const Strip& strip, const StripRows& rows, float limit,
+                                   ColumnChanges* changes) noexcept {
   StripWalker walker(strip, rows, limit, changes);
-  const std::uint64_t all = ~std::uint64_t{0} >> (kCellColumns - strip.columns);
-  for (std::ptrdiff_t i = 0; i < rows.count; ++i) {
-    const SampleSpan& span = rows.spans[i];
-    const int side = strip.left_sides[span.first] & strip.left_sides[span.second] &
-                     strip.right_sides[span.first] & strip.right_sides[span.second];
-    if (side != 0) {
-      walker.set_state(side == kAbove ? all : 0, span.begin);
+  const auto sides = [&](std::ptrdiff_t word) {
+    return Sides{strip.left_sides[word].above & strip.right_sides[word].above,
+                 strip.left_sides[word].below & strip.right_sides[word].below};
+  };
+  for (const SampleSpan* span = rows.spans; span != rows.spans + rows.regular; ++span) {
+    const std::ptrdiff_t item = span->first - rows.items_begin;
+    const Sides near = sides(item / kSidesItems);
+    if (((near.above | near.below) >> item % kSidesItems & 1) == 0) {
+      walker.walk_cell(*span);
     } else {
-      walker.walk_cell(span);
+      walker.set_side((near.above >> item % kSidesItems & 1) != 0, span->begin);
     }
   }
-  walker.set_state(0, rows.spans[rows.count - 1].end);
+  const SampleSpan* next = rows.spans + rows.regular;  // the first that is not done with
+  const SampleSpan* const end = rows.spans + rows.count;
+  while (next != end) {
+    const std::ptrdiff_t item = next->first - rows.items_begin;
+    const std::ptrdiff_t bit = item % kSidesItems;
+    const Sides near = sides(item / kSidesItems);
+    const std::uint64_t above = near.above >> bit;
+    const std::ptrdiff_t rest = end - next;
+    const std::ptrdiff_t count = kSidesItems - bit < rest ? kSidesItems - bit : rest;
+    std::uint64_t mixed = ~(above | near.below >> bit) & ~std::uint64_t{0} >> (64 - count);
+    const SampleSpan* const begin = next;
+    const SampleSpan* const word_end = next + count;
+    for (; mixed != 0; mixed &= mixed - 1) {
+      const SampleSpan* span = begin + __builtin_ctzll(mixed);
+      if (next != span) {
+        walker.set_side((above >> (next - begin) & 1) != 0, next->begin);
+      }
+      walker.walk_cell(*span);
+      next = span + 1;
+    }
+    if (next != word_end) {
+      walker.set_side((above >> (next - begin) & 1) != 0, next->begin);
+      next = word_end;
+    }
+  }
+  walker.set_side(false, end[-1].end);
+  return walker.end();
 }
 
 }  // namespace hpip::HPIP_TARGET

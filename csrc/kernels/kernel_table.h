@@ -14,6 +14,9 @@ namespace hpip {
 // Planes that filter_taps_* write hold a multiple of this many values: the widest vector's.
 inline constexpr std::ptrdiff_t kTapBlock = 16;
 
+// Characters that write_counts may change beyond its last.
+inline constexpr std::size_t kTextPadding = 64;
+
 // The kernels that gain from an instruction set, one pointer each. What they do is said where the
 // portable one is defined. A table starts as a copy of the next narrower one, so a kernel is
 // written for an instruction set only where that was measured to be faster.
@@ -65,10 +68,15 @@ struct KernelTable {
   // Masks
   void (*region_taps)(float low, float high, std::int32_t source_length, std::int32_t first_pixel,
                       std::size_t count, const MutableAxisTaps& taps) noexcept;
-  bool (*column_sides)(const float* items, std::size_t count, float limit,
-                       std::uint8_t* sides) noexcept;
-  void (*encode_strip)(const Strip& strip, const StripRows& rows, float limit,
-                       ColumnChanges* changes) noexcept;
+  std::uint64_t (*span_ends)(const AxisTaps& taps, std::size_t count) noexcept;
+  bool (*column_sides)(const float* items, std::size_t count, float limit, Sides* sides) noexcept;
+  ColumnChanges* (*encode_strip)(const Strip& strip, const StripRows& rows, float limit,
+                                 ColumnChanges* changes) noexcept;
+  std::uint32_t* (*list_positions)(const ColumnChanges* changes, const ColumnChanges* changes_end,
+                                   std::size_t columns, std::uint32_t position,
+                                   std::uint32_t height, std::uint32_t* out) noexcept;
+  char* (*write_counts)(const std::uint32_t* runs, std::size_t begin, std::size_t end,
+                        char* text) noexcept;
   void (*pack_rows_u8)(const std::uint8_t* items, std::ptrdiff_t height, std::ptrdiff_t blocks,
                        std::ptrdiff_t row_stride, std::uint8_t limit,
                        std::uint64_t* words) noexcept;

@@ -34,6 +34,12 @@ inline FloatLanes load_lanes(const float* values) noexcept {
   return lanes;
 }
 
+inline IntLanes load_lanes(const std::int32_t* values) noexcept {
+  IntLanes lanes;
+  std::memcpy(&lanes, values, sizeof lanes);
+  return lanes;
+}
+
 inline void store_lanes(std::int32_t* values, IntLanes lanes) noexcept {
   std::memcpy(values, &lanes, sizeof lanes);
 }

@@ -22,26 +22,27 @@ struct SampleSpan {
 struct Strip {
   const float* left;   // items of the left column
   const float* right;  // items of the right column
-  const std::uint8_t* left_sides;
-  const std::uint8_t* right_sides;
+  const Sides* left_sides;
+  const Sides* right_sides;
   const float* right_weights;
   std::size_t columns;
 };
 
-// Rows of pixels, the same for all strips; see CellRows.
+// Rows of pixels, the same for all strips; see CellRows. From span number `regular` on, each begins
+// one item after the one before it. Sides are those of the items from `items_begin` on.
 struct StripRows {
   const SampleSpan* spans;
   std::ptrdiff_t count;
+  std::ptrdiff_t regular;
+  std::int32_t items_begin;
   const float* bottom_weights;
   float bend_rows;
 };
 
-// Rows at which columns change, ascending, with background before the first and after the last row:
-// those of column x are from rows + x * capacity on, up to ends[x].
+// The columns x of a strip whose bit is set change between background and foreground at rows[x].
 struct ColumnChanges {
-  std::uint32_t* rows;
-  std::ptrdiff_t capacity;
-  std::uint32_t* ends[kCellColumns];
+  std::uint64_t columns;
+  std::int32_t rows[kCellColumns];
 };
 
 }  // namespace hpip

@@ -13,11 +13,13 @@
 #include "kernels/filter_taps_simd_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/list_positions_inl.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pack_rows_u8_inl.h"
 #include "kernels/pool_region_inl.h"
 #include "kernels/region_taps_inl.h"
+#include "kernels/span_ends_inl.h"
 #include "kernels/stream_row_inl.h"
 #include "kernels/vector_avx2.h"
 #include "kernels/widen_row_inl.h"
@@ -50,8 +52,10 @@ KernelTable avx2_kernels() {
   table.stream_f32 = avx2::stream_row_f32;
   table.fence_streams = avx2::fence_streams;
   table.region_taps = avx2::region_taps;
+  table.span_ends = avx2::span_ends;
   table.column_sides = avx2::column_sides;
   table.encode_strip = avx2::encode_strip;
+  table.list_positions = avx2::list_positions;
   table.pack_rows_u8 = avx2::pack_rows_u8;
   table.collect_above = avx2::collect_above;
   table.overlaps_any = avx2::overlaps_any;

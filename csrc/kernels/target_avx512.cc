@@ -13,15 +13,18 @@
 #include "kernels/filter_taps_simd_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/list_positions_inl.h"
 #include "kernels/map_levels_vbmi_inl.h"
 #include "kernels/narrow_row_f16_f16c_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pack_rows_u8_inl.h"
 #include "kernels/pool_region_lanes_inl.h"
 #include "kernels/region_taps_inl.h"
+#include "kernels/span_ends_inl.h"
 #include "kernels/stream_row_inl.h"
 #include "kernels/vector_avx512.h"
 #include "kernels/widen_row_inl.h"
+#include "kernels/write_counts_vbmi_inl.h"
 
 namespace hpip {
 
@@ -51,11 +54,16 @@ KernelTable avx512_kernels() {
   table.stream_f32 = avx512::stream_row_f32;
   table.fence_streams = avx512::fence_streams;
   table.region_taps = avx512::region_taps;
+  table.span_ends = avx512::span_ends;
   table.column_sides = avx512::column_sides;
   table.encode_strip = avx512::encode_strip;
+  table.list_positions = avx512::list_positions;
   table.pack_rows_u8 = avx512::pack_rows_u8;
   if (__builtin_cpu_supports("avx512vbmi")) {  // from Ice Lake and Zen 4 on
     table.map_levels = avx512::map_levels_vbmi;
+  }
+  if (__builtin_cpu_supports("avx512vbmi2")) {  // likewise
+    table.write_counts = avx512::write_counts_vbmi;
   }
   table.collect_above = avx512::collect_above;
   table.overlaps_any = avx512::overlaps_any;

@@ -11,13 +11,16 @@
 #include "kernels/filter_taps_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/list_positions_inl.h"
 #include "kernels/map_levels_inl.h"
 #include "kernels/narrow_row_f16_inl.h"
 #include "kernels/overlaps_any_inl.h"
 #include "kernels/pack_rows_u8_inl.h"
 #include "kernels/pool_region_inl.h"
 #include "kernels/region_taps_inl.h"
+#include "kernels/span_ends_inl.h"
 #include "kernels/widen_row_inl.h"
+#include "kernels/write_counts_inl.h"
 
 namespace hpip {
 
@@ -45,8 +48,11 @@ KernelTable scalar_kernels() {
   table.interleave_f32 = kernels::interleave_rows<float>;
   table.interleave_f16 = kernels::interleave_rows<std::uint16_t>;
   table.region_taps = kernels::region_taps;
+  table.span_ends = kernels::span_ends;
   table.column_sides = kernels::column_sides;
   table.encode_strip = kernels::encode_strip;
+  table.list_positions = kernels::list_positions;
+  table.write_counts = kernels::write_counts;
   table.pack_rows_u8 = kernels::pack_rows_u8;
   table.map_levels = kernels::map_levels;
   table.collect_above = kernels::collect_above;

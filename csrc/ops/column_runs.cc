@@ -3,14 +3,6 @@
 
 namespace hpip {
 
-void ColumnRuns::start(std::int64_t height) {
-  height_ = height;
-  first_position_ = 0;
-  previous_ = 0;
-  ends_in_foreground_ = false;
-  runs_.clear();
-}
-
 void ColumnRuns::append(const ColumnRuns& other) {
   std::uint32_t position = first_position_;
   std::size_t i = 0;

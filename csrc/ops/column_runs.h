@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "hpip/rle.h"
-#include "kernels/strip.h"
 
 namespace hpip {
 
@@ -16,9 +15,6 @@ namespace hpip {
 class ColumnRuns {
  public:
   explicit ColumnRuns(std::int64_t height) : height_(height) {}
-
-  // Forgets all columns but keeps the memory.
-  void start(std::int64_t height);
 
   // [rows, end): where the next column changes, ascending, an even number of rows.
   void add_column(const std::uint32_t* rows, const std::uint32_t* end) {

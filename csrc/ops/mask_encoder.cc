@@ -2,42 +2,53 @@
 #include "ops/mask_encoder.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
+#include "hpip/rle.h"
 #include "kernels/kernel_table.h"
 
 namespace hpip {
 
 void MaskEncoder::load(SourceColumns& source, std::int32_t index, const SampleAxis& ys, float limit,
                        Column* column) const {
-  const auto end = static_cast<std::size_t>(ys.items_end);
-  column->items.resize(end + kCellReadAhead);
-  column->sides.resize(end + kCellReadAhead);
-  source.load(index, {ys.items_begin, ys.items_end}, column->items.data() + ys.items_begin);
-  column->is_finite = active_kernels().column_sides(column->items.data() + ys.items_begin,
-                                                    end - static_cast<std::size_t>(ys.items_begin),
-                                                    limit, column->sides.data() + ys.items_begin);
+  const auto count = static_cast<std::size_t>(ys.items_end - ys.items_begin);
+  column->items.resize(static_cast<std::size_t>(ys.items_end) + kCellReadAhead);
+  column->sides.resize(count / kSidesItems + 1);
+  float* items = column->items.data() + ys.items_begin;
+  source.load(index, {ys.items_begin, ys.items_end}, items);
+  column->is_finite = active_kernels().column_sides(items, count, limit, column->sides.data());
   column->index = index;
 }
 
 void MaskEncoder::reserve_changes(const SampleAxis& ys, bool is_finite) {
-  const std::ptrdiff_t height = ys.spans.back().end;
-  const auto spans = static_cast<std::ptrdiff_t>(ys.spans.size());
-  const std::ptrdiff_t capacity = 1 + (is_finite ? std::min(height, 2 * spans) : height);
-  const std::size_t size = kCellColumns * static_cast<std::size_t>(capacity);
-  if (rows_.size() < size) {
-    rows_.resize(size);
+  const auto height = static_cast<std::size_t>(ys.spans.back().end);
+  const std::size_t most = is_finite ? std::min(height, 2 * ys.spans.size()) : height;
+  if (changes_.size() < most + 2) {
+    changes_.resize(most + 2);
   }
-  changes_.rows = rows_.data();
-  changes_.capacity = capacity;
+}
+
+void MaskEncoder::reserve_positions(std::size_t count) {
+  if (positions_.size() < count) {
+    positions_.resize(count + count / 2);
+  }
 }
 
 std::string MaskEncoder::encode(SourceColumns& source, const SampleAxis& xs, const SampleAxis& ys,
                                 float limit) {
-  const StripRows rows{ys.spans.data(), static_cast<std::ptrdiff_t>(ys.spans.size()),
-                       ys.table.second_weight(), ys.bend_pixels};
+  const StripRows rows{ys.spans.data(),
+                       static_cast<std::ptrdiff_t>(ys.spans.size()),
+                       ys.regular,
+                       ys.items_begin,
+                       ys.table.second_weight(),
+                       ys.bend_pixels};
   const auto encode_strip = active_kernels().encode_strip;
-  runs_.start(ys.spans.back().end);
+  const auto list_positions = active_kernels().list_positions;
+  const auto height = static_cast<std::uint32_t>(ys.spans.back().end);
+  reserve_positions(1);  // what is before the first change equals no position
+  positions_[0] = std::numeric_limits<std::uint32_t>::max();
+  std::size_t count = 1;
   right_.index = -1;
   for (const SampleSpan& strip : xs.spans) {
     if (strip.first == right_.index) {
@@ -48,15 +59,30 @@ std::string MaskEncoder::encode(SourceColumns& source, const SampleAxis& xs, con
     load(source, strip.second, ys, limit, &right_);
     reserve_changes(ys, left_.is_finite && right_.is_finite);
     const auto columns = static_cast<std::size_t>(strip.end - strip.begin);
-    encode_strip({left_.items.data(), right_.items.data(), left_.sides.data(), right_.sides.data(),
-                  xs.table.second_weight() + strip.begin, columns},
-                 rows, limit, &changes_);
-    for (std::size_t x = 0; x < columns; ++x) {
-      runs_.add_column(changes_.rows + static_cast<std::ptrdiff_t>(x) * changes_.capacity,
-                       changes_.ends[x]);
-    }
+    const ColumnChanges* changes_end =
+        encode_strip({left_.items.data(), right_.items.data(), left_.sides.data(),
+                      right_.sides.data(), xs.table.second_weight() + strip.begin, columns},
+                     rows, limit, changes_.data());
+    reserve_positions(count + columns * static_cast<std::size_t>(changes_end - changes_.data()) +
+                      1);
+    const std::uint32_t* positions_end = list_positions(
+        changes_.data(), changes_end, columns, static_cast<std::uint32_t>(strip.begin) * height,
+        height, positions_.data() + count);
+    count = static_cast<std::size_t>(positions_end - positions_.data());
   }
-  return runs_.finish();
+  return finish(count, static_cast<std::uint32_t>(xs.spans.back().end) * height);
+}
+
+std::string MaskEncoder::finish(std::size_t count, std::uint32_t pixels) {
+  reserve_positions(count + 1);
+  std::uint32_t previous = 0;
+  for (std::size_t i = 1; i < count; ++i) {
+    previous = std::exchange(positions_[i], positions_[i] - previous);
+  }
+  if (previous < pixels) {
+    positions_[count++] = pixels - previous;
+  }
+  return rle_to_string(positions_.data() + 1, count - 1);
 }
 
 }  // namespace hpip

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/column_runs.h"
+#include "kernels/strip.h"
 #include "ops/sample_axis.h"
 #include "ops/source_columns.h"
 
@@ -25,18 +25,20 @@ class MaskEncoder {
     std::int32_t index = -1;
     bool is_finite = true;
     std::vector<float> items;
-    std::vector<std::uint8_t> sides;
+    std::vector<Sides> sides;
   };
 
   void load(SourceColumns& source, std::int32_t index, const SampleAxis& ys, float limit,
             Column* column) const;
   void reserve_changes(const SampleAxis& ys, bool is_finite);
+  void reserve_positions(std::size_t count);
+  // Of the changes at positions_[1] to before positions_[count].
+  std::string finish(std::size_t count, std::uint32_t pixels);
 
   Column left_;
   Column right_;
-  std::vector<std::uint32_t> rows_;
-  ColumnChanges changes_{};
-  ColumnRuns runs_{0};
+  std::vector<ColumnChanges> changes_;
+  std::vector<std::uint32_t> positions_;  // where pixels change, column by column
 };
 
 }  // namespace hpip

@@ -4,49 +4,17 @@
 
 #include "hpip/check.h"
 #include "hpip/rle.h"
+#include "kernels/kernel_table.h"
 
 namespace hpip {
 namespace {
 
 constexpr std::int64_t kLargestRun = std::numeric_limits<std::uint32_t>::max();
 // 33 bits and a sign fit into 7 groups of 5.
-constexpr int kMostGroups = 7;
+constexpr std::size_t kMostGroups = 7;
 constexpr int kSignBit = 0x10;
 constexpr int kMoreBit = 0x20;
 constexpr int kGroupMask = 0x1F;
-
-// The lowest byte comes first.
-void store_characters(std::uint32_t characters, char* text) {
-  for (int i = 0; i < 4; ++i) {
-    text[i] = static_cast<char>(characters >> (8 * i));
-  }
-}
-
-// Writes the number and returns what is behind it; up to kMostGroups characters there may change.
-// Most numbers of a mask have one or two groups, at random: four are made at once without asking,
-// so that no branch is mispredicted.
-char* append_number(std::int64_t number, char* text) {
-  // Characters of the number's four lowest groups, and bits that say that another group follows.
-  constexpr std::uint32_t kZeros = 0x30303030U;
-  constexpr std::uint32_t kMore[5] = {0, 0, 0x20U, 0x2020U, 0x202020U};
-  const auto magnitude = static_cast<std::uint64_t>(number ^ (number >> 63));
-  const auto bits = static_cast<std::uint32_t>(64 - __builtin_clzll(magnitude << 1 | 1));
-  const std::uint32_t groups = (bits + 4) / 5;  // the sign takes a bit
-  const auto low = static_cast<std::uint32_t>(number);
-  const std::uint32_t spread =
-      (low & 0x1FU) | (low & 0x3E0U) << 3 | (low & 0x7C00U) << 6 | (low & 0xF8000U) << 9;
-  if (groups <= 4) {
-    store_characters(spread + kZeros + kMore[groups], text);
-    return text + groups;
-  }
-  store_characters(spread + kZeros + 0x20202020U, text);
-  // Shifting right keeps the sign on every compiler that we support, and by definition from C++20.
-  for (std::uint32_t i = 4; i < groups; ++i) {
-    const int more = i + 1 < groups ? kMoreBit : 0;
-    text[i] = static_cast<char>('0' + (static_cast<int>(number >> (5 * i)) & kGroupMask) + more);
-  }
-  return text + groups;
-}
 
 class NumberReader {
  public:
@@ -58,7 +26,7 @@ class NumberReader {
   std::int64_t next() {
     std::int64_t number = 0;
     int previous = 0;
-    for (int groups = 0; groups < kMostGroups; ++groups) {
+    for (int groups = 0; groups < static_cast<int>(kMostGroups); ++groups) {
       const int symbol = next_symbol();
       const int group = symbol & kGroupMask;
       number += group * (std::int64_t{1} << (5 * groups));
@@ -93,15 +61,12 @@ class NumberReader {
 
 }  // namespace
 
-std::string rle_to_string(const Runs& runs) {
+std::string rle_to_string(const Runs& runs) { return rle_to_string(runs.data(), runs.size()); }
+
+std::string rle_to_string(const std::uint32_t* runs, std::size_t count) {
   // Of the longest that it may become; not a string, whose memory would be cleared and kept.
-  const std::unique_ptr<char[]> text(new char[kMostGroups * runs.size() + 1]);
-  char* end = text.get();
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    const std::int64_t base = i > 2 ? runs[i - 2] : 0;
-    end = append_number(runs[i] - base, end);
-  }
-  return {text.get(), end};
+  const std::unique_ptr<char[]> text(new char[kMostGroups * count + kTextPadding]);
+  return {text.get(), active_kernels().write_counts(runs, 0, count, text.get())};
 }
 
 Runs rle_from_string(std::string_view counts) {

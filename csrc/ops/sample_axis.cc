@@ -7,32 +7,6 @@
 #include "kernels/kernel_table.h"
 
 namespace hpip {
-namespace {
-
-// The end of the span that begins at `begin`.
-std::size_t span_end(const AxisTable& table, std::size_t begin, std::size_t longest) {
-  const std::size_t limit = std::min(table.size(), begin + longest);
-  const std::int32_t* first = table.first();
-  const std::int32_t* second = table.second();
-  std::size_t end = begin + 1;
-  const auto is_between_same_items = [=](std::size_t i) {
-    return first[i] == first[begin] && second[i] == second[begin];
-  };
-  if (first[begin] == 0 && table.second_weight()[begin] == 0.0F) {
-    // Positions before the first source item are clamped to it: weights are 0, then rise.
-    while (end < limit && table.second_weight()[end] == 0.0F && is_between_same_items(end)) {
-      ++end;
-    }
-    return end;
-  }
-  while (end < limit && is_between_same_items(end)) {
-    ++end;
-  }
-  return end;
-}
-
-}  // namespace
-
 const SampleAxis& AxisMaker::over_image(std::ptrdiff_t source_length, std::ptrdiff_t image_length,
                                         PixelRange pixels) {
   const auto count = static_cast<std::size_t>(pixels.count);
@@ -51,20 +25,51 @@ const SampleAxis& AxisMaker::over_region(float low, float high, std::ptrdiff_t s
   return cut_taps(static_cast<float>(source_length) / (high - low), source_length);
 }
 
+// Of the taps [begin, end), which are made of the same items.
+void AxisMaker::add_spans(std::size_t begin, std::size_t end) {
+  const AxisTable& table = axis_.table;
+  const float* weight = table.second_weight();
+  const std::int32_t first = table.first()[begin];
+  const std::int32_t second = table.second()[begin];
+  // Positions before the first source item are clamped to it: weights are 0, then rise.
+  std::size_t bend = begin;
+  while (first == 0 && bend < end && weight[bend] == 0.0F) {
+    ++bend;
+  }
+  for (std::size_t next = begin; begin < end; begin = next) {
+    next = std::min(begin < bend ? bend : end, begin + longest_);
+    axis_.spans.push_back(
+        {first, second, static_cast<std::ptrdiff_t>(begin), static_cast<std::ptrdiff_t>(next)});
+  }
+  axis_.items_begin = std::min(axis_.items_begin, first);
+  axis_.items_end = std::max(axis_.items_end, second + 1);
+}
+
 const SampleAxis& AxisMaker::cut_taps(float items_per_pixel, std::ptrdiff_t source_length) {
+  constexpr std::size_t kStep = 64;
   const AxisTable& table = axis_.table;
   axis_.spans.clear();
   axis_.items_begin = table.size() == 0 ? 0 : table.first()[0];
   axis_.items_end = 0;
-  for (std::size_t begin = 0, end = 0; begin < table.size(); begin = end) {
-    end = span_end(table, begin, longest_);
-    const std::int32_t first = table.first()[begin];
-    const std::int32_t second = table.second()[begin];
-    axis_.spans.push_back(
-        {first, second, static_cast<std::ptrdiff_t>(begin), static_cast<std::ptrdiff_t>(end)});
-    axis_.items_begin = std::min(axis_.items_begin, first);
-    axis_.items_end = std::max(axis_.items_end, std::max(first, second) + 1);
+  std::size_t begin = 0;
+  for (std::size_t step = 0; step < table.size(); step += kStep) {
+    const std::size_t count = std::min(kStep, table.size() - step);
+    std::uint64_t ends = active_kernels().span_ends(table.taps(step), count);
+    if (step + count == table.size()) {
+      ends |= std::uint64_t{1} << (count - 1);
+    }
+    for (; ends != 0; ends &= ends - 1) {
+      const std::size_t end = step + static_cast<std::size_t>(__builtin_ctzll(ends)) + 1;
+      add_spans(begin, end);
+      begin = end;
+    }
   }
+  const std::vector<SampleSpan>& spans = axis_.spans;
+  std::size_t regular = spans.empty() ? 0 : spans.size() - 1;
+  while (regular > 0 && spans[regular - 1].first + 1 == spans[regular].first) {
+    --regular;
+  }
+  axis_.regular = static_cast<std::ptrdiff_t>(regular);
   // A position in [-1, source_length] comes of at most seven roundings, which together move it by
   // less than 2^-21 (source_length + 2); what is constant along the axis bends nothing. The line
   // goes through two weights that are as far off.

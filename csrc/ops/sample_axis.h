@@ -15,6 +15,7 @@ namespace hpip {
 struct SampleAxis {
   AxisTable table;
   std::vector<SampleSpan> spans;
+  std::ptrdiff_t regular = 0;  // see StripRows
   float bend_pixels = 0.0F;
   // The source items that are sampled lie in [items_begin, items_end).
   std::int32_t items_begin = 0;
@@ -42,6 +43,7 @@ class AxisMaker {
 
  private:
   const SampleAxis& cut_taps(float items_per_pixel, std::ptrdiff_t source_length);
+  void add_spans(std::size_t begin, std::size_t end);
 
   std::size_t longest_;
   SampleAxis axis_;

@@ -137,6 +137,18 @@ def encoded_upwards(threads: int) -> Outputs:
                 yield mask.counts
 
 
+def long_runs(threads: int) -> Outputs:
+    """Strings of numbers of one to five characters."""
+    rng = np.random.default_rng(3)
+    for size_hw in ((61, 40), (2000, 1500)):
+        mask = np.zeros(size_hw, np.uint8)
+        for y, x, height, width in rng.integers(0, 60, (30, 4)):
+            mask[y : y + height, x : x + width] ^= 1
+        mask[-1, -30:] = 1
+        yield ops.encode_rle(mask, threads=threads)
+        yield ops.merge_rle(ops.encode_rle(mask), size_hw, (5, 700), (9000, 9000))
+
+
 def drawn(threads: int) -> Outputs:
     rng = np.random.default_rng(9)
     image = random_image((70, 131), 3)
@@ -188,6 +200,7 @@ CASES: dict[str, Callable[[int], Outputs]] = {
     "encode_masks": encoded,
     "encode_masks, upwards": encoded_upwards,
     "encode dense": encoded_dense,
+    "encode, long runs": long_runs,
     "draw": drawn,
     "detect": detected,
 }

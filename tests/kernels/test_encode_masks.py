@@ -66,7 +66,7 @@ def test_boxes_anywhere(convention: Convention, box: Float32Array, threshold: fl
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-@pytest.mark.parametrize("mask_hw", [(1, 1), (1, 6), (6, 1), (2, 3), (28, 28), (80, 50)])
+@pytest.mark.parametrize("mask_hw", [(1, 1), (1, 6), (6, 1), (2, 3), (28, 28), (80, 50), (200, 9)])
 @pytest.mark.parametrize("image_hw", [(1, 1), (1, 17), (17, 1), (13, 8), (150, 400), (301, 201)])
 def test_sizes_up_and_down(
     convention: Convention, mask_hw: tuple[int, int], image_hw: tuple[int, int]

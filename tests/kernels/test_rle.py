@@ -247,6 +247,17 @@ def test_area_needs_no_size(runs: list[int]) -> None:
     assert ops.rle_area(oracle.string_of_runs(runs)) == sum(runs[1::2])
 
 
+@pytest.mark.parametrize("bits", [3, 5, 9, 14, 19, 20, 24])
+def test_strings_of_runs_of_mixed_lengths(bits: int) -> None:
+    """So many that they are written several at a time."""
+    rng = np.random.default_rng(bits)
+    runs = rng.integers(1, 2 ** rng.integers(1, bits + 1, 203)).tolist()
+    counts = oracle.string_of_runs(runs)
+    size_hw = (1, sum(runs))
+    assert ops.rle_union([counts], size_hw) == counts
+    assert coco.frPyObjects({"size": size_hw, "counts": runs}, *size_hw)["counts"] == counts
+
+
 def test_runs_of_32_bits() -> None:
     runs = [2**32 - 2, 1]
     counts = oracle.string_of_runs(runs)

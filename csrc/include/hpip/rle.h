@@ -23,6 +23,7 @@ using Runs = std::vector<std::uint32_t>;
 // is written in groups of 5 bits, lowest first, as the characters '0' to 'o'; bit 5 says that more
 // groups follow, bit 4 of the last group is the sign.
 std::string rle_to_string(const Runs& runs);
+std::string rle_to_string(const std::uint32_t* runs, std::size_t count);
 
 // The inverse. Throws on other characters, a string that ends within a run, a run written in more
 // characters than it needs, and negative or too large runs or sums.

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/strip.h"
+#include "kernels/target.h"
+
+namespace hpip::HPIP_TARGET {
+
+// Appends the positions at which a strip's columns change, column by column of `height` pixels, the
+// first of them at `position`, and returns their end. The closing change of a column that is
+// foreground down to its end and the opening one of the next cancel out. out[-1] is the position
+// before, anything else if there is none; there is room for all changes of all columns, and one
+// more. All changes are written and the count decides which stay: whether a column changes is
+// nothing that a branch could predict.
+inline std::uint32_t* list_positions(const ColumnChanges* changes, const ColumnChanges* changes_end,
+                                     std::size_t columns, std::uint32_t position,
+                                     std::uint32_t height, std::uint32_t* out) noexcept {
+  for (std::size_t x = 0; x < columns; ++x, position += height) {
+    std::uint32_t* const begin = out;
+    for (const ColumnChanges* change = changes; change != changes_end; ++change) {
+      *out = position + static_cast<std::uint32_t>(change->rows[x]);
+      out += change->columns >> x & 1;
+    }
+    if (begin != out && begin[0] == begin[-1]) {
+      for (const std::uint32_t* kept = begin + 1; kept != out; ++kept) {
+        begin[kept - begin - 2] = *kept;
+      }
+      out -= 2;
+    }
+  }
+  return out;
+}
+
+}  // namespace hpip::HPIP_TARGET
