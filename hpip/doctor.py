@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
@@ -21,7 +21,13 @@ from hpip.backends.paddle_onednn import BROKEN_RELEASES
 from hpip.backends.registry import backend_names
 from hpip.errors import InvalidInputError
 from hpip.graph.cache import default_cache_dir
-from hpip.system import available_cpus, available_memory_bytes, has_nvidia_driver
+from hpip.system import (
+    MKL_CPU_VARIABLE,
+    available_cpus,
+    available_memory_bytes,
+    cpu_facts,
+    has_nvidia_driver,
+)
 from hpip.tuning.budget import default_limits
 from hpip.tuning.candidates import installed_version
 from hpip.tuning.child import Child, ChildError
@@ -71,6 +77,8 @@ class Environment:
         cache_writable: whether it can be written.
         budget_error: what is wrong with HPIP_TUNE_BUDGET_S; empty where nothing is.
         can_decode: an image decoder is installed.
+        cpu_vendor: as the processor tells it; empty where it does not.
+        mkl_cpu: which processor Paddle's MKL is told to take this one for; empty for none.
     """
 
     python: tuple[int, int]
@@ -89,6 +97,8 @@ class Environment:
     cache_writable: bool = True
     budget_error: str = ""
     can_decode: bool = True
+    cpu_vendor: str = ""
+    mkl_cpu: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,10 +121,11 @@ def examine() -> Environment:
     except InvalidInputError as error:
         budget_error = str(error)
     has_gpu = has_nvidia_driver()
+    cpu = cpu_facts()
     return Environment(
         python=sys.version_info[:2],
         machine=platform.machine(),
-        cpu_features=_cpu_features(),
+        cpu_features=_cpu_features(cpu),
         isa=info["isa"],
         isas=tuple(info["supported_isas"].split(",")),
         cpus=os.cpu_count() or 1,
@@ -128,6 +139,8 @@ def examine() -> Environment:
         cache_writable=_is_writable(cache_dir),
         budget_error=budget_error,
         can_decode=any(util.find_spec(name) is not None for name in ("cv2", "PIL")),
+        cpu_vendor=cpu.get("vendor_id", ""),
+        mkl_cpu=os.environ.get(MKL_CPU_VARIABLE, ""),
     )
 
 
@@ -181,7 +194,16 @@ def _paddle_findings(seen: Environment) -> list[Finding]:
     if seen.python >= (3, 12) and "setuptools" not in seen.versions:
         text = "Paddle imports setuptools, which this Python comes without"
         found.append(Finding("Paddle", "problem", text, "pip install setuptools"))
+    if _takes_slow_products(seen):
+        text = "plain Paddle multiplies matrices without AVX2: its MKL looks for Intel's name"
+        fix = f"export {MKL_CPU_VARIABLE}=5: twice as fast, rounds as on Intel's processors"
+        found.append(Finding("Paddle", "note", text, fix))
     return found
+
+
+def _takes_slow_products(seen: Environment) -> bool:
+    foreign = seen.cpu_vendor not in ("", "GenuineIntel")
+    return foreign and "avx2" in seen.cpu_features and not seen.mkl_cpu
 
 
 def _engine_findings(seen: Environment) -> list[Finding]:
@@ -295,17 +317,8 @@ def _paddle_cuda() -> tuple[str, str] | None:
         return None
 
 
-def _cpu_features(proc: Path = Path("/proc")) -> tuple[str, ...]:
-    try:
-        lines = (proc / "cpuinfo").read_text().splitlines()
-    except OSError:
-        return ()
-    words: Sequence[str] = ()
-    for line in lines:
-        name, _, rest = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            words = rest.split()
-            break
+def _cpu_features(cpu: Mapping[str, str]) -> tuple[str, ...]:
+    words = (cpu.get("flags") or cpu.get("Features") or "").split()
     return tuple(feature for feature in _CPU_FEATURES if feature in words)
 
 

@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 
+# The MKL of 2019 that Paddle brings takes its AVX2 kernels on Intel's processors alone, and its
+# slowest on others, unless this is 5 when its first product is computed.
+MKL_CPU_VARIABLE = "MKL_DEBUG_CPU_TYPE"
+
 
 def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Number of CPUs that this process may keep busy, at least 1.
@@ -27,6 +31,24 @@ def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
         allowed = os.cpu_count() or 1
     quotas = [quota for folder in _cgroup_folders(proc, cgroup) if (quota := _cpu_quota(folder))]
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
+
+
+def cpu_facts(proc: Path = Path("/proc")) -> dict[str, str]:
+    """What Linux says of the first processor, by the names of `/proc/cpuinfo`; else empty.
+
+    Args:
+        proc: where procfs is mounted; tests give their own.
+    """
+    facts: dict[str, str] = {}
+    try:
+        lines = (proc / "cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return facts
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            facts.setdefault(name.strip(), value.strip())
+    return facts
 
 
 def available_memory_bytes(

@@ -91,7 +91,8 @@ class Memory:
         self._fresh = fresh
         packages = environment["packages"]
         # Answers depend on the engine and on what the processor computes with.
-        self._answer_place = (environment["cpu"], environment["system"], str(packages))
+        processor = " ".join(filter(None, (environment["cpu"], environment["mkl_debug_cpu_type"])))
+        self._answer_place = (processor, environment["system"], str(packages))
         self._times_place = (*self._answer_place, str(environment["cpus_allowed"]))
 
     def answers(self, key: Sequence[str]) -> list[Answer] | None:

@@ -9,12 +9,13 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import hpip
 from hpip import ops
-from hpip.system import available_cpus
+from hpip.system import MKL_CPU_VARIABLE, available_cpus, cpu_facts
 
 _PACKAGES = (
     *("hpip", "numpy", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu"),
@@ -28,9 +29,11 @@ _PASSING = ("load_average", "date_utc")
 
 def environment(paddlex_python: str | None = None) -> dict[str, Any]:
     """CPU, memory, system, versions and commit, for the report; no names of people or folders."""
+    facts = cpu_facts()
     return {
-        "cpu": _cpu_model(),
-        "cpu_flags": _cpu_flags(),
+        "cpu": _cpu_model(facts),
+        "cpu_flags": _cpu_flags(facts),
+        "mkl_debug_cpu_type": os.environ.get(MKL_CPU_VARIABLE),
         "cpus_of_machine": os.cpu_count(),
         "cpus_allowed": available_cpus(),
         "memory_bytes": _memory_bytes(),
@@ -99,23 +102,13 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "CPU implementer")):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
+def _cpu_model(facts: Mapping[str, str]) -> str:
+    known = facts.get("model name") or facts.get("CPU implementer")
+    return known or platform.processor() or "unknown"
 
 
-def _cpu_flags() -> list[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-    line = next((one for one in lines if one.startswith(("flags", "Features"))), "")
-    present = set(line.split())
+def _cpu_flags(facts: Mapping[str, str]) -> list[str]:
+    present = (facts.get("flags") or facts.get("Features") or "").split()
     return [flag for flag in _FLAGS if flag in present]
 
 

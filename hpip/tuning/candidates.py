@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata, resources
@@ -18,6 +19,7 @@ from hpip.backends.registry import backend_named, backend_names
 from hpip.devices import Device
 from hpip.model import ModelSpec
 from hpip.runner import Engine
+from hpip.system import MKL_CPU_VARIABLE, cpu_facts
 
 FLOOR = "paddle"
 # Below this, another number of threads than all is no faster.
@@ -125,16 +127,19 @@ def installed_version(distribution: str) -> str | None:
 def machine_name(device: Device, proc: Path = Path("/proc")) -> str:
     """What the measured times hold for: the processor's model and features, and the GPU's.
 
+    What tells Paddle's MKL which kernels to take is part of it: it changes plain Paddle's times.
+
     Args:
         device: where the network runs.
         proc: where procfs is mounted; tests give their own.
     """
-    facts: dict[str, str] = {}
-    for line in _lines(proc / "cpuinfo"):
-        name, _, value = line.partition(":")
-        if name.strip() in ("model name", "flags", "CPU part", "Features"):
-            facts.setdefault(name.strip(), value.strip())
-    parts: list[str] = list(facts.values())
+    parts = [
+        value
+        for name, value in cpu_facts(proc).items()
+        if name in ("model name", "flags", "CPU part", "Features")
+    ]
+    if kernels := os.environ.get(MKL_CPU_VARIABLE):
+        parts.append(f"{MKL_CPU_VARIABLE}={kernels}")
     if device.kind == "gpu":
         folder = proc / "driver" / "nvidia"
         parts += [*_lines(folder / "version")[:1]]

@@ -14,6 +14,7 @@ from hpip.bench.record import LoadRow, Report, Row
 ENVIRONMENT: dict[str, Any] = {
     "cpu": "A processor",
     "cpu_flags": ["avx2"],
+    "mkl_debug_cpu_type": None,
     "cpus_of_machine": 8,
     "cpus_allowed": 2,
     "memory_bytes": 2**34,

@@ -13,6 +13,7 @@ from hpip.errors import InvalidInputError
 from hpip.graph.cache import Cache
 from hpip.model import ModelSpec, load_model_spec
 from hpip.runner import Engine
+from hpip.system import MKL_CPU_VARIABLE
 from hpip.tuning import memory
 from hpip.tuning.budget import Clock, Limits
 from hpip.tuning.candidates import Request, candidates, machine_name, thread_variants, versions
@@ -79,7 +80,10 @@ def test_thread_counts_vary_where_there_are_enough() -> None:
     assert thread_variants(replace(engine, threads=2)) == []
 
 
-def test_the_machine_is_its_processor_and_gpu(tmp_path: Path) -> None:
+def test_the_machine_is_its_processor_and_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(MKL_CPU_VARIABLE, raising=False)
     (tmp_path / "cpuinfo").write_text("processor: 0\nmodel name\t: Zen\nflags\t: avx2 fma\n" * 2)
     assert machine_name(CPU, tmp_path) == "Zen; avx2 fma"
     gpu = tmp_path / "driver" / "nvidia" / "gpus" / "0"
@@ -89,6 +93,8 @@ def test_the_machine_is_its_processor_and_gpu(tmp_path: Path) -> None:
     assert machine_name(CPU, tmp_path) == "Zen; avx2 fma"
     assert machine_name(Device("gpu"), tmp_path) == "Zen; avx2 fma; NVRM 580.1; Model: H200"
     assert machine_name(CPU, tmp_path / "none") == ""
+    monkeypatch.setenv(MKL_CPU_VARIABLE, "5")
+    assert machine_name(CPU, tmp_path) == "Zen; avx2 fma; MKL_DEBUG_CPU_TYPE=5"
 
 
 def test_what_is_remembered_holds_for_this_model_machine_and_versions_only(

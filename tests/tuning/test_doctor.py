@@ -112,6 +112,7 @@ def test_each_defect_is_a_problem_with_a_fix(
     [
         ({"usable_cpus": 2}, "2 of 8"),
         ({"isa": "scalar"}, "run with scalar"),
+        ({"cpu_vendor": "AuthenticAMD"}, "without AVX2"),
         ({"has_gpu": True}, "no engine that uses it"),
         ({"probes": {"openvino": Probe(None, "openvino is not installed", ())}}, "not installed"),
     ],
@@ -119,6 +120,18 @@ def test_each_defect_is_a_problem_with_a_fix(
 def test_what_could_be_better_is_a_note(changes: dict[str, object], text: str) -> None:
     notes = [finding for finding in findings(**changes) if finding.level == "note"]
     assert [note for note in notes if text in note.text and note.fix], notes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cpu_vendor": "GenuineIntel"},
+        {"cpu_vendor": "AuthenticAMD", "mkl_cpu": "5"},
+        {"cpu_vendor": "AuthenticAMD", "cpu_features": ()},
+    ],
+)
+def test_products_are_quick_where_mkl_takes_avx2_or_cannot(changes: dict[str, object]) -> None:
+    assert not [finding for finding in findings(**changes) if "AVX2" in finding.text]
 
 
 def test_a_gpu_that_is_used_is_fine() -> None:

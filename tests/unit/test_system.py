@@ -9,6 +9,7 @@ import pytest
 from hpip.system import (
     available_cpus,
     available_memory_bytes,
+    cpu_facts,
     nvidia_gpu_count,
     resident_bytes,
 )
@@ -114,3 +115,9 @@ def test_gpus_are_counted_as_cuda_counts_them(
         (tmp_path / name).touch()
     variables = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert nvidia_gpu_count(tmp_path, variables) == expected
+
+
+def test_the_first_processor_speaks_for_all(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t: avx2\n\nprocessor\t: 1\nflags\t:\n")
+    assert cpu_facts(tmp_path) == {"processor": "0", "flags": "avx2"}
+    assert cpu_facts(tmp_path / "none") == {}

@@ -18,6 +18,7 @@ from hpip.bench.record import (
     Report,
     Row,
 )
+from hpip.system import MKL_CPU_VARIABLE
 
 NOTHING = "-"
 _STATES = {
@@ -100,6 +101,8 @@ def machine_line(report: Report) -> str:
     gpus = "; ".join(place["gpus"]) or "no GPU"
     peaks = (place.get("sgemm_gflops") or {}).items()
     peak = ", ".join(f"{v:.0f} GFLOP/s in {n} threads" for n, v in peaks if v)
+    kernels = place.get("mkl_debug_cpu_type")
+    versions += f", {MKL_CPU_VARIABLE}={kernels}" if kernels else ""
     return (
         f"{place['cpu']} ({place['isa']}), {place['cpus_allowed']} of {place['cpus_of_machine']}"
         f" CPUs, {(place['memory_bytes'] or 0) / 2**30:.0f} GiB, {gpus}; {place['system']}, Python"
