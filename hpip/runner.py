@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpip.artifacts import artifact
@@ -43,6 +43,19 @@ class Engine:
     precision: Precision = "fp32"
     settings: Mapping[str, Any] = field(default_factory=dict)
     takes_all: bool = False
+
+
+def segment_examples(
+    segment: Segment, examples: tuple[Feeds, Feeds, Feeds] | None
+) -> tuple[Feeds, Feeds, Feeds] | None:
+    """What a plan's example feeds say about a segment of it.
+
+    None for a segment behind another step: what it is fed depends on what is in the picture.
+    """
+    if examples is None or not set(segment.inputs) <= set(examples[0]):
+        return None
+    smallest, usual, largest = ({name: one[name] for name in segment.inputs} for one in examples)
+    return smallest, usual, largest
 
 
 class Runner:
@@ -96,8 +109,9 @@ class Runner:
 
     def _open_segment(self, segment: Segment) -> Session:
         backend = backend_named(self.engine.backend)
+        examples = segment_examples(segment, self._options.examples)
         try:
-            return self._open(backend, segment.files, self._options)
+            return self._open(backend, segment.files, replace(self._options, examples=examples))
         except (BackendError, GraphRewriteError, ModelFormatError) as error:
             self.refused[segment.name] = str(error)
             segments = sum(isinstance(step, Segment) for step in self.plan.steps)
@@ -118,8 +132,8 @@ class Runner:
         return backend.open(artifact(files, backend.format), options)
 
     def _examples(self) -> tuple[Feeds, Feeds, Feeds] | None:
-        """Smallest, usual and largest feeds, where engines need them and they can be told."""
-        if self.engine.device.kind == "cpu" or len(self.plan.steps) > 1:
+        """Smallest, usual and largest feeds of the plan, where engines may need them."""
+        if self.engine.device.kind == "cpu":
             return None
         smallest, usual, largest = (
             self.plan.feeds(example_inputs(network_hw), Selection(0.5))

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every backend owes: the same cases for each one whose engine is on this machine."""
+"""What every backend owes: the same cases for each engine and device of this machine."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,20 @@ import pytest
 from hpip.artifacts import artifact
 from hpip.backends.base import Backend, Session, SessionOptions
 from hpip.backends.pool import SessionPool
-from hpip.backends.registry import backend_named, backend_names
+from hpip.backends.registry import backend_named
 from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.graph.cache import Cache
+from hpip.runner import Engine
 from hpip.types import ModelFiles
+from tests.backends.conftest import engines, skip_where_absent
 from tests.graph.programs import paddle_module, run, save_layer
 
 Array = np.ndarray[Any, Any]
 
-CPU = Device("cpu")
 # Lengths around vectors and strides, one image and several, square and not.
 SHAPES = [(1, 3, 32, 32), (1, 3, 37, 53), (3, 3, 40, 24), (2, 3, 64, 32), (1, 3, 32, 32)]
+LARGEST = (4, 3, 160, 160)
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +64,43 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     return ModelFiles(folder / "inference.json", folder / "inference.pdiparams")
 
 
-@pytest.fixture(params=backend_names())
-def backend(request: pytest.FixtureRequest) -> Backend:
-    found = backend_named(request.param)
-    probe = found.probe()
-    if probe.version is None or "cpu" not in probe.devices:
-        pytest.skip(f"{found.name}: {probe.reason or 'it does not run on the CPU'}")
-    return found
+@dataclass(frozen=True)
+class Target:
+    """An engine on a device, with what engines that are built for a range of shapes need."""
+
+    engine: Engine
+    backend: Backend
+    build_dir: Path
+
+    def open(self, files: ModelFiles, threads: int = 2, **options: Any) -> Session:
+        options.setdefault("settings", self.engine.settings)
+        return self.backend.open(
+            files,
+            SessionOptions(
+                self.engine.device,
+                threads,
+                examples=(feeds((1, 3, 32, 24)), feeds((2, 3, 64, 53)), feeds(LARGEST)),
+                build_dir=self.build_dir,
+                **options,
+            ),
+        )
+
+
+@pytest.fixture(params=engines())
+def target(request: pytest.FixtureRequest, exported: ModelFiles) -> Target:
+    engine: Engine = request.param
+    skip_where_absent(engine)
+    return Target(engine, backend_named(engine.backend), exported.program.parent / "engines")
 
 
 @pytest.fixture
-def files(backend: Backend, exported: ModelFiles, tmp_path_factory: Any) -> ModelFiles:
-    return artifact(exported, backend.format, cache=Cache(exported.program.parent / "cache"))
+def files(target: Target, exported: ModelFiles) -> ModelFiles:
+    return artifact(exported, target.backend.format, cache=Cache(exported.program.parent / "cache"))
 
 
 @pytest.fixture
-def session(backend: Backend, files: ModelFiles) -> Iterator[Session]:
-    opened = backend.open(files, SessionOptions(CPU, 2))
+def session(target: Target, files: ModelFiles) -> Iterator[Session]:
+    opened = target.open(files)
     yield opened
     opened.close()
 
@@ -153,8 +176,8 @@ def test_a_failed_run_is_an_error_and_the_next_one_works(
     assert_close(session.run(inputs), reference(exported, inputs))
 
 
-def test_a_closed_session_says_so(backend: Backend, files: ModelFiles) -> None:
-    session = backend.open(files, SessionOptions(CPU, 1))
+def test_a_closed_session_says_so(target: Target, files: ModelFiles) -> None:
+    session = target.open(files, threads=1)
     session.close()
     session.close()
     with pytest.raises(BackendError, match="closed"):
@@ -162,9 +185,9 @@ def test_a_closed_session_says_so(backend: Backend, files: ModelFiles) -> None:
 
 
 def test_threads_of_a_pool_get_their_own_answers(
-    backend: Backend, files: ModelFiles, exported: ModelFiles
+    target: Target, files: ModelFiles, exported: ModelFiles
 ) -> None:
-    pool = SessionPool(lambda: backend.open(files, SessionOptions(CPU, 1, shares_cpu=True)), size=2)
+    pool = SessionPool(lambda: target.open(files, threads=1, shares_cpu=True), size=2)
     inputs = [feeds(SHAPES[i % len(SHAPES)], seed=i) for i in range(8)]
     wanted = [reference(exported, given) for given in inputs]
     found: dict[int, list[Array]] = {}
@@ -183,9 +206,11 @@ def test_threads_of_a_pool_get_their_own_answers(
         assert_close(found[index], answer)
 
 
-def test_other_threads_run_while_the_engine_computes(session: Session) -> None:
+def test_other_threads_run_while_the_engine_computes(target: Target, session: Session) -> None:
     """The GIL is free: a thread that counts gets far while the network runs."""
-    inputs = feeds((4, 3, 160, 160))
+    if target.engine.device.kind != "cpu":
+        pytest.skip("a GPU is done before a thread has had its turn")
+    inputs = feeds(LARGEST)
     session.run(inputs)
     counted, stop = [0], threading.Event()
 
@@ -204,23 +229,23 @@ def test_other_threads_run_while_the_engine_computes(session: Session) -> None:
     assert during > 1000
 
 
-def test_a_setting_that_nobody_knows_is_refused(backend: Backend, files: ModelFiles) -> None:
+def test_a_setting_that_nobody_knows_is_refused(target: Target, files: ModelFiles) -> None:
     with pytest.raises(InvalidInputError, match="'no_such_setting'"):
-        backend.open(files, SessionOptions(CPU, 1, settings={"no_such_setting": 1}))
+        target.open(files, settings={"no_such_setting": 1})
 
 
-def test_a_device_that_is_not_here_is_refused(backend: Backend, files: ModelFiles) -> None:
+def test_a_device_that_is_not_here_is_refused(target: Target, files: ModelFiles) -> None:
     with pytest.raises(BackendUnavailableError):
-        backend.open(files, SessionOptions(Device("gpu", 99), 1))
+        target.backend.open(files, SessionOptions(Device("gpu", 99), 1))
 
 
 def test_a_damaged_program_is_an_error(
-    backend: Backend, files: ModelFiles, tmp_path: Path, damage: Callable[[Path, Path], None]
+    target: Target, files: ModelFiles, tmp_path: Path, damage: Callable[[Path, Path], None]
 ) -> None:
     bad = tmp_path / files.program.name
     damage(files.program, bad)
-    with pytest.raises(BackendError, match="failed to open"):
-        backend.open(ModelFiles(bad, files.params), SessionOptions(CPU, 1))
+    with pytest.raises(BackendError, match=r"failed to (open|build)"):
+        target.open(ModelFiles(bad, files.params))
 
 
 @pytest.fixture(params=["cut short", "not a program"])

@@ -27,6 +27,7 @@ from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.graph.cache import Cache
 from hpip.preprocess import example_inputs, network_size_range
+from hpip.runner import segment_examples
 from hpip.types import (
     ModelFiles,
     NormalizeStep,
@@ -34,6 +35,7 @@ from hpip.types import (
     PermuteStep,
     PreprocessPlan,
     ResizeStep,
+    Segment,
 )
 from tests.graph.programs import two_branch_net
 
@@ -83,6 +85,18 @@ def test_examples_out_of_order_are_refused():
         shape_ranges("tensorrt", replace(GPU, examples=feeds((64, 64), (32, 96), (128, 128))))
     with pytest.raises(BackendError, match=r"expected options\.examples"):
         shape_ranges("tensorrt", GPU)
+
+
+def test_a_plans_first_segment_is_told_its_shapes_and_later_ones_are_not(tmp_path):
+    examples = feeds((32, 32), (64, 64), (96, 96))
+    files = model(tmp_path)
+    trunk = Segment("trunk", files, ("image", "im_shape"), ("features",))
+    found = segment_examples(trunk, examples)
+    assert found is not None
+    assert [set(one) for one in found] == [{"image", "im_shape"}] * 3
+    assert [one["image"].shape[2] for one in found] == [32, 64, 96]
+    assert segment_examples(Segment("head", files, ("features",), ("boxes",)), examples) is None
+    assert segment_examples(trunk, None) is None
 
 
 def test_the_key_of_a_build_tells_everything_apart(tmp_path):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import hpip
-from hpip.backends.registry import backend_named, backend_names
 from hpip.devices import Device
 from hpip.graph.compile import compile_model
 from hpip.model import ModelSpec, load_model_spec
@@ -21,6 +20,7 @@ from hpip.sameness import compare
 from hpip.sources import iter_sources
 from hpip.tuning.answers import Answer
 from hpip.types import UInt8Array
+from tests.backends.conftest import engines, skip_where_absent
 
 DEMO = Path(hpip.__file__).parent / "demo"
 FAMILIES = ["Mask-RT-DETR-S", "PP-YOLOE_seg-S", "SOLOv2", "MaskRCNN-ResNet50-FPN"]
@@ -32,12 +32,18 @@ OTHERS = [
 ]
 
 
-@pytest.fixture(params=[name for name in backend_names() if backend_named(name).format == "onnx"])
+def other_engines() -> Iterator[object]:
+    """All but plain Paddle on the CPU, the reference, and oneDNN, wrong on some processors."""
+    for parameter in engines():
+        if parameter.id not in ("paddle-cpu", "paddle_onednn-cpu"):
+            yield parameter
+
+
+@pytest.fixture(params=other_engines())
 def engine(request: pytest.FixtureRequest) -> Engine:
-    probe = backend_named(request.param).probe()
-    if probe.version is None or "cpu" not in probe.devices:
-        pytest.skip(f"{request.param}: {probe.reason or 'it does not run on the CPU'}")
-    return Engine(request.param, Device("cpu"), threads=2)
+    chosen: Engine = request.param
+    skip_where_absent(chosen)
+    return chosen
 
 
 @contextmanager
