@@ -20,7 +20,8 @@ from hpip.system import MKL_CPU_VARIABLE, available_cpus, cpu_facts
 _PACKAGES = (
     *("hpip", "numpy", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu"),
     *("openvino", "tensorrt", "paddle2onnx", "opencv-python-headless", "opencv-contrib-python"),
-    *("opencv-python", "paddlex"),
+    *("opencv-python", "paddlex", "tensorrt-cu12", "tensorrt-cu13", "nvidia-cuda-runtime"),
+    *("nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
 )
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 # Whatever changes with the hour, and not with machine or software.
