@@ -18,6 +18,7 @@ _LIBRARIES = {
     "CUDAExecutionProvider": "libonnxruntime_providers_cuda.so",
     TENSORRT_PROVIDER: "libonnxruntime_providers_tensorrt.so",
 }
+_CUDNN = "libcudnn.so.9"
 
 
 def load_cuda_libraries(providers: Sequence[str]) -> None:
@@ -26,7 +27,8 @@ def load_cuda_libraries(providers: Sequence[str]) -> None:
     Nothing happens where no provider of `providers` runs on a GPU. What can't be found is told on
     stderr by ONNX Runtime; its provider then fails to load, which `missing_library` explains.
     """
-    if not set(providers) & set(_LIBRARIES):
+    drives_gpus = [name for name in providers if name in _LIBRARIES]
+    if not drives_gpus:
         return
     import onnxruntime
 
@@ -38,6 +40,30 @@ def load_cuda_libraries(providers: Sequence[str]) -> None:
         if TENSORRT_PROVIDER in providers and util.find_spec("tensorrt") is not None:
             with contextlib.suppress(ImportError, OSError):
                 import tensorrt  # noqa: F401 - loads libnvinfer from its wheel
+    for name in drives_gpus:
+        _load_from_other_sites(name)
+
+
+def _load_from_other_sites(provider: str) -> None:
+    """Load what ONNX Runtime did not find, because the wheels lie in another folder than its own.
+
+    So it is beside a system's or an image's torch: `pip install --user` and `--target` part them.
+    """
+    tried: set[str] = set()
+    while (library := missing_library(provider)) and library not in tried:
+        tried.add(library)
+        _load_from_wheels(library)
+    # Opened when the first convolution is made, so the provider loads without it.
+    _load_from_wheels(_CUDNN)
+
+
+def _load_from_wheels(library: str) -> None:
+    found = util.find_spec("nvidia")
+    for site in (found and found.submodule_search_locations) or ():
+        for path in sorted(Path(site).glob(f"*/lib/{library}")):
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(path))
+                return
 
 
 def provider_refusal(provider: str) -> BackendUnavailableError:

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hpip import _core
 from hpip.backends.base import SessionOptions
-from hpip.backends.cuda_libraries import advice, library_of
+from hpip.backends.cuda_libraries import _load_from_wheels, advice, library_of
 from hpip.backends.onnxruntime import (
     OnnxRuntimeBackend,
     cuda_options,
@@ -124,6 +128,29 @@ def test_two_trainings_of_a_model_never_share_an_engine(tmp_path: Path) -> None:
 def test_a_missing_library_is_named_with_what_to_do(message: str, library: str, fix: str) -> None:
     assert library_of(message) == library
     assert re.search(fix, advice(library))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_libraries_are_found_in_whatever_folder_the_wheels_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "nvidia" / "cu13" / "lib"
+    folder.mkdir(parents=True)
+    library = shutil.copy(_core.__file__, folder / "libtoy.so.13")
+    (folder / "libbroken.so.13").write_bytes(b"no library")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("libabsent.so.13", "libbroken.so.13", "libtoy.so.13"):
+        _load_from_wheels(name)
+    assert str(library) in Path("/proc/self/maps").read_text()
+
+
+def test_nothing_is_loaded_for_the_cpu() -> None:
+    code = (
+        "import sys; from hpip.backends.cuda_libraries import load_cuda_libraries\n"
+        "load_cuda_libraries(['CPUExecutionProvider'])\n"
+        "assert not {'onnxruntime', 'tensorrt', 'nvidia'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_waiting_threads_spin_only_where_the_cpu_is_theirs(tmp_path: Path) -> None:
