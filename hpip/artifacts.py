@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from importlib import util
+from pathlib import Path
 
-from hpip.backends.base import ProgramFormat
-from hpip.errors import BackendUnavailableError, ModelFormatError
+from hpip.backends.base import Backend, Feeds, ProgramFormat
+from hpip.devices import Device
+from hpip.errors import BackendError, BackendUnavailableError, ModelFormatError
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.graph.params import ParameterFile
@@ -15,6 +19,7 @@ from hpip.graph.program import Program
 from hpip.types import ModelFiles
 
 _ONNX_NAME = "model.onnx"
+_INT8_NAME = "int8.onnx"
 
 
 def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = None) -> ModelFiles:
@@ -44,6 +49,61 @@ def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = 
     record = {"title": f"{files.program.stem} in ONNX"}
     folder = cache.store(key, record, {_ONNX_NAME: _export(files)})
     return ModelFiles(folder / _ONNX_NAME, files.params)
+
+
+def int8_artifact(
+    files: ModelFiles,
+    backend: Backend,
+    device: Device,
+    calibration: str,
+    *,
+    feeds: Iterable[Feeds] | None = None,
+    cache: Cache | None = None,
+) -> ModelFiles:
+    """Files of the same program in int8.
+
+    Args:
+        files: program and parameters of a model, as exported or cut.
+        backend: whose quantiser makes it.
+        device: where it is to run.
+        calibration: names the pictures, and what turns them into `feeds`.
+        feeds: what the pictures give; read only where the program is not there yet. None takes
+            what is there.
+        cache: where it is kept; None takes the user's.
+
+    Raises:
+        BackendError: there is no such program and no feeds, or the quantiser refused the network.
+        BackendUnavailableError, ModelFormatError, GraphRewriteError: as `artifact`; the first also
+            where the backend has no quantiser.
+    """
+    source = artifact(files, backend.format, cache=cache)
+    cache = cache or Cache()
+    quantizer = backend.quantizer(device)
+    key = content_key(
+        "int8", str(quantizer), calibration, _digest(source.program), _digest(source.params)
+    )
+    loaded = cache.load(key)
+    if loaded is not None:
+        return ModelFiles(loaded[0] / _INT8_NAME, source.params)
+    if feeds is None:
+        raise BackendError(
+            backend.name,
+            "open",
+            f"the program {files.program.stem} is not in the cache in int8, or its model, "
+            "hpip or the engine has changed since; make it with: "
+            "hpip tune MODEL_DIR --precision int8 --input PICTURES",
+        )
+    record = {"title": f"{files.program.stem} in int8"}
+    folder = cache.store(key, record, {_INT8_NAME: backend.quantize(source, feeds)})
+    return ModelFiles(folder / _INT8_NAME, source.params)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _export(files: ModelFiles) -> bytes:

@@ -121,7 +121,7 @@ def _refusal(trial: Trial) -> BackendError | BackendUnavailableError:
         return BackendUnavailableError(
             backend, f"{trial.reason}.", "`hpip doctor` tells what to install."
         )
-    if trial.state == "refused":
+    if trial.state in ("refused", "uncalibrated"):
         return BackendError(backend, "open", trial.reason)
     return BackendError(
         backend,
@@ -143,3 +143,6 @@ def _expect_precision(request: Request, verdict: Verdict) -> None:
             f"no engine here has it ({reasons}).",
             "Use precision='auto'.",
         )
+    for trial in trials:
+        if trial.state == "uncalibrated":
+            logger.warning("%s runs in fp32: %s", request.spec.model_name, trial.reason)

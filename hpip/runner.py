@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hpip.artifacts import artifact
+from hpip.artifacts import artifact, int8_artifact
 from hpip.backends.base import Backend, Feeds, Precision, Session, SessionOptions
 from hpip.backends.paddle import PaddleBackend, plain_paddle_device
 from hpip.backends.pool import SessionPool
@@ -35,6 +35,8 @@ class Engine:
         settings: what this backend alone knows; see `SessionOptions.settings`.
         takes_all: it is to run every segment of a plan; else those that it refuses are left to
             plain Paddle.
+        calibration: names the pictures that an int8 program was made from; empty where the
+            backend needs none.
     """
 
     backend: str
@@ -43,6 +45,7 @@ class Engine:
     precision: Precision = "fp32"
     settings: Mapping[str, Any] = field(default_factory=dict)
     takes_all: bool = False
+    calibration: str = ""
 
 
 def segment_examples(
@@ -129,6 +132,9 @@ class Runner:
         if len(self.plan.steps) > 1 and backend.format == "paddle" and options.device.kind == "cpu":
             with used_weights(files) as chosen:
                 return backend.open(chosen, options)
+        if options.precision == "int8" and self.engine.calibration:
+            found = int8_artifact(files, backend, options.device, self.engine.calibration)
+            return backend.open(found, options)
         return backend.open(artifact(files, backend.format), options)
 
     def _examples(self) -> tuple[Feeds, Feeds, Feeds] | None:

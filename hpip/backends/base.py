@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -152,6 +152,28 @@ class Backend(ABC):
             BackendUnavailableError: the engine, the device or the precision is not here.
             BackendError: the engine refused the network.
         """
+
+    def quantizer(self, device: Device) -> str | None:
+        """Name and version of what makes int8 programs for a device; None where nothing does.
+
+        Where there is one, `open` takes int8 programs that `quantize` made, and no others.
+        """
+        return None
+
+    def quantize(self, files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
+        """The network in int8, as `open` takes it with these parameters and `precision="int8"`.
+
+        Args:
+            files: program and parameters in this backend's `format`.
+            feeds: inputs as they come from real pictures; the ranges of the 8 bits follow them.
+
+        Raises:
+            BackendUnavailableError: the backend has no quantiser.
+            BackendError: the quantiser refused the network, or there are no feeds.
+        """
+        raise BackendUnavailableError(
+            self.name, "it has no quantiser.", "Choose another precision or backend."
+        )
 
 
 def refuse_settings(backend: str, settings: Mapping[str, Any], known: Collection[str]) -> None:

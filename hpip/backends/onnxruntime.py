@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import util
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from hpip.backends.base import (
     Backend,
+    Feeds,
     Probe,
     Session,
     SessionOptions,
@@ -26,6 +27,8 @@ from hpip.backends.cuda_libraries import (
     provider_refusal,
 )
 from hpip.backends.engine_builds import build_key
+from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
+from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.system import nvidia_gpu_count
 from hpip.types import AnyArray, ModelFiles
@@ -41,7 +44,7 @@ _LOG_SEVERITY = 4
 
 
 class OnnxRuntimeBackend(Backend):
-    """ONNX Runtime.
+    """ONNX Runtime, in fp32, and on the CPU in int8.
 
     Settings: `provider`, "cuda" or "tensorrt", says what runs on a GPU; `memory_arena` False gives
     memory back after each run, which is slower.
@@ -66,7 +69,10 @@ class OnnxRuntimeBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
-        require_precision(self.name, options, "fp32")
+        if options.device.kind == "cpu":
+            require_precision(self.name, options, "fp32", "int8")
+        else:
+            require_precision(self.name, options, "fp32")
         refuse_settings(self.name, options.settings, known=_SETTINGS)
         version = require_engine(self)
         import onnxruntime
@@ -81,7 +87,16 @@ class OnnxRuntimeBackend(Backend):
             )
         require_engine(self, options.device)
         load_cuda_libraries([name for name, _ in providers])
+        require_int8(self.name, files, options)
         return OnnxRuntimeSession(files, options, providers)
+
+    def quantizer(self, device: Device) -> str | None:
+        """See `Backend.quantizer`."""
+        return quantizer(device)
+
+    def quantize(self, files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
+        """See `Backend.quantize`."""
+        return quantize(self.name, files, feeds)
 
 
 class OnnxRuntimeSession(Session):

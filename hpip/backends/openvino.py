@@ -7,7 +7,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from hpip.backends.base import (
     Backend,
+    Feeds,
     Precision,
     Probe,
     Session,
@@ -24,16 +25,19 @@ from hpip.backends.base import (
     require_engine,
     require_precision,
 )
+from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
+from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
 
 _SETTINGS = ("performance_hint",)
 _HINTS = ("latency", "throughput")
-_PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+# A program in int8 says itself what runs in 8 bits; the rest of it is float32.
+_PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoBackend(Backend):
-    """OpenVINO's CPU plugin, in fp32 or bf16.
+    """OpenVINO's CPU plugin, in fp32 or bf16, and in int8 as ONNX Runtime's quantiser writes it.
 
     Settings: `performance_hint`, "latency" (the default) or "throughput".
     """
@@ -62,7 +66,16 @@ class OpenVinoBackend(Backend):
         require_engine(self)
         if options.precision == "bf16":
             _require_bf16()
+        require_int8(self.name, files, options)
         return OpenVinoSession(files, properties)
+
+    def quantizer(self, device: Device) -> str | None:
+        """See `Backend.quantizer`."""
+        return quantizer(device)
+
+    def quantize(self, files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
+        """See `Backend.quantize`."""
+        return quantize(self.name, files, feeds)
 
 
 class OpenVinoSession(Session):

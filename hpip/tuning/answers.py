@@ -107,7 +107,8 @@ def _figures(comparisons: Sequence[Comparison], matched: int) -> str:
     score = max(comparison.max_score_diff for comparison in comparisons)
     box_px = max(comparison.max_box_diff_px for comparison in comparisons)
     iou = min(comparison.min_mask_iou for comparison in comparisons)
+    mean_iou = min(comparison.mean_mask_iou for comparison in comparisons)
     return (
-        f"{matched} instances, mask IoU >= {iou:.4f}, "
+        f"{matched} instances, mask IoU >= {iou:.4f} and {mean_iou:.4f} on average, "
         f"scores within {score:.1g}, boxes within {box_px:.1g} px"
     )

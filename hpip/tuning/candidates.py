@@ -104,6 +104,13 @@ def candidates(request: Request) -> list[Engine]:
     ]
 
 
+def needs_calibration(engine: Engine) -> bool:
+    """Whether the engine can run in int8 once its program was made from pictures."""
+    if engine.precision != "int8":
+        return False
+    return backend_named(engine.backend).quantizer(engine.device) is not None
+
+
 def thread_variants(engine: Engine) -> list[Engine]:
     """The same engine with other numbers of threads: hyperthreads share what convolutions need."""
     if engine.threads < _LEAST_THREADS_TO_VARY:

@@ -23,6 +23,7 @@ from hpip.plans import Plan
 from hpip.postprocess import Instances
 from hpip.runner import Engine
 from hpip.system import available_memory_bytes, resident_bytes
+from hpip.tuning.calibrate import Calibration
 from hpip.tuning.records import State
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
@@ -117,6 +118,17 @@ class Child(Closing):
             "open", plan, preprocess, engine, path, limit_s=limit_s
         )
         return opened
+
+    def calibrate(
+        self, plan: Plan, engine: Engine, calibration: Calibration, *, limit_s: float
+    ) -> None:
+        """Make a plan's segments in int8, where they are not in the cache yet.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        path = backend_path(engine.backend)
+        self._call("calibrate", plan, engine, calibration, path, limit_s=limit_s)
 
     def answer(
         self, image: UInt8Array, thresholds: Sequence[float], *, limit_s: float

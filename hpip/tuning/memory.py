@@ -6,13 +6,20 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import hpip
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.runner import Engine
-from hpip.tuning.candidates import Request, candidates, machine_name, versions
+from hpip.tuning.candidates import (
+    Request,
+    candidates,
+    machine_name,
+    needs_calibration,
+    versions,
+)
 from hpip.tuning.check import fingerprint
 from hpip.tuning.records import (
     Trial,
@@ -41,12 +48,25 @@ class Memory:
         request: what is asked for.
         program_key: names the program that engines are given.
         quick: keep what a budget of 0 found apart from what was measured properly.
+        calibration: names the pictures that int8 is to be made from; None takes those that were
+            given before, to whatever request for this model.
+
+    Attributes:
+        engines: the request's candidates, those in int8 with their calibration.
     """
 
-    def __init__(self, cache: Cache, request: Request, program_key: str, *, quick: bool) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        request: Request,
+        program_key: str,
+        *,
+        quick: bool,
+        calibration: str | None = None,
+    ) -> None:
         self._cache = cache
         self._name = request.spec.model_dir.name
-        self._place = content_key(
+        self._model = content_key(
             _VERSION,
             hpip.__version__,
             f"exporter {EXPORTER_VERSION}",
@@ -54,8 +74,11 @@ class Memory:
             machine_name(request.device),
             program_key,
             fingerprint(request.spec.files.params),
-            "quick" if quick else "full",
         )
+        self._place = content_key(self._model, "quick" if quick else "full")
+        self.engines = [
+            self._with_calibration(engine, calibration) for engine in candidates(request)
+        ]
         asked = (
             str(request.device),
             request.threads,
@@ -63,7 +86,7 @@ class Memory:
             request.backend,
             dict(request.settings),
             request.may_convert,
-            [to_json(engine) for engine in candidates(request)],
+            [to_json(engine) for engine in self.engines],
         )
         described = json.dumps(asked, sort_keys=True, default=str)
         self.key = content_key("verdict", self._place, described)
@@ -84,6 +107,27 @@ class Memory:
         """Remember it in place of an earlier one."""
         title = f"{self._name}, trial of {label(trial.engine)}"
         self._keep(self._trial_key(trial.engine, pictures), title, {"trial": to_json(trial)})
+
+    def calibrated(self, engine: Engine) -> Trial | None:
+        """The last trial of the engine's backend in int8 on pictures that were given for it."""
+        return self._load(self._calibrated_key(engine), "trial", trial_from_json)
+
+    def keep_calibrated(self, trial: Trial) -> None:
+        """Remember it in place of an earlier one, for all requests for this model."""
+        title = f"{self._name}, calibration of {label(trial.engine)}"
+        self._keep(self._calibrated_key(trial.engine), title, {"trial": to_json(trial)})
+
+    def _with_calibration(self, engine: Engine, calibration: str | None) -> Engine:
+        if not needs_calibration(engine):
+            return engine
+        if calibration is None:
+            earlier = self.calibrated(engine)
+            calibration = "" if earlier is None else earlier.engine.calibration
+        return replace(engine, calibration=calibration)
+
+    def _calibrated_key(self, engine: Engine) -> str:
+        settings = json.dumps(dict(engine.settings), sort_keys=True, default=str)
+        return content_key("calibrated", self._model, engine.backend, str(engine.device), settings)
 
     def _trial_key(self, engine: Engine, pictures: str) -> str:
         described = json.dumps(to_json(engine), sort_keys=True, default=str)

@@ -19,7 +19,10 @@ logger = logging.getLogger(__name__)
 
 # A photograph and a busy scene. More pictures than these make tuning slower, not safer.
 _SHIPPED = ("coins.png", "scene_0015.jpg")
-_MOST_OF_A_FOLDER = 8
+MOST_TO_COMPARE = 8
+# For int8: enough for the ranges of its tensors, and what a quarter held out leaves to compare on.
+MOST_TO_CALIBRATE = 32
+_LEAST_TO_CALIBRATE, _LEAST_HELD_OUT = 2, 2
 
 
 def shipped_pictures() -> list[UInt8Array]:
@@ -32,8 +35,8 @@ def shipped_pictures() -> list[UInt8Array]:
         return [scene(300, 400), scene(400, 300, 21)]
 
 
-def read_pictures(inputs: Sequence[str | Path]) -> list[UInt8Array]:
-    """The first readable pictures of files and folders.
+def read_pictures(inputs: Sequence[str | Path], *, most: int = MOST_TO_COMPARE) -> list[UInt8Array]:
+    """The first readable pictures of files and folders, `most` at most.
 
     Raises:
         InvalidInputError: there is none.
@@ -45,13 +48,36 @@ def read_pictures(inputs: Sequence[str | Path]) -> list[UInt8Array]:
             errors.append(f"{source.name}: {source.error}")
             continue
         found.append(np.ascontiguousarray(source.image))
-        if len(found) == _MOST_OF_A_FOLDER:
+        if len(found) == most:
             break
     if not found:
         names = ", ".join(map(str, inputs))
         why = f" ({errors[0]})" if errors else ""
         raise InvalidInputError(f"expected pictures in {names}; found none that can be read{why}")
     return found
+
+
+def split_for_calibration(
+    pictures: Sequence[UInt8Array],
+) -> tuple[list[UInt8Array], list[UInt8Array]]:
+    """Pictures to calibrate int8 on, and others to compare its answers on: every fourth, evenly.
+
+    Raises:
+        InvalidInputError: there are too few for both.
+    """
+    least = _LEAST_TO_CALIBRATE + _LEAST_HELD_OUT
+    if len(pictures) < least:
+        raise InvalidInputError(
+            f"precision int8: expected at least {least} pictures that can be read, to calibrate on "
+            f"some and compare answers on others; received {len(pictures)}. Give more of the kind "
+            f"that the model is to segment, {MOST_TO_CALIBRATE} if there are so many."
+        )
+    count = min(MOST_TO_COMPARE, max(_LEAST_HELD_OUT, len(pictures) // 4))
+    held_out = {index * len(pictures) // count for index in range(count)}
+    return (
+        [picture for index, picture in enumerate(pictures) if index not in held_out],
+        [pictures[index] for index in sorted(held_out)],
+    )
 
 
 def digest(pictures: Sequence[UInt8Array]) -> str:

@@ -18,6 +18,7 @@ State: TypeAlias = Literal[
     "hung",
     "out of memory",
     "refused",
+    "uncalibrated",
     "unfinished",
 ]
 
@@ -30,8 +31,9 @@ class Trial:
         engine: what was tried.
         version: of the engine.
         state: "verified": it gave plain Paddle's answers and was timed; "absent": the engine or its
-            device is not here; "refused": the engine does not take the model; "unfinished": the
-            time was up, and a later start goes on.
+            device is not here; "refused": the engine does not take the model; "uncalibrated":
+            it needs pictures for int8 first; "unfinished": the time was up, and a later start
+            goes on.
         reason: the evidence, one line.
         time_ms: median time of one picture, from pixels to run-length codes; None unless verified.
         ratio: median of its time over plain Paddle's in the same round; None unless verified.

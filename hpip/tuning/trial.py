@@ -12,6 +12,7 @@ from hpip.plans import Plan
 from hpip.runner import Engine
 from hpip.tuning.answers import Answer, judge
 from hpip.tuning.budget import Clock
+from hpip.tuning.calibrate import Calibration
 from hpip.tuning.child import Child, ChildError
 from hpip.tuning.records import Trial
 from hpip.types import PreprocessPlan, UInt8Array
@@ -37,12 +38,14 @@ class Task:
         preprocess: from picture to input.
         pictures: at least one.
         score_threshold: what the model is timed at.
+        calibration: what engines in int8 are calibrated on; None where that was done before.
     """
 
     plan: Plan
     preprocess: PreprocessPlan
     pictures: Sequence[UInt8Array]
     score_threshold: float
+    calibration: Calibration | None = None
 
 
 class FloorError(HpipError):
@@ -130,6 +133,11 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
     child: Child | None = None
     try:
         child = Child(clock.limits.memory_bytes)
+        if engine.calibration and task.calibration is not None:
+            # A step's time for each picture: each goes through the whole network.
+            limit_s = clock.limits.step_s * len(task.calibration.pictures)
+            limit_s = min(limit_s, clock.left_s)
+            child.calibrate(task.plan, engine, task.calibration, limit_s=limit_s)
         limit_s = clock.step_s()
         version, refused = child.open(task.plan, task.preprocess, engine, limit_s=limit_s)
         left = "".join(f"; plain Paddle runs {name}: {why}" for name, why in refused.items())

@@ -14,11 +14,12 @@ from hpip.graph.compile import CompiledModel, compile_model
 from hpip.plans import CutPlan, Plan, UntouchedPlan
 from hpip.runner import Engine
 from hpip.tuning.budget import Clock, Limits, default_limits, tell
-from hpip.tuning.candidates import Request, candidates, thread_variants
+from hpip.tuning.calibrate import Calibration
+from hpip.tuning.candidates import Request, needs_calibration, thread_variants
 from hpip.tuning.check import cut_and_checked, small_input
 from hpip.tuning.lock import one_at_a_time
 from hpip.tuning.memory import Memory
-from hpip.tuning.pictures import digest, shipped_pictures
+from hpip.tuning.pictures import digest, shipped_pictures, split_for_calibration
 from hpip.tuning.records import Selection, Trial, Verdict, label
 from hpip.tuning.select import select
 from hpip.tuning.trial import FloorError, Reference, Task, try_engine
@@ -53,18 +54,30 @@ def tune(
         cache: where it is remembered; None takes the user's.
         limits: time and memory; None takes what HPIP_TUNE_BUDGET_S says.
         pictures: what the engines are tried on; None takes two that come with hpip, or what an
-            earlier call found on others.
+            earlier call found on others. For int8, most of them calibrate it, and the engines are
+            tried on the rest.
         again: forget what is remembered about this request.
 
     Raises:
         ModelFormatError: the parameters do not belong to the program.
-        InvalidInputError: HPIP_TUNE_BUDGET_S is not a number.
+        InvalidInputError: HPIP_TUNE_BUDGET_S is not a number, or there are too few pictures for
+            int8.
     """
     cache = cache or Cache()
     clock = Clock(limits or default_limits())
+    calibration = None
+    if pictures is not None and request.precision == "int8":
+        for_ranges, pictures = split_for_calibration(pictures)
+        calibration = Calibration(for_ranges, request.spec.preprocess)
     compiled = compile_model(request.spec.files, cache=cache)
-    memory = Memory(cache, request, _program_key(request, compiled), quick=clock.quick)
-    tuning = _Tuning(request, compiled, cache, memory, clock, pictures, again)
+    memory = Memory(
+        cache,
+        request,
+        _program_key(request, compiled),
+        quick=clock.quick,
+        calibration=None if calibration is None else calibration.key,
+    )
+    tuning = _Tuning(request, compiled, cache, memory, clock, pictures, calibration, again)
     found = tuning.remembered()
     if found is None:
         lock = cache.root / f".{memory.key}.lock"
@@ -99,6 +112,10 @@ def _program_key(request: Request, compiled: CompiledModel) -> str:
     return compiled.key or request.spec.files.program.read_bytes().hex()
 
 
+_UNCALIBRATED = (
+    "int8 needs pictures to calibrate on: "
+    "run `hpip tune MODEL_DIR --precision int8 --input PICTURES` once"
+)
 _WAITING = "another process is tuning this model; waiting for it"
 
 
@@ -119,6 +136,7 @@ class _Tuning:
         memory: Memory,
         clock: Clock,
         pictures: Sequence[UInt8Array] | None,
+        calibration: Calibration | None,
         again: bool,
     ) -> None:
         self._request = request
@@ -126,6 +144,7 @@ class _Tuning:
         self._cache = cache
         self._memory = memory
         self._clock = clock
+        self._calibration = calibration
         self._again = again
         self._given = pictures is not None
         self._pictures = list(pictures or shipped_pictures())[: 1 if clock.quick else None]
@@ -161,7 +180,7 @@ class _Tuning:
                 program = "exact" if check.exact else "cut"
         floor_ms = self._try_all(plan)
         tried = [trial.engine for trial in self._trials]
-        untried = [engine for engine in candidates(request) if engine not in tried]
+        untried = [engine for engine in self._memory.engines if engine not in tried]
         selection = select(request.floor, self._trials, untried)
         verdict = Verdict(
             program,
@@ -183,10 +202,10 @@ class _Tuning:
         """Fill `_trials`; returns plain Paddle's median time where it was measured."""
         request = self._request
         spec = small_input(request.spec)
-        task = Task(plan, spec.preprocess, self._pictures, spec.score_threshold)
+        task = Task(plan, spec.preprocess, self._pictures, spec.score_threshold, self._calibration)
         reference = Reference(task, request.floor, self._clock)
         try:
-            for engine in candidates(request):
+            for engine in self._memory.engines:
                 self._try(engine, task, reference)
                 if self._clock.quick and self._trials[-1].state == "verified":
                     break
@@ -200,6 +219,9 @@ class _Tuning:
 
     def _try(self, engine: Engine, task: Task, reference: Reference) -> None:
         """Take the remembered trial of an engine, or make one while there is time."""
+        if (trial := self._without_pictures(engine)) is not None:
+            self._trials.append(trial)
+            return
         trial = None if self._again else self._memory.trial(engine, self._digest)
         if trial is None or not self._settled(trial):
             if self._clock.left_s <= 0:
@@ -215,7 +237,19 @@ class _Tuning:
             trial = replace(trial, attempts=attempts)
             self._memory.keep_trial(trial, self._digest)
             logger.info("%s: %s, %s", label(engine), trial.state, trial.reason)
+        if self._calibration is not None and needs_calibration(engine) and trial.final:
+            self._memory.keep_calibrated(trial)
         self._trials.append(trial)
+
+    def _without_pictures(self, engine: Engine) -> Trial | None:
+        """What is known of an engine in int8 that has no pictures, where that settles it."""
+        if self._calibration is not None or not needs_calibration(engine):
+            return None
+        earlier = self._memory.calibrated(engine)
+        if earlier is None:
+            return Trial(engine, "", "uncalibrated", _UNCALIBRATED)
+        # What missed the gate on its user's pictures does not get another chance on ours.
+        return None if earlier.state == "verified" else replace(earlier, engine=engine)
 
     def _settled(self, trial: Trial) -> bool:
         return trial.final or self._clock.gives_up(trial.allowed_s, trial.attempts)

@@ -26,6 +26,7 @@ from hpip.plans import Plan
 from hpip.postprocess import Instances, Selection
 from hpip.runner import Engine, Runner
 from hpip.sessions import open_session
+from hpip.tuning.calibrate import Calibration, calibrate
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
 _NO_MEMORY = re.compile("bad_alloc|out of memory|ResourceExhausted|allocate memory", re.IGNORECASE)
@@ -66,6 +67,13 @@ class Workplace:
             self._runner = None
         self._runner = Runner(plan, preprocess, engine)
         return version, self._runner.refused
+
+    def calibrate(
+        self, plan: Plan, engine: Engine, calibration: Calibration, backend_path: str
+    ) -> None:
+        """Make a plan's segments in int8, where they are not in the cache yet."""
+        _probe(engine, backend_path)
+        calibrate(plan, engine, calibration)
 
     def load(self, files: ModelFiles, engine: Engine, backend_path: str) -> str:
         """Load a program without anything around it; returns the engine's version."""
