@@ -258,7 +258,8 @@ def create_predictor(
         classes: keep these classes only, by label or id.
         threads: CPU threads; None takes those that the process may use.
         precision: the lowest that is allowed: "auto" (which is "fp32"), "fp32", "bf16", "fp16" or
-            "int8". A lower one than fp32 is used where it passes its gate (docs/backends.md).
+            "int8". A lower one than fp32 is used where it passes its gate; int8 needs to be
+            calibrated once, by `hpip tune --precision int8 --input PICTURES` (docs/backends.md).
         workers: callers in other threads that are served at once; they share the weights where the
             engine can, and `threads` among them. One is quickest for one caller, more do more work
             in all.

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from hpip.backends.base import (
     Backend,
     Feeds,
+    Precision,
     Probe,
     Session,
     SessionOptions,
@@ -69,10 +70,8 @@ class OnnxRuntimeBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
-        if options.device.kind == "cpu":
-            require_precision(self.name, options, "fp32", "int8")
-        else:
-            require_precision(self.name, options, "fp32")
+        in_8_bits: tuple[Precision, ...] = ("int8",) if options.device.kind == "cpu" else ()
+        require_precision(self.name, options, "fp32", *in_8_bits)
         refuse_settings(self.name, options.settings, known=_SETTINGS)
         version = require_engine(self)
         import onnxruntime

@@ -239,6 +239,39 @@ def test_a_device_that_is_not_here_is_refused(target: Target, files: ModelFiles)
         target.backend.open(files, SessionOptions(Device("gpu", 99), 1))
 
 
+def test_in_int8_it_is_near_plain_paddle_or_it_says_that_it_has_no_int8(
+    backend: Backend, files: ModelFiles, exported: ModelFiles, tmp_path: Path
+) -> None:
+    options = SessionOptions(CPU, 2, precision="int8")
+    examples = [feeds(shape, seed) for seed, shape in enumerate(SHAPES)]
+    if backend.quantizer(CPU) is None:
+        with pytest.raises(BackendUnavailableError, match="not in int8"):
+            backend.open(files, options)
+        with pytest.raises(BackendUnavailableError, match="no quantiser"):
+            backend.quantize(files, examples)
+        return
+    with pytest.raises(BackendError, match="is not in int8"):
+        backend.open(files, options)
+    program = tmp_path / "int8.onnx"
+    program.write_bytes(backend.quantize(files, examples))
+    session = backend.open(ModelFiles(program, files.params), options)
+    for inputs in examples:
+        found, wanted = session.run(inputs), reference(exported, inputs)
+        assert [array.dtype for array in found] == [array.dtype for array in wanted]
+        for mine, right in list(zip(found, wanted, strict=True))[:2]:
+            # 8 bits leave a step of 1/255 of the range; a few layers add up some of them.
+            error = np.abs(mine - right).max() / np.ptp(right)
+            assert 1e-4 < error < 0.05
+    session.close()
+
+
+def test_nothing_to_calibrate_on_is_an_error(backend: Backend, files: ModelFiles) -> None:
+    if backend.quantizer(CPU) is None:
+        pytest.skip(f"{backend.name} has no quantiser")
+    with pytest.raises(BackendError, match="failed to quantize"):
+        backend.quantize(files, [])
+
+
 def test_a_damaged_program_is_an_error(
     target: Target, files: ModelFiles, tmp_path: Path, damage: Callable[[Path, Path], None]
 ) -> None:

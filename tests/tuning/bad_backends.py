@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from hpip.backends.base import Backend, Probe, Session, SessionOptions
+from hpip.backends.base import Backend, Feeds, Probe, Session, SessionOptions
+from hpip.devices import Device
 from hpip.errors import BackendError
 from hpip.types import AnyArray, ModelFiles
 
@@ -190,3 +191,49 @@ class LaterBrokenBackend(FastBackend):
             if "HPIP_TEST_BROKEN" in os.environ:
                 raise BackendError("later_broken", "run", "it broke")
             return super()._run(inputs)
+
+
+class QuantizingBackend(FastBackend):
+    """Right in int8, from a program that it made from pictures; right and slow in fp32."""
+
+    name = "quantizing"
+
+    class slow_session(GoodBackend.session):  # noqa: N801
+        def before(self) -> None:
+            time.sleep(0.2)
+
+    def quantizer(self, device: Device) -> str | None:
+        return "toy 1"
+
+    def quantize(self, files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
+        return f"int8 from {len(list(feeds))} pictures".encode()
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        if options.precision == "int8" and not files.program.read_bytes().startswith(b"int8"):
+            raise BackendError(self.name, "open", "this is not in int8")
+        return self.session() if options.precision == "int8" else self.slow_session()
+
+
+class ClumsyBackend(QuantizingBackend):
+    """Loses half of each mask in int8."""
+
+    name = "clumsy"
+
+    class clumsy_session(FastBackend.session):  # noqa: N801
+        def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+            boxes, counts, masks = super()._run(inputs)
+            masks[:, ::2] = 0
+            return [boxes, counts, masks]
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        session = super().open(files, options)
+        return self.clumsy_session() if options.precision == "int8" else session
+
+
+class BurstingBackend(QuantizingBackend):
+    """Takes the process down while it quantises."""
+
+    name = "bursting"
+
+    def quantize(self, files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
+        os.abort()

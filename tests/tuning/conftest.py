@@ -27,6 +27,9 @@ BAD = {
         ("absent", "AbsentBackend"),
         ("picky", "PickyBackend"),
         ("later_broken", "LaterBrokenBackend"),
+        ("quantizing", "QuantizingBackend"),
+        ("clumsy", "ClumsyBackend"),
+        ("bursting", "BurstingBackend"),
     )
 }
 
