@@ -29,7 +29,14 @@ class FallbackRunner:
             can't be opened.
     """
 
-    def __init__(self, choice: Choice, preprocess: PreprocessPlan, *, workers: int = 1) -> None:
+    def __init__(
+        self,
+        choice: Choice,
+        preprocess: PreprocessPlan,
+        *,
+        workers: int = 1,
+        batch_size: int = 1,
+    ) -> None:
         self._choice = choice
         self._preprocess = preprocess
         self._workers = workers
@@ -37,7 +44,9 @@ class FallbackRunner:
         self._floor: Runner | None = None
         self._closed = False
         try:
-            self._runner = Runner(choice.plan, preprocess, choice.engine, workers=workers)
+            self._runner = Runner(
+                choice.plan, preprocess, choice.engine, workers=workers, batch_size=batch_size
+            )
         except HpipError as error:
             if not self._may_fall_back:
                 raise

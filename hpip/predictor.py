@@ -69,7 +69,9 @@ class Predictor(Closing):
         )
         self._plan = self.choice.plan
         self.workers = workers
-        self._runner = FallbackRunner(self.choice, spec.preprocess, workers=workers)
+        self._runner = FallbackRunner(
+            self.choice, spec.preprocess, workers=workers, batch_size=batch_size
+        )
         logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
 
     @property

@@ -59,13 +59,12 @@ def network_size_range(
     return _padded(plan, (1, 1)), usual, _padded(plan, (longest, longest))
 
 
-def example_inputs(network_hw: tuple[int, int]) -> dict[str, AnyArray]:
-    """The inputs that one grey picture of exactly the network's size would give."""
-    size = np.array([network_hw], np.float32)
+def example_inputs(network_hw: tuple[int, int], count: int = 1) -> dict[str, AnyArray]:
+    """The inputs that `count` grey pictures of exactly the network's size would give."""
     return {
-        "image": np.zeros((1, 3, *network_hw), np.float32),
-        "im_shape": size,
-        "scale_factor": np.ones((1, 2), np.float32),
+        "image": np.zeros((count, 3, *network_hw), np.float32),
+        "im_shape": np.full((count, 2), network_hw, np.float32),
+        "scale_factor": np.ones((count, 2), np.float32),
     }
 
 

@@ -72,6 +72,8 @@ class Runner:
         engine: what runs it.
         shares_cpu: other runners work beside this one.
         workers: callers that the network may serve at once, each with the engine's threads.
+        batch_size: images that a run will get at most; engines that are built for a range of
+            shapes are built up to it.
 
     Attributes:
         refused: segments that the engine refused, which plain Paddle runs, with the reason.
@@ -91,6 +93,7 @@ class Runner:
         *,
         shares_cpu: bool = False,
         workers: int = 1,
+        batch_size: int = 1,
     ) -> None:
         self.plan = plan
         self.engine = engine
@@ -101,7 +104,7 @@ class Runner:
             engine.precision,
             engine.settings,
             shares_cpu or workers > 1,
-            self._examples(),
+            self._examples(min(batch_size, plan.max_batch_size or batch_size)),
             None if engine.device.kind == "cpu" else default_cache_dir() / "engines",
         )
         self.refused: dict[str, str] = {}
@@ -137,13 +140,15 @@ class Runner:
             return backend.open(found, options)
         return backend.open(artifact(files, backend.format), options)
 
-    def _examples(self) -> tuple[Feeds, Feeds, Feeds] | None:
+    def _examples(self, most_images: int) -> tuple[Feeds, Feeds, Feeds] | None:
         """Smallest, usual and largest feeds of the plan, where engines may need them."""
         if self.engine.device.kind == "cpu":
             return None
         smallest, usual, largest = (
-            self.plan.feeds(example_inputs(network_hw), Selection(0.5))
-            for network_hw in network_size_range(self._preprocess)
+            self.plan.feeds(example_inputs(network_hw, count), Selection(0.5))
+            for network_hw, count in zip(
+                network_size_range(self._preprocess), (1, 1, most_images), strict=True
+            )
         )
         return smallest, usual, largest
 

@@ -194,6 +194,10 @@ def test_feeds_have_the_size_that_they_tell():
     found = example_inputs((96, 160))
     assert found["image"].shape == (1, 3, 96, 160)
     assert np.array_equal(found["im_shape"], np.array([[96, 160]], np.float32))
+    several = example_inputs((96, 160), 3)
+    assert several["image"].shape == (3, 3, 96, 160)
+    assert np.array_equal(several["im_shape"], np.array([[96, 160]] * 3, np.float32))
+    assert several["scale_factor"].shape == (3, 2)
 
 
 class TestOnnxWithWeights:
