@@ -240,21 +240,18 @@ def test_a_device_that_is_not_here_is_refused(target: Target, files: ModelFiles)
 
 
 def test_in_int8_it_is_near_plain_paddle_or_it_says_that_it_has_no_int8(
-    backend: Backend, files: ModelFiles, exported: ModelFiles, tmp_path: Path
+    target: Target, files: ModelFiles, exported: ModelFiles, tmp_path: Path
 ) -> None:
-    options = SessionOptions(CPU, 2, precision="int8")
-    examples = [feeds(shape, seed) for seed, shape in enumerate(SHAPES)]
-    if backend.quantizer(CPU) is None:
+    if target.backend.quantizer(target.engine.device) is None:
         with pytest.raises(BackendUnavailableError, match="not in int8"):
-            backend.open(files, options)
-        with pytest.raises(BackendUnavailableError, match="no quantiser"):
-            backend.quantize(files, examples)
+            target.open(files, precision="int8")
         return
     with pytest.raises(BackendError, match="is not in int8"):
-        backend.open(files, options)
+        target.open(files, precision="int8")
+    examples = [feeds(shape, seed) for seed, shape in enumerate(SHAPES)]
     program = tmp_path / "int8.onnx"
-    program.write_bytes(backend.quantize(files, examples))
-    session = backend.open(ModelFiles(program, files.params), options)
+    program.write_bytes(target.backend.quantize(files, examples))
+    session = target.open(ModelFiles(program, files.params), precision="int8")
     for inputs in examples:
         found, wanted = session.run(inputs), reference(exported, inputs)
         assert [array.dtype for array in found] == [array.dtype for array in wanted]
@@ -265,11 +262,11 @@ def test_in_int8_it_is_near_plain_paddle_or_it_says_that_it_has_no_int8(
     session.close()
 
 
-def test_nothing_to_calibrate_on_is_an_error(backend: Backend, files: ModelFiles) -> None:
-    if backend.quantizer(CPU) is None:
-        pytest.skip(f"{backend.name} has no quantiser")
+def test_nothing_to_calibrate_on_is_an_error(target: Target, files: ModelFiles) -> None:
+    if target.backend.quantizer(target.engine.device) is None:
+        pytest.skip(f"{target.backend.name} has no quantiser here")
     with pytest.raises(BackendError, match="failed to quantize"):
-        backend.quantize(files, [])
+        target.backend.quantize(files, [])
 
 
 def test_a_damaged_program_is_an_error(
