@@ -4,13 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/blend_normalize_rows_inl.h"
 #include "kernels/target.h"
 
 namespace hpip::HPIP_TARGET {
 
 // blend_normalize_linear_u8 with the instruction for a product's upper half, which GCC 12 does not
-// find: it multiplies in 32 bits and packs the results again.
+// find: it multiplies in 32 bits and packs the results again. Rows are in the order in which
+// filter_taps_u8<Vector> writes them, and readable up to a multiple of 2 Vector::kLanes values.
 template <typename Vector>
 void blend_normalize_linear_u8_simd(const std::int16_t* upper, const std::int16_t* lower,
                                     std::int16_t upper_weight, std::int16_t lower_weight,
@@ -22,19 +22,26 @@ void blend_normalize_linear_u8_simd(const std::int16_t* upper, const std::int16_
   const auto half = Vector::set_shorts(2);
   const auto factors = Vector::set(factor);
   const auto offsets = Vector::set(offset);
-  std::ptrdiff_t i = 0;
-  for (; i + kBlock <= count; i += kBlock) {
+  const auto blend = [&](std::ptrdiff_t i, float* to) {
     const auto sums =
         Vector::add_shorts(Vector::multiply_high(Vector::load_ints(upper + i), upper_weights),
                            Vector::multiply_high(Vector::load_ints(lower + i), lower_weights));
     const auto levels = Vector::shift_shorts_by_2(Vector::add_shorts(sums, half));
-    Vector::store(out + i,
-                  Vector::add(Vector::mul(Vector::low_to_floats(levels), factors), offsets));
-    Vector::store(out + i + Vector::kLanes,
-                  Vector::add(Vector::mul(Vector::high_to_floats(levels), factors), offsets));
+    Vector::store(to, Vector::add(Vector::mul(Vector::first_to_floats(levels), factors), offsets));
+    Vector::store(to + Vector::kLanes,
+                  Vector::add(Vector::mul(Vector::second_to_floats(levels), factors), offsets));
+  };
+  std::ptrdiff_t i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    blend(i, out + i);
   }
-  blend_normalize_linear_u8(upper + i, lower + i, upper_weight, lower_weight, factor, offset,
-                            count - i, out + i);
+  if (i < count) {
+    float rest[2 * static_cast<std::size_t>(Vector::kLanes)];
+    blend(i, rest);
+    for (std::ptrdiff_t k = 0; i + k < count; ++k) {
+      out[i + k] = rest[k];
+    }
+  }
 }
 
 }  // namespace hpip::HPIP_TARGET

@@ -8,10 +8,9 @@
 #include "kernels/target.h"
 
 // The horizontal half of the fused resize: one interleaved uint8 row to planes, so that everything
-// after it runs along dense rows. Target pixel x reads kTaps neighbouring source pixels from byte
-// `begin[x]` of `pixels` on; the row is padded, so nothing is clamped here. Arrays per target pixel
-// hold `plane` entries, a multiple of kTapBlock; those of tap k start at `weight + k * plane`,
-// those of channel c at `out + c * plane`.
+// after it runs along dense rows. Target pixel x of `count`, a multiple of kTapBlock, reads kTaps
+// neighbouring source pixels from byte `begin[x]` of `pixels` on; nothing is clamped here. Weights
+// of tap k start at `weight + k * plane`, values of channel c at `out + c * plane`.
 namespace hpip::HPIP_TARGET {
 
 // Floats, added as filter_row_hwc adds them; with kAffine of value * factor[c] + offset[c] in place
@@ -19,8 +18,8 @@ namespace hpip::HPIP_TARGET {
 template <int kTaps, bool kAffine>
 void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* __restrict begin,
                      const float* __restrict weight, const float* factor, const float* offset,
-                     std::ptrdiff_t plane, float* __restrict out) noexcept {
-  for (std::ptrdiff_t x = 0; x < plane; ++x) {
+                     std::ptrdiff_t count, std::ptrdiff_t plane, float* __restrict out) noexcept {
+  for (std::ptrdiff_t x = 0; x < count; ++x) {
     const std::uint8_t* pixel = pixels + begin[x];
     for (int c = 0; c < 3; ++c) {
       const auto value = [&](int k) {
@@ -48,9 +47,9 @@ void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* 
 // The second of four taps alone, its weight being 1 and the others 0: what a cubic filter is where
 // every target pixel lies on a source pixel, as from 1920 columns to 640.
 inline void pick_taps_f32(const std::uint8_t* __restrict pixels,
-                          const std::int32_t* __restrict begin, std::ptrdiff_t plane,
-                          float* __restrict out) noexcept {
-  for (std::ptrdiff_t x = 0; x < plane; ++x) {
+                          const std::int32_t* __restrict begin, std::ptrdiff_t count,
+                          std::ptrdiff_t plane, float* __restrict out) noexcept {
+  for (std::ptrdiff_t x = 0; x < count; ++x) {
     for (int c = 0; c < 3; ++c) {
       out[c * plane + x] = static_cast<float>(pixels[begin[x] + 3 + c]);
     }
@@ -61,9 +60,9 @@ inline void pick_taps_f32(const std::uint8_t* __restrict pixels,
 // fixed point uses all but the low 4, and what is left fits an int16.
 inline void filter_taps_u8(const std::uint8_t* __restrict pixels,
                            const std::int32_t* __restrict begin,
-                           const std::int16_t* __restrict weight, std::ptrdiff_t plane,
-                           std::int16_t* __restrict out) noexcept {
-  for (std::ptrdiff_t x = 0; x < plane; ++x) {
+                           const std::int16_t* __restrict weight, std::ptrdiff_t count,
+                           std::ptrdiff_t plane, std::int16_t* __restrict out) noexcept {
+  for (std::ptrdiff_t x = 0; x < count; ++x) {
     const std::uint8_t* pixel = pixels + begin[x];
     for (int c = 0; c < 3; ++c) {
       const std::int32_t sum = pixel[c] * weight[2 * x] + pixel[3 + c] * weight[2 * x + 1];

@@ -82,9 +82,9 @@ inline typename Vector::Floats tap_sum(const typename Vector::Ints* words,
 
 template <typename Vector, int kTaps, bool kAffine>
 void filter_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, const float* weight,
-                     const float* factor, const float* offset, std::ptrdiff_t plane,
-                     float* out) noexcept {
-  for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {
+                     const float* factor, const float* offset, std::ptrdiff_t count,
+                     std::ptrdiff_t plane, float* out) noexcept {
+  for (std::ptrdiff_t x = 0; x < count; x += Vector::kLanes) {
     typename Vector::Ints words[3];
     load_transposed<Vector>(pixels, begin + x, words);
     typename Vector::Floats weights[4];
@@ -100,9 +100,9 @@ void filter_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, cons
 }
 
 template <typename Vector>
-void pick_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, std::ptrdiff_t plane,
-                   float* out) noexcept {
-  for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {
+void pick_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, std::ptrdiff_t count,
+                   std::ptrdiff_t plane, float* out) noexcept {
+  for (std::ptrdiff_t x = 0; x < count; x += Vector::kLanes) {
     typename Vector::Ints words[3];
     load_transposed<Vector>(pixels + 3, begin + x, words);
     Vector::store(out + x, byte_of<Vector, 0>(words));
@@ -111,15 +111,21 @@ void pick_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, std::p
   }
 }
 
+// Writes int16 in an order of Vector's own, which blend_normalize_linear_u8_simd undoes.
 template <typename Vector>
 void filter_taps_u8(const std::uint8_t* pixels, const std::int32_t* begin,
-                    const std::int16_t* weight, std::ptrdiff_t plane, std::int16_t* out) noexcept {
-  for (std::ptrdiff_t x = 0; x < plane; x += Vector::kLanes) {
-    typename Vector::Ints pairs[3];
-    load_transposed_pairs<Vector>(pixels, begin + x, pairs);
-    const auto weights = Vector::load_ints(weight + 2 * x);
+                    const std::int16_t* weight, std::ptrdiff_t count, std::ptrdiff_t plane,
+                    std::int16_t* out) noexcept {
+  for (std::ptrdiff_t x = 0; x < count; x += 2 * Vector::kLanes) {
+    typename Vector::Ints first[3];
+    typename Vector::Ints second[3];
+    load_transposed_pairs<Vector>(pixels, begin + x, first);
+    load_transposed_pairs<Vector>(pixels, begin + x + Vector::kLanes, second);
+    const auto first_weights = Vector::load_ints(weight + 2 * x);
+    const auto second_weights = Vector::load_ints(weight + 2 * (x + Vector::kLanes));
     for (int c = 0; c < 3; ++c) {
-      Vector::store_shifted(out + c * plane + x, Vector::multiply_pairs(pairs[c], weights));
+      Vector::store_shifted(out + c * plane + x, Vector::multiply_pairs(first[c], first_weights),
+                            Vector::multiply_pairs(second[c], second_weights));
     }
   }
 }

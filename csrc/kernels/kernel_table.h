@@ -11,8 +11,10 @@
 
 namespace hpip {
 
-// Planes that filter_taps_* write hold a multiple of this many values: the widest vector's.
-inline constexpr std::ptrdiff_t kTapBlock = 16;
+// Planes that filter_taps_* write hold a multiple of this many values: the widest vector's of 16
+// bits. They may read this many bytes from where a target pixel's taps begin.
+inline constexpr std::ptrdiff_t kTapBlock = 32;
+inline constexpr std::ptrdiff_t kTapBytes = 128;
 
 // Characters that write_counts may change beyond its last.
 inline constexpr std::size_t kTextPadding = 64;
@@ -23,7 +25,7 @@ inline constexpr std::size_t kTextPadding = 64;
 struct KernelTable {
   using FilterTaps = void(const std::uint8_t* pixels, const std::int32_t* begin,
                           const float* weight, const float* factor, const float* offset,
-                          std::ptrdiff_t plane, float* out) noexcept;
+                          std::ptrdiff_t count, std::ptrdiff_t plane, float* out) noexcept;
 
   using FilterRow = void(const float* source, const std::int32_t* index, const float* weight,
                          std::ptrdiff_t width, float* out) noexcept;
@@ -39,11 +41,11 @@ struct KernelTable {
   // Preprocessing
   void (*widen_row)(const std::uint8_t* source, std::ptrdiff_t count, float* out) noexcept;
   void (*filter_taps_u8)(const std::uint8_t* pixels, const std::int32_t* begin,
-                         const std::int16_t* weight, std::ptrdiff_t plane,
+                         const std::int16_t* weight, std::ptrdiff_t count, std::ptrdiff_t plane,
                          std::int16_t* out) noexcept;
   FilterTaps* filter_cubic_f32;
-  void (*pick_taps_f32)(const std::uint8_t* pixels, const std::int32_t* begin, std::ptrdiff_t plane,
-                        float* out) noexcept;
+  void (*pick_taps_f32)(const std::uint8_t* pixels, const std::int32_t* begin, std::ptrdiff_t count,
+                        std::ptrdiff_t plane, float* out) noexcept;
   FilterTaps* filter_affine_linear_f32;
   FilterTaps* filter_affine_cubic_f32;
   void (*blend_normalize_linear_u8)(const std::int16_t* upper, const std::int16_t* lower,

@@ -11,6 +11,7 @@
 #include "kernels/encode_strip_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
 #include "kernels/filter_taps_simd_inl.h"
+#include "kernels/filter_taps_vbmi_inl.h"
 #include "kernels/interleave_rows_inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/list_positions_inl.h"
@@ -60,6 +61,7 @@ KernelTable avx512_kernels() {
   table.list_positions = avx512::list_positions;
   table.pack_rows_u8 = avx512::pack_rows_u8;
   if (__builtin_cpu_supports("avx512vbmi")) {  // from Ice Lake and Zen 4 on
+    table.filter_taps_u8 = avx512::filter_taps_u8_vbmi;
     table.map_levels = avx512::map_levels_vbmi;
   }
   if (__builtin_cpu_supports("avx512vbmi2")) {  // likewise

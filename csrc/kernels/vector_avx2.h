@@ -64,19 +64,19 @@ struct Vector {
   static Ints add_shorts(Ints a, Ints b) noexcept { return _mm256_add_epi16(a, b); }
   static Ints shift_shorts_by_2(Ints a) noexcept { return _mm256_srai_epi16(a, 2); }
   static Ints multiply_high(Ints a, Ints b) noexcept { return _mm256_mulhi_epi16(a, b); }
-  static Floats low_to_floats(Ints levels) noexcept {
-    return to_floats(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(levels)));
-  }
-  static Floats high_to_floats(Ints levels) noexcept {
-    return to_floats(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(levels, 1)));
-  }
 
-  // sums >> 4, which fit an int16.
-  static void store_shifted(std::int16_t* to, Ints sums) noexcept {
-    const Ints shifted = _mm256_srai_epi32(sums, 4);
-    const __m128i packed =
-        _mm_packs_epi32(_mm256_castsi256_si128(shifted), _mm256_extracti128_si256(shifted, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
+  // sums >> 4, which fit an int16, in the order of the packing instruction, which works on each 16
+  // bytes alone; what comes out of the two that follow is in the order of pixels again.
+  static void store_shifted(std::int16_t* to, Ints first, Ints second) noexcept {
+    const Ints packed =
+        _mm256_packs_epi32(_mm256_srai_epi32(first, 4), _mm256_srai_epi32(second, 4));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), packed);
+  }
+  static Floats first_to_floats(Ints levels) noexcept {
+    return to_floats(_mm256_unpacklo_epi16(levels, _mm256_setzero_si256()));
+  }
+  static Floats second_to_floats(Ints levels) noexcept {
+    return to_floats(_mm256_unpackhi_epi16(levels, _mm256_setzero_si256()));
   }
 };
 

@@ -64,8 +64,8 @@ struct Vector {
   }
 
   // sums >> 4, which fit an int16.
-  static void store_shifted(std::int16_t* to, Ints sums) noexcept {
-    vst1_s16(to, vshrn_n_s32(sums, 4));
+  static void store_shifted(std::int16_t* to, Ints first, Ints second) noexcept {
+    vst1q_s16(to, vcombine_s16(vshrn_n_s32(first, 4), vshrn_n_s32(second, 4)));
   }
 };
 

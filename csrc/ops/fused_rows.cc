@@ -16,40 +16,46 @@
 namespace hpip {
 namespace {
 
-// Bytes that a vector load of a pixel's taps may read beyond them.
-constexpr std::ptrdiff_t kLoadBytes = 16;
-
 std::ptrdiff_t round_up(std::ptrdiff_t value, std::ptrdiff_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Where the taps of a target pixel begin in a padded row: neighbours whose clamped positions are
-// `index`.
+// The byte of a row, of which there are some before the first, where the taps of a target pixel
+// begin: neighbours whose clamped positions are `index`.
 std::int32_t first_byte(const std::int32_t* index, int taps) {
   int pixel = index[0];
   for (int k = 1; k < taps && index[k] == 0; ++k) {
     --pixel;  // one more tap lies before the row
   }
-  return static_cast<std::int32_t>(3 * (pixel + kernels::kRowPad));
+  return static_cast<std::int32_t>(3 * pixel);
 }
 
-// Horizontal taps, `plane` target pixels of them; those beyond the width read the row's beginning.
+// Target pixels [begin, end) of a row.
+struct Columns {
+  std::ptrdiff_t begin;
+  std::ptrdiff_t end;
+  std::ptrdiff_t count() const { return end - begin; }
+};
+
+// Horizontal taps, `plane` target pixels of them; those beyond the width read what the last one
+// does.
 template <typename Weight>
 struct TapTable {
   std::ptrdiff_t plane;
   bool only_picks;  // of four taps the second has all the weight, for every target pixel
   AlignedBuffer<std::int32_t> begin;
   AlignedBuffer<Weight> weight;
+  Columns direct;  // whose taps, and what is loaded with them, lie within a row of `row_bytes`
 
   // In the filter table a pixel's weights are neighbours, which kInterleaved keeps; else a tap's
   // are.
   template <typename FilterWeight>
-  TapTable(const FilterTable<FilterWeight>& table, int taps, bool interleaved)
+  TapTable(const FilterTable<FilterWeight>& table, int taps, bool interleaved,
+           std::ptrdiff_t row_bytes)
       : plane(round_up(static_cast<std::ptrdiff_t>(table.index.size()) / taps, kTapBlock)),
         only_picks(taps == 4),
         begin(plane),
         weight(plane * taps) {
-    std::fill_n(begin.data(), plane, 0);
     std::fill_n(weight.data(), plane * taps, Weight{0});
     const std::ptrdiff_t width = static_cast<std::ptrdiff_t>(table.index.size()) / taps;
     for (std::ptrdiff_t x = 0; x < width; ++x) {
@@ -61,6 +67,14 @@ struct TapTable {
             static_cast<Weight>(table.weight[static_cast<std::size_t>(x * taps + k)]);
       }
     }
+    std::fill_n(begin.data() + width, plane - width, begin.data()[width - 1]);
+    direct = {0, plane};
+    while (direct.begin < plane && begin.data()[direct.begin] < 0) {
+      direct.begin += kTapBlock;
+    }
+    while (direct.end > direct.begin && begin.data()[direct.end - 1] + kTapBytes > row_bytes) {
+      direct.end -= kTapBlock;
+    }
   }
 };
 
@@ -71,8 +85,10 @@ struct LinearLevels {
   using Weight = std::int32_t;
   using Filtered = std::int16_t;
   static void filter(const std::uint8_t* pixels, const TapTable<Filtered>& taps,
-                     const ChannelAffine& /*affine*/, Filtered* out) {
-    active_kernels().filter_taps_u8(pixels, taps.begin.data(), taps.weight.data(), taps.plane, out);
+                     const ChannelAffine& /*affine*/, Columns columns, Filtered* out) {
+    active_kernels().filter_taps_u8(pixels, taps.begin.data() + columns.begin,
+                                    taps.weight.data() + 2 * columns.begin, columns.count(),
+                                    taps.plane, out + columns.begin);
   }
   static void blend(const Filtered* const* rows, const Weight* weight, float factor, float offset,
                     std::ptrdiff_t count, float* out) {
@@ -87,13 +103,16 @@ struct CubicLevels {
   using Weight = float;
   using Filtered = float;
   static void filter(const std::uint8_t* pixels, const TapTable<Filtered>& taps,
-                     const ChannelAffine& affine, Filtered* out) {
+                     const ChannelAffine& affine, Columns columns, Filtered* out) {
+    const std::int32_t* begin = taps.begin.data() + columns.begin;
+    out += columns.begin;
     if (taps.only_picks) {
-      active_kernels().pick_taps_f32(pixels, taps.begin.data(), taps.plane, out);
+      active_kernels().pick_taps_f32(pixels, begin, columns.count(), taps.plane, out);
       return;
     }
-    active_kernels().filter_cubic_f32(pixels, taps.begin.data(), taps.weight.data(),
-                                      affine.factor.data(), affine.offset.data(), taps.plane, out);
+    active_kernels().filter_cubic_f32(pixels, begin, taps.weight.data() + columns.begin,
+                                      affine.factor.data(), affine.offset.data(), columns.count(),
+                                      taps.plane, out);
   }
   static void blend(const Filtered* const* rows, const Weight* weight, float factor, float offset,
                     std::ptrdiff_t count, float* out) {
@@ -108,11 +127,12 @@ struct NormalizedValues {
   using Weight = float;
   using Filtered = float;
   static void filter(const std::uint8_t* pixels, const TapTable<Filtered>& taps,
-                     const ChannelAffine& affine, Filtered* out) {
+                     const ChannelAffine& affine, Columns columns, Filtered* out) {
     const auto kernel = kTaps == 2 ? active_kernels().filter_affine_linear_f32
                                    : active_kernels().filter_affine_cubic_f32;
-    kernel(pixels, taps.begin.data(), taps.weight.data(), affine.factor.data(),
-           affine.offset.data(), taps.plane, out);
+    kernel(pixels, taps.begin.data() + columns.begin, taps.weight.data() + columns.begin,
+           affine.factor.data(), affine.offset.data(), columns.count(), taps.plane,
+           out + columns.begin);
   }
   static void blend(const Filtered* const* rows, const Weight* weight, float /*factor*/,
                     float /*offset*/, std::ptrdiff_t count, float* out) {
@@ -133,61 +153,147 @@ struct FusedTables {
   TapTable<typename Rule::Filtered> x;
 };
 
-// Source rows are padded and filtered once, and kept while output rows need them: the rows of one
-// output row are neighbours, so `row % kTaps` never collides. That is all that a thread holds: for
-// 640 columns 31 kB, which stay in the first-level cache, for 4096 columns 197 kB.
+// At most kTaps rows of a picture.
+template <int kTaps>
+class RowList {
+ public:
+  void add(std::int32_t row) { rows_[count_++] = row; }
+  const std::int32_t* begin() const { return rows_.data(); }
+  const std::int32_t* end() const { return rows_.data() + count_; }
+
+ private:
+  std::array<std::int32_t, static_cast<std::size_t>(kTaps)> rows_{};
+  std::size_t count_ = 0;
+};
+
+// Source rows are filtered once, and kept while output rows need them: the rows of one output row
+// are neighbours, so `row % kTaps` never collides. That is all that a thread holds: for 640 columns
+// 31 kB, which stay in the first-level cache, for 4096 columns 197 kB.
 template <typename Rule>
 class FusedRows final : public PlanarRows {
   using Filtered = typename Rule::Filtered;
-  static constexpr auto kSlots = static_cast<std::size_t>(Rule::kTaps);
+  using Rows = RowList<Rule::kTaps>;
 
  public:
   explicit FusedRows(const FusedTables<Rule>& tables)
       : tables_(tables),
-        padded_(3 * (tables.item.image.width + 2 * kernels::kRowPad) + kLoadBytes) {
+        padded_(3 * (tables.item.image.width + 2 * kernels::kRowPad) + kTapBytes),
+        values_(3 * tables.x.plane) {
     held_.fill(-1);
+    std::fill_n(values_.data(), 3 * tables.x.plane, 0.0F);
     for (AlignedBuffer<Filtered>& buffer : filtered_) {
       buffer = AlignedBuffer<Filtered>(3 * tables.x.plane);
     }
   }
 
-  void row(std::ptrdiff_t y, float* const out_rgb[3]) override {
-    const Filtered* rows[Rule::kTaps];
-    for (int k = 0; k < Rule::kTaps; ++k) {
-      rows[k] = filtered_row(tables_.y.index[static_cast<std::size_t>(y * Rule::kTaps + k)]);
+  void row(std::ptrdiff_t y, const RowTarget& out) override {
+    for (const std::int32_t source_y : hold_rows(y)) {
+      filter(source_y);
     }
-    const auto* weight = tables_.y.weight.data() + y * Rule::kTaps;
-    const ChannelAffine& affine = tables_.params.affine_rgb;
-    for (std::size_t c = 0; c < 3; ++c) {
-      const std::ptrdiff_t plane =  // a padded row has three channels, grey ones too
-          source_channel(tables_.params.order, 3, static_cast<std::ptrdiff_t>(c));
-      const Filtered* channel[Rule::kTaps];
-      for (int k = 0; k < Rule::kTaps; ++k) {
-        channel[k] = rows[k] + plane * tables_.x.plane;
-      }
-      Rule::blend(channel, weight, affine.factor[c], affine.offset[c], tables_.item.resized_width,
-                  out_rgb[c]);
+    for (const std::int32_t source_y : rows_after(y)) {
+      const ImageView<const std::uint8_t>& image = tables_.item.image;
+      kernels::prefetch_row(image.row(source_y), image.width * image.channels);
     }
+    if (!out.streams) {
+      blend(y, out.channels);
+      zero_from(tables_.item.resized_width, out);
+      return;
+    }
+    const std::ptrdiff_t plane = tables_.x.plane;
+    float* values[3] = {values_.data(), values_.data() + plane, values_.data() + 2 * plane};
+    blend(y, values);
+    const std::ptrdiff_t streamed = std::min(out.width, plane);
+    for (int c = 0; c < 3; ++c) {
+      active_kernels().stream_f32(values[c], streamed, out.channels[c]);
+    }
+    zero_from(streamed, out);
   }
 
  private:
-  const Filtered* filtered_row(std::int32_t source_y) {
-    const std::size_t slot = static_cast<std::size_t>(source_y % Rule::kTaps);
-    if (held_[slot] != source_y) {
-      const ImageView<const std::uint8_t>& image = tables_.item.image;
-      kernels::pad_row(image.row(source_y), image.width, image.channels, padded_.data());
-      const std::ptrdiff_t next_y = std::min<std::ptrdiff_t>(source_y + 1, image.height - 1);
-      kernels::prefetch_row(image.row(next_y), image.width * image.channels);
-      Rule::filter(padded_.data(), tables_.x, tables_.affine, filtered_[slot].data());
-      held_[slot] = source_y;
+  static std::size_t slot_of(std::int32_t source_y) {
+    return static_cast<std::size_t>(source_y % Rule::kTaps);
+  }
+
+  const std::int32_t* source_rows(std::ptrdiff_t y) const {
+    return tables_.y.index.data() + y * Rule::kTaps;
+  }
+
+  // The rows that have to be filtered for output row `y`.
+  Rows hold_rows(std::ptrdiff_t y) {
+    Rows rows;
+    for (const std::int32_t* row = source_rows(y); row != source_rows(y + 1); ++row) {
+      if (held_[slot_of(*row)] != *row) {
+        held_[slot_of(*row)] = *row;
+        rows.add(*row);
+      }
     }
-    return filtered_[slot].data();
+    return rows;
+  }
+
+  // The rows that the output row after `y` needs besides those of `y`.
+  Rows rows_after(std::ptrdiff_t y) const {
+    Rows rows;
+    if (y + 1 < tables_.item.resized_height) {
+      std::int32_t last = source_rows(y + 1)[-1];
+      for (const std::int32_t* row = source_rows(y + 1); row != source_rows(y + 2); ++row) {
+        if (*row > last) {
+          last = *row;
+          rows.add(last);
+        }
+      }
+    }
+    return rows;
+  }
+
+  // Straight from the picture, but for target pixels at the row's ends, and for grey.
+  void filter(std::int32_t source_y) {
+    const ImageView<const std::uint8_t>& image = tables_.item.image;
+    const std::uint8_t* row = image.row(source_y);
+    const Columns direct = image.channels == 3 ? tables_.x.direct : Columns{0, 0};
+    Filtered* out = filtered_[slot_of(source_y)].data();
+    filter_padded(row, {0, direct.begin}, out);
+    if (direct.count() > 0) {
+      Rule::filter(row, tables_.x, tables_.affine, direct, out);
+    }
+    filter_padded(row, {direct.end, tables_.x.plane}, out);
+  }
+
+  void filter_padded(const std::uint8_t* row, Columns columns, Filtered* out) {
+    if (columns.count() > 0) {
+      const ImageView<const std::uint8_t>& image = tables_.item.image;
+      const std::int32_t* begin = tables_.x.begin.data();
+      std::uint8_t* pixels = padded_.data() + 3 * kernels::kRowPad;
+      kernels::pad_pixels(row, image.width, image.channels, begin[columns.begin] / 3,
+                          begin[columns.end - 1] / 3 + Rule::kTaps, pixels);
+      Rule::filter(pixels, tables_.x, tables_.affine, columns, out);
+    }
+  }
+
+  void blend(std::ptrdiff_t y, float* const out_rgb[3]) const {
+    const ChannelAffine& affine = tables_.params.affine_rgb;
+    for (std::size_t c = 0; c < 3; ++c) {
+      const std::ptrdiff_t plane =  // filtered rows have three channels, grey ones too
+          source_channel(tables_.params.order, 3, static_cast<std::ptrdiff_t>(c));
+      const Filtered* rows[Rule::kTaps];
+      for (int k = 0; k < Rule::kTaps; ++k) {
+        rows[k] = filtered_[slot_of(source_rows(y)[k])].data() + plane * tables_.x.plane;
+      }
+      Rule::blend(rows, tables_.y.weight.data() + y * Rule::kTaps, affine.factor[c],
+                  affine.offset[c], tables_.item.resized_width, out_rgb[c]);
+    }
+  }
+
+  static void zero_from(std::ptrdiff_t x, const RowTarget& out) {
+    for (float* channel : out.channels) {
+      std::fill_n(channel + x, out.width - x, 0.0F);
+    }
   }
 
   const FusedTables<Rule>& tables_;
   AlignedBuffer<std::uint8_t> padded_;
-  std::array<AlignedBuffer<Filtered>, kSlots> filtered_;
-  std::array<std::int32_t, kSlots> held_;
+  AlignedBuffer<float> values_;  // of the row that is streamed, with zeros behind it
+  std::array<AlignedBuffer<Filtered>, static_cast<std::size_t>(Rule::kTaps)> filtered_;
+  std::array<std::int32_t, static_cast<std::size_t>(Rule::kTaps)> held_;
 };
 
 template <typename Rule>
@@ -212,8 +318,8 @@ std::unique_ptr<PlanarPlan> fused_plan(const PreprocessItem& item, const Preproc
     std::swap(affine.offset[0], affine.offset[2]);
   }
   constexpr bool kPairs = std::is_same_v<typename Rule::Filtered, std::int16_t>;
-  return std::make_unique<FusedPlan<Rule>>(
-      FusedTables<Rule>{item, params, affine, std::move(y), {x, Rule::kTaps, kPairs}});
+  return std::make_unique<FusedPlan<Rule>>(FusedTables<Rule>{
+      item, params, affine, std::move(y), {x, Rule::kTaps, kPairs, 3 * item.image.width}});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/planar_rows.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -61,7 +62,8 @@ class SplitPlan final : public PlanarPlan {
           resizer_(plan.resize_->resizer(*source_)),
           resized_(static_cast<std::size_t>(plan.item_.resized_width * plan.channels_)) {}
 
-    void row(std::ptrdiff_t y, float* const out_rgb[3]) override {
+    void row(std::ptrdiff_t y, const RowTarget& out) override {
+      const std::ptrdiff_t width = plan_.item_.resized_width;
       resizer_->row(y, resized_.data());
       const ChannelAffine affine = kNormalizeFirst ? ChannelAffine{} : plan_.params_.affine_rgb;
       const ChannelOrder order = kNormalizeFirst ? ChannelOrder::kRgb : plan_.params_.order;
@@ -69,7 +71,8 @@ class SplitPlan final : public PlanarPlan {
         const std::ptrdiff_t channel =
             source_channel(order, plan_.channels_, static_cast<std::ptrdiff_t>(c));
         kernels::normalize_plane_f32(resized_.data() + channel, plan_.channels_, affine.factor[c],
-                                     affine.offset[c], plan_.item_.resized_width, 1, out_rgb[c]);
+                                     affine.offset[c], width, 1, out.channels[c]);
+        std::fill_n(out.channels[c] + width, out.width - width, 0.0F);
       }
     }
 

@@ -9,12 +9,19 @@
 // A picture, resized and normalized, as a stream of planar float32 rows.
 namespace hpip {
 
-// Writes row `y` of the resized picture: R, G and B, resized width values each. Fastest when y
-// ascends; every thread needs its own.
+// Where a row goes: `width` values of R, G and B each.
+struct RowTarget {
+  float* channels[3];
+  std::ptrdiff_t width;
+  bool streams;  // may be stored past the caches; KernelTable::stream_f32 is there
+};
+
+// Writes row `y` of the resized picture, and zeros behind it. Fastest when y ascends; every thread
+// needs its own.
 class PlanarRows {
  public:
   virtual ~PlanarRows() = default;
-  virtual void row(std::ptrdiff_t y, float* const out_rgb[3]) = 0;
+  virtual void row(std::ptrdiff_t y, const RowTarget& out) = 0;
 };
 
 // The tables of one picture, shared by the threads. Must outlive the rows that it makes.
