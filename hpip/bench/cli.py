@@ -192,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--width", type=float, help="stop when intervals are narrower, 0.05 = 5 %%")
     how.add_argument("--least-rounds", type=int, metavar="N")
     how.add_argument("--budget-s", type=float, metavar="S", help="rounds of one workload")
+    how.add_argument("--tune-budget-s", type=float, metavar="S", help="tuning of a new model")
     how.add_argument("--warmup", type=int, metavar="N", help="untimed calls")
     how.add_argument("--rest-s", type=float, metavar="S", help="pause before each timed call")
     how.add_argument("--timeout-s", type=float, metavar="S", help="kill who gives no answer")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hpip.bench.record import FAILED, UNAVAILABLE, Row
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject
 from hpip.errors import HpipError
+from hpip.tuning.budget import BUDGET_VARIABLE, without_tuning
 
 Doing = Callable[[str], None]
 
@@ -92,11 +93,12 @@ class Entry:
     def _start(self, request: dict[str, Any], images: Sequence[str]) -> None:
         if not self.is_reference and self.contender.backend != URL:
             # A process of its own, so that converting leaves no memory behind in the other.
-            with self._worker() as first:
+            with self._worker(self._tuning()) as first:
                 reply = first.ask("load", timeout_s=self.settings.timeout_s, **request)
             self.row.first_load_ms = reply["load_ms"]
             self.say("loading again, from the cache")
-        self.process = self._worker()
+        # Where the time was up before all engines were tried, another start would go on with it.
+        self.process = self._worker(without_tuning())
         reply = self.ask("load", **request)
         self.row.runs = _what_runs(reply["explanation"])
         self.row.load_ms = reply["load_ms"]
@@ -120,10 +122,16 @@ class Entry:
             self.process.close()
             self.process = None
 
-    def _worker(self) -> ContenderProcess:
+    def _tuning(self) -> dict[str, str]:
+        seconds = self.settings.tune_budget_s
+        return {BUDGET_VARIABLE: f"{seconds:g}"} if seconds else {}
+
+    def _worker(self, environment: Mapping[str, str]) -> ContenderProcess:
         if self.contender.backend in PADDLEX:
-            return start_worker("paddlex_contender", self.settings.paddlex_python)
-        return start_worker("url_contender" if self.contender.backend == URL else "hpip_contender")
+            python = self.settings.paddlex_python
+            return start_worker("paddlex_contender", python, environment=environment)
+        module = "url_contender" if self.contender.backend == URL else "hpip_contender"
+        return start_worker(module, environment=environment)
 
     def _load_request(self, subject: Subject | None, scratch: Path) -> dict[str, Any]:
         workload = self.contender.workload

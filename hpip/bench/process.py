@@ -132,11 +132,20 @@ class ContenderProcess(Closing):
         return f"its process died at {do!r} ({how}): {lines[-1][-_LAST_WORDS:]}"
 
 
-def start_worker(module: str, foreign_python: str | None = None) -> ContenderProcess:
+def start_worker(
+    module: str,
+    foreign_python: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ContenderProcess:
     """Start a contender module, in this interpreter or in another.
 
     A foreign interpreter sees the contenders' package alone, behind everything of its own, so that
     no file of this hpip takes the place of a library there.
+
+    Args:
+        module: of the package of contenders.
+        foreign_python: the other interpreter.
+        environment: variables beside this process's own.
 
     Raises:
         ContenderError: the interpreter can't be started.
@@ -145,9 +154,9 @@ def start_worker(module: str, foreign_python: str | None = None) -> ContenderPro
     if foreign_python is None:
         command = [sys.executable, "-m", f"hpip.bench.contenders.{module}"]
         # Where this package lies, not a source tree of the same name that the user stands in.
-        return ContenderProcess(command, Path(__file__).resolve().parents[2])
+        return ContenderProcess(command, Path(__file__).resolve().parents[2], environment)
     code = (
         f"import sys, runpy; sys.path.append({str(package.parent)!r});"
         f"runpy.run_module('contenders.{module}', run_name='__main__')"
     )
-    return ContenderProcess([foreign_python, "-c", code], Path("/"))
+    return ContenderProcess([foreign_python, "-c", code], Path("/"), environment)

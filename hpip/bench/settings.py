@@ -43,6 +43,8 @@ class BenchSettings:
         width: rounds end when every median's 95 % interval is narrower than this part of it.
         least_rounds: and there were at least so many rounds,
         budget_s: or when so many seconds of rounds have passed, for each workload.
+        tune_budget_s: most seconds for tuning a model on its first use; 0 leaves it to
+            HPIP_TUNE_BUDGET_S.
         warmup: untimed calls before the rounds.
         rest_s: pause before each timed call.
         timeout_s: a contender that gives no answer for so long is killed.
@@ -71,6 +73,7 @@ class BenchSettings:
     width: float = 0.05
     least_rounds: int = 20
     budget_s: float = 120.0
+    tune_budget_s: float = 0.0
     warmup: int = 1
     rest_s: float = 0.2
     timeout_s: float = 900.0
@@ -88,7 +91,14 @@ class BenchSettings:
                 raise InvalidInputError(
                     f"{name}: expected a number above 0; received {getattr(self, name)!r}"
                 )
-        for name, least in (("least_rounds", 1), ("warmup", 0), ("rest_s", 0), ("most_images", 0)):
+        least_of = {
+            "least_rounds": 1,
+            "warmup": 0,
+            "rest_s": 0,
+            "most_images": 0,
+            "tune_budget_s": 0,
+        }
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise InvalidInputError(
                     f"{name}: expected at least {least}; received {getattr(self, name)!r}"
@@ -128,6 +138,7 @@ QUICK = {
     "most_images": 3,
     "least_rounds": 6,
     "budget_s": 20.0,
+    "tune_budget_s": 30.0,
     "width": 0.1,
 }
 

@@ -26,7 +26,7 @@ from hpip.serving.wire import (
     pack,
     read_record,
 )
-from hpip.tuning.budget import BUDGET_VARIABLE, default_limits
+from hpip.tuning.budget import without_tuning
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ _ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
-_NO_BUDGET_S = "0.001"
 _EXIT_GRACE_S = 10.0
 _FIRST_BACKOFF_S, _MOST_BACKOFF_S = 0.1, 30.0
 _HEALTHY_AFTER_S = 60.0
@@ -91,9 +90,8 @@ class WorkerProcess:
             may_tune: otherwise it takes what tuning knows already.
         """
         environment = {**_ALLOCATOR, "HPIP_LOG": "info", **os.environ}
-        # A budget of 0 has another meaning, and is quick where it has been used before.
-        if not may_tune and default_limits().budget_s > 0:
-            environment[BUDGET_VARIABLE] = _NO_BUDGET_S
+        if not may_tune:
+            environment |= without_tuning()
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = await asyncio.create_subprocess_exec(

@@ -61,6 +61,12 @@ def default_limits() -> Limits:
     return Limits(seconds)
 
 
+def without_tuning() -> dict[str, str]:
+    """Variables for a process that takes what tuning knows already, and does not go on with it."""
+    # A budget of 0 has another meaning, and is quick where it has been used before.
+    return {BUDGET_VARIABLE: "0.001"} if default_limits().budget_s > 0 else {}
+
+
 class Clock:
     """What is left of a budget."""
 

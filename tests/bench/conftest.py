@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from hpip.bench.process import ContenderProcess
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def sleeper(plan: dict[str, Any]) -> ContenderProcess:
+def sleeper(plan: dict[str, Any], environment: Mapping[str, str] | None = None) -> ContenderProcess:
     """A real process that sleeps as planned."""
     command = [sys.executable, str(Path(__file__).with_name("sleeper.py")), json.dumps(plan)]
-    return ContenderProcess(command, ROOT, {"PYTHONPATH": str(ROOT)})
+    return ContenderProcess(command, ROOT, {"PYTHONPATH": str(ROOT), **(environment or {})})
 
 
 @pytest.fixture
@@ -29,7 +29,11 @@ def sleepers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def plan(*plans: dict[str, Any]) -> None:
         waiting = list(plans)
-        monkeypatch.setattr(entry, "start_worker", lambda *_: sleeper(waiting.pop(0)))
+
+        def start(*_: object, environment: Mapping[str, str]) -> ContenderProcess:
+            return sleeper(waiting.pop(0), environment)
+
+        monkeypatch.setattr(entry, "start_worker", start)
 
     return plan
 

@@ -3,7 +3,7 @@
 
 Other keys: "die_at": it is killed at that request; "hang_at": it never answers that one; "after":
 both only after so many calls; "answer": what it finds; "log": a file for what its sleeps took by
-another clock.
+another clock; "tuning": a file for the seconds that tuning may take when it loads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip.bench.contenders.channel import Clock, memory, serve
+from hpip.tuning.budget import BUDGET_VARIABLE
 
 
 class Sleeper:
@@ -35,6 +36,9 @@ class Sleeper:
 
     def load(self, _request: dict[str, Any]) -> dict[str, Any]:
         self.enter("load")
+        if "tuning" in self.plan:
+            with Path(self.plan["tuning"]).open("a") as log:
+                print(os.environ[BUDGET_VARIABLE], file=log)
         return {"load_ms": 1.0, "explanation": "model:   x\nruns:    sleep; because"}
 
     def run(self, _request: dict[str, Any]) -> dict[str, Any]:

@@ -242,3 +242,16 @@ def test_verifier_tells_only_the_first_complaints(tmp_path: Path, photos: Path) 
     assert known is not None
     assert known[1].content == FOUND
     assert memory.answers(verifier.key("threshold 0.7")) is None
+
+
+def test_what_the_first_load_did_not_tune_the_second_leaves(
+    tmp_path: Path, photos: Path, sleepers: Sleepers
+) -> None:
+    log = tmp_path / "log"
+    plan = {"sleeps_ms": [1], "answer": FOUND, "tuning": str(log)}
+    sleepers(plan, plan, plan)
+    settings = BenchSettings(rest_s=0, least_rounds=1, width=1e9, tune_budget_s=7.5)
+    workload_run(tmp_path, photos, settings, ["paddle", "auto"], model="demo").measure()
+    _, first, second = map(float, log.read_text().split())
+    assert first == 7.5
+    assert 0 < second < 0.1
