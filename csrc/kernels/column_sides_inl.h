@@ -11,8 +11,8 @@
 namespace hpip::HPIP_TARGET {
 
 // The sides of the limit on which samples between a column's items lie, count / kSidesItems words,
-// rounded up; returns whether all items are finite. Reads up to kCellReadAhead items more, of any
-// value; they may make finite items count as others, and the bit of the last item means little.
+// rounded up; returns whether the sum of any four items is finite. Reads up to kCellReadAhead items
+// more, of any value; they may turn that to false, and the bit of the last item means little.
 //
 // A sample between items rounds eight times at most, each time by 2^-24 of what the items' weighted
 // magnitudes sum up to. An item that is beyond the limit by 2^-20 of its own magnitude therefore
@@ -28,7 +28,8 @@ inline bool column_sides(const float* items, std::size_t count, float limit,
       const FloatLanes margin = (item < 0.0F ? -item : item) * 0x1p-20F;
       near.above |= lane_bits(item - margin > limit) << y;
       near.below |= lane_bits(item + margin < limit) << y;
-      not_finite |= item - item != 0.0F;
+      const FloatLanes four = item * 4.0F;
+      not_finite |= four - four != 0.0F;
     }
     sides[begin / kWord] = near;
   }

@@ -92,8 +92,8 @@ class StripWalker {
 // the last, and returns their end; a column's rows ascend. Pixels between four source items form a
 // cell, in which the values along a column lie on a straight line: cells whose items are on one
 // side of the limit are skipped, in the others columns change at most once. Room is needed for two
-// changes per span and two more, or, where items are not finite, for as many and two more as there
-// are rows of pixels.
+// changes per span and two more, or, where the sum of a cell's items may not be finite, for as many
+// and two more as there are rows of pixels.
 inline ColumnChanges* encode_strip(const Strip& strip, const StripRows& rows, float limit,
                                    ColumnChanges* changes) noexcept {
   StripWalker walker(strip, rows, limit, changes);

@@ -164,6 +164,16 @@ def test_wild_values(convention: Convention, wild: float) -> None:
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
+def test_cells_whose_sum_overflows(convention: Convention) -> None:
+    """Finite values, but in each row of pixels other columns may change."""
+    signs = np.random.default_rng(0).choice([-1, 1], (2, 3, 40))
+    masks = (signs * np.linspace(1e38, 3e38, 40)).astype(np.float32)
+    boxes = np.array([[0, 0, 500, 400], [3, -7, 420, 300]], np.float32)
+    with np.errstate(all="ignore"):
+        assert_equal_to_pasting(masks, boxes, (400, 500), convention=convention, mask_threshold=0.1)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
 def test_each_mask_as_if_alone_on_any_number_of_threads(convention: Convention) -> None:
     masks = smooth(9, 28, 28)
     boxes = np.random.default_rng(0).uniform(0, 90, (9, 2, 2)) + [[[0, 0]], [[80, 60]]][1]
