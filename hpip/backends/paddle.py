@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from importlib import metadata, util
 from typing import Any
 
@@ -107,8 +108,10 @@ class PaddleSession(Session):
 
         self._backend = backend
         self._predictor: Any
-        config = _config(files, options)
+        if configure is None and options.device.kind == "cpu" and files.unfolding is not None:
+            files = replace(files, program=files.unfolding)
         try:
+            config = _config(files, options)
             if configure is not None:
                 configure(config)
             self._predictor = inference.create_predictor(config)
@@ -159,8 +162,8 @@ class PaddleSession(Session):
 def _config(files: ModelFiles, options: SessionOptions) -> Any:
     from paddle import inference
 
-    config = inference.Config(str(files.program), str(files.params))
     kind, index = options.device.kind, options.device.index
+    config = inference.Config(str(files.program), str(files.params))
     # Paddle 3.0 to 3.2 start with oneDNN off, some later ones with it on. It gives wrong answers on
     # some processors, so the reference never uses it. disable_mkldnn exists since 3.0.
     if hasattr(config, "disable_mkldnn"):

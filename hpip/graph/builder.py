@@ -54,6 +54,10 @@ def _place() -> Json:
     return {"#": "1.a_place", "D": [0, 0, ""]}
 
 
+def _cpu() -> Json:
+    return {"#": "1.a_place", "D": [1, 0, ""]}
+
+
 def _flags(value: bool, count: int) -> Json:
     return {"#": "0.a_array", "D": [boolean(value)] * count}
 
@@ -74,6 +78,36 @@ def make(
         "OA": [{"AT": _flags(True, len(types)), "N": "stop_gradient"}],
     }
     return Operation(raw)
+
+
+def integers(values: Sequence[int], *, bits: int = 64) -> Json:
+    """Attribute that is a list of integers."""
+    return {"#": "0.a_array", "D": [{"#": f"0.a_i{bits}", "D": value} for value in values]}
+
+
+def make_integers(program: Program, values: Sequence[int]) -> Operation:
+    """A constant vector of int64."""
+    attributes = {"value": integers(values), "dtype": dtype("int64"), "place": _cpu()}
+    kinds = [tensor_type("i64", [len(values)])]
+    return make(program, "pd_op.full_int_array", [], kinds, attributes)
+
+
+def full(program: Program, value: float, short_dtype: str, long_dtype: str) -> Operation:
+    """A constant vector of one element."""
+    attributes = {
+        "shape": shape([1]),
+        "value": double(value),
+        "dtype": dtype(long_dtype),
+        "place": _cpu(),
+    }
+    return make(program, "pd_op.full", [], [tensor_type(short_dtype, [1])], attributes)
+
+
+def combine(program: Program, makers: Sequence[Operation]) -> Operation:
+    """The first results of some operations, as the list that operators like concat take."""
+    kinds = [op.output_type_json(0) for op in makers]
+    listed = {"#": "0.t_vec", "D": kinds}
+    return make(program, "builtin.combine", [op.outputs[0] for op in makers], [listed])
 
 
 def make_output(program: Program, name: str, value: int, column: int) -> Operation:

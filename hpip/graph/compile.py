@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from hpip.graph.parts import DensePart, Part, part_to_json, plan_from_json
 from hpip.graph.passes.base import NoMatchError, Pass, Sequential
 from hpip.graph.program import Program
 from hpip.graph.split import LIFTS, split
-from hpip.graph.standard_passes import EXACT_PASSES, PASSES, passes_key
+from hpip.graph.standard_passes import EXACT_PASSES, PASSES, UNFOLDING_PASSES, passes_key
 from hpip.graph.translate import translate
 from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 
 logger = logging.getLogger(__name__)
 
 # Raise when the layout of an entry changes.
-_RECORD_VERSION = "2"
+_RECORD_VERSION = "3"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def compile_model(
     except OSError as error:
         raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
     passes = EXACT_PASSES if exact else PASSES
-    key = content_key(_RECORD_VERSION, passes_key(passes + LIFTS), content)
+    last = () if exact else UNFOLDING_PASSES
+    key = content_key(_RECORD_VERSION, passes_key(passes + LIFTS + last), content)
     loaded = cache.load(key)
     if loaded is not None:
         folder, record = loaded
@@ -109,7 +110,7 @@ def compile_model(
         return _untouched(str(error))
     try:
         ParameterFile(files.params, program)
-        record, written = _rewrite(program, files.program.parent.name, passes)
+        record, written = _rewrite(program, files.program.parent.name, passes, last)
     except GraphRewriteError as error:
         logger.warning("%s is run as it is: %s", files.program, error)
         return _untouched(str(error))
@@ -128,7 +129,7 @@ def compile_model(
 
 
 def _rewrite(
-    program: Program, name: str, passes: Sequence[Pass]
+    program: Program, name: str, passes: Sequence[Pass], last: Sequence[Pass]
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Run the passes; returns the cache's record and the programs by file name."""
     result = Sequential(passes)(program)
@@ -137,8 +138,12 @@ def _rewrite(
         steps = [asdict(report) for report in reports]
         return {"title": f"{name}, nothing to cut", "masks": None, "passes": steps}, {}
     parts, split_report = _parts(program)
+    parts, unfolding_reports = _for_unfolding(parts, last)
     written = {
-        part.file_name: part.program.to_bytes() for part in parts if isinstance(part, DensePart)
+        name: program.to_bytes()
+        for part in parts
+        if isinstance(part, DensePart)
+        for name, program in part.files.items()
     }
     record = {
         "title": f"{name}, cut program",
@@ -146,7 +151,7 @@ def _rewrite(
         "max_batch_size": None if _takes_batches(program, result.masks) else 1,
         "outputs": [op.attribute("name") for op in program.outputs],
         "plan": [part_to_json(part) for part in parts],
-        "passes": [asdict(report) for report in (*reports, split_report)],
+        "passes": [asdict(report) for report in (*reports, split_report, *unfolding_reports)],
     }
     return record, written
 
@@ -160,6 +165,23 @@ def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
         return (DensePart("whole", program),), PassReport("split", False, str(error))
     segments = sum(isinstance(part, DensePart) for part in parts)
     return parts, PassReport("split", True, f"split into {segments} segments")
+
+
+def _for_unfolding(
+    parts: Sequence[Part], passes: Sequence[Pass]
+) -> tuple[tuple[Part, ...], list[PassReport]]:
+    """The parts with another program, where the passes change it, for engines that unfold."""
+    done, reports = [], []
+    for part in parts:
+        if isinstance(part, DensePart):
+            result = Sequential(passes)(Program(json.loads(part.program.to_bytes())))
+            part = replace(part, unfolding=result.program) if result.modified else part
+            reports += [
+                PassReport(f"{name}, {part.name}", step.modified, step.reason)
+                for name, step in result.steps
+            ]
+        done.append(part)
+    return tuple(done), reports
 
 
 def _from_record(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from hpip.graph.passes.add_score_threshold import AddScoreThresholdPass
 from hpip.graph.passes.base import Pass
+from hpip.graph.passes.convolve_in_strips import ConvolveInStripsPass
 from hpip.graph.passes.cut_coefficient_masks import CutCoefficientMasksPass
 from hpip.graph.passes.cut_image_masks import CutImageMasksPass
 from hpip.graph.passes.cut_matrix_nms_masks import CutMatrixNmsMasksPass
@@ -23,6 +24,9 @@ PASSES: tuple[Pass, ...] = (
     AddScoreThresholdPass(),
     NormalizeEachImagePass(),
 )
+
+# For engines that unfold convolutions into matrices, on each part of a model.
+UNFOLDING_PASSES: tuple[Pass, ...] = (ConvolveInStripsPass(),)
 
 # Without those that compute the same in another way, whose rounding a model may magnify.
 EXACT_PASSES = tuple(step for step in PASSES if not isinstance(step, NormalizeEachImagePass))
