@@ -13,8 +13,10 @@ from typing import Any
 
 from hpip import ops
 
-_PACKAGES = ("numpy", "opencv-python-headless", "opencv-contrib-python", "paddlex", "pycocotools")
-_PACKAGES += ("rlemasklib", "faster-coco-eval", "paddlepaddle")
+_PACKAGES = (
+    *("numpy", "opencv-python-headless", "opencv-contrib-python", "paddlex", "pycocotools"),
+    *("rlemasklib", "faster-coco-eval", "paddlepaddle"),
+)
 
 
 def environment() -> dict[str, Any]:
