@@ -137,8 +137,8 @@ QUICK = {
     "backends": ("auto", "paddle"),
     "most_images": 3,
     "least_rounds": 6,
-    "budget_s": 20.0,
-    "tune_budget_s": 30.0,
+    "budget_s": 15.0,
+    "tune_budget_s": 20.0,
     "width": 0.1,
 }
 
