@@ -34,6 +34,13 @@ GATES: dict[Precision, Tolerance] = {
     "fp16": _HALF,
     "int8": _INT8,
 }
+# The few pictures of a trial speak for all others, on which an engine may stray further: with
+# random weights, OpenVINO's scores of Mask-RT-DETR-L differ by 0.0009 on hpip's own pictures and by
+# 0.0012 on photos, ONNX Runtime's by 0.0002. Lower precisions have gates wide enough for that.
+TRIAL_GATES: dict[Precision, Tolerance] = {
+    **GATES,
+    "fp32": Tolerance(score=5e-4, box_px=0.25, mask_iou_each=0.995, mask_iou_mean=0.999),
+}
 
 
 @dataclass(frozen=True)
@@ -80,17 +87,17 @@ class Judgement:
 
 
 def judge(
-    reference: Sequence[Answer], candidate: Sequence[Answer], precision: Precision
+    reference: Sequence[Answer], candidate: Sequence[Answer], tolerance: Tolerance
 ) -> Judgement:
     """Compare answers pair by pair.
 
     Args:
         reference: the right answers.
         candidate: those in question, in the same order.
-        precision: of the candidate; sets the tolerance.
+        tolerance: see `GATES` and `TRIAL_GATES`.
     """
     comparisons = [
-        compare(right, given, right.threshold, GATES[precision])
+        compare(right, given, right.threshold, tolerance)
         for right, given in zip(reference, candidate, strict=True)
     ]
     matched = sum(comparison.matched for comparison in comparisons)

@@ -26,7 +26,7 @@ from hpip.graph.program import Program
 from hpip.model import ModelSpec
 from hpip.plans import CutPlan, Plan, UntouchedPlan
 from hpip.runner import Engine
-from hpip.tuning.answers import Answer, judge
+from hpip.tuning.answers import GATES, Answer, judge
 from hpip.tuning.budget import Clock, tell
 from hpip.tuning.child import Child, ChildError
 from hpip.tuning.pictures import scene, shipped_pictures
@@ -143,7 +143,7 @@ def check(
             for picture in _pictures():
                 for plan, answers in ((UntouchedPlan(small), wanted), (cut, found)):
                     answers += _answers(child, plan, small, picture, threads, clock)
-                verdict = judge(wanted, found, "fp32")
+                verdict = judge(wanted, found, GATES["fp32"])
                 if verdict.matched >= _ENOUGH_INSTANCES:
                     break
     except ChildError as failure:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hpip.errors import HpipError
 from hpip.plans import Plan
 from hpip.runner import Engine
-from hpip.tuning.answers import Answer, judge
+from hpip.tuning.answers import TRIAL_GATES, Answer, judge
 from hpip.tuning.budget import Clock
 from hpip.tuning.calibrate import Calibration
 from hpip.tuning.child import Child, ChildError
@@ -171,7 +171,7 @@ def _judge_and_time(
         limit_s = clock.step_s(most_s)
         (instances,) = child.answer(picture, (right.threshold,), limit_s=limit_s)
         found.append(Answer(right.threshold, instances))
-    judgement = judge(wanted, found, trial.engine.precision)
+    judgement = judge(wanted, found, TRIAL_GATES[trial.engine.precision])
     if not judgement.same:
         return replace(trial, state="wrong", reason=judgement.reason)
     times_ms: list[float] = []

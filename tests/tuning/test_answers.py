@@ -8,7 +8,7 @@ import pytest
 
 from hpip import ops
 from hpip.postprocess import Instances
-from hpip.tuning.answers import Answer, judge
+from hpip.tuning.answers import GATES, TRIAL_GATES, Answer, judge
 from hpip.types import RleMask
 
 
@@ -33,7 +33,7 @@ def given(**changes: object) -> list[Answer]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "int8"])
 def test_the_same_answer_passes_every_gate(precision: str) -> None:
-    judgement = judge(RIGHT, given(), precision)
+    judgement = judge(RIGHT, given(), GATES[precision])
     assert judgement.same
     assert judgement.matched == 2
     assert "2 instances, mask IoU >= 1.0000" in judgement.reason
@@ -58,14 +58,28 @@ def test_the_same_answer_passes_every_gate(precision: str) -> None:
 )
 def test_each_precision_has_its_gate(changes: dict[str, object], passes: set[str]) -> None:
     for precision in ("fp32", "bf16", "int8"):
-        judgement = judge(RIGHT, given(**changes), precision)
+        judgement = judge(RIGHT, given(**changes), GATES[precision])
         assert judgement.same == (precision in passes), (precision, judgement.reason)
         if not judgement.same:
             assert "answer 1 of 1 at threshold 0.3" in judgement.reason
 
 
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({"scores": [0.9004, 0.6]}, True),
+        ({"scores": [0.9007, 0.6]}, False),
+        ({"shift_px": 0.2}, True),
+        ({"shift_px": 0.4}, False),
+    ],
+)
+def test_a_trial_asks_for_half_of_what_may_differ(changes: dict[str, object], passes: bool) -> None:
+    assert judge(RIGHT, given(**changes), GATES["fp32"]).same
+    assert judge(RIGHT, given(**changes), TRIAL_GATES["fp32"]).same == passes
+
+
 def test_nothing_on_both_sides_proves_nothing() -> None:
-    judgement = judge([Answer(0.3, instances([]))], [Answer(0.3, instances([]))], "fp32")
+    judgement = judge([Answer(0.3, instances([]))], [Answer(0.3, instances([]))], GATES["fp32"])
     assert not judgement.same
     assert judgement.matched == 0
     assert "nothing is found" in judgement.reason
@@ -73,6 +87,6 @@ def test_nothing_on_both_sides_proves_nothing() -> None:
 
 def test_one_wrong_answer_of_several_is_wrong() -> None:
     wrong = [Answer(0.3, replace(instances([0.9, 0.6]), class_ids=np.ones(2, np.int64)))]
-    judgement = judge(RIGHT + RIGHT, given() + wrong, "fp32")
+    judgement = judge(RIGHT + RIGHT, given() + wrong, GATES["fp32"])
     assert not judgement.same
     assert "answer 2 of 2" in judgement.reason
