@@ -77,7 +77,8 @@ def compile_model(
     Args:
         files: program and parameters of the export.
         cache: where rewritten programs are; None takes the user's.
-        exact: leave out passes that round otherwise than the export, which are there for batches.
+        exact: leave out passes that round otherwise than the export, which are there for batches
+            and for speed.
 
     Raises:
         ModelFormatError: the parameters are damaged or do not belong to the program.

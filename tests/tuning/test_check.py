@@ -55,7 +55,7 @@ def test_exact_programs_are_kept_apart(spec: ModelSpec, tmp_path: Path) -> None:
     plain, exact = (compile_model(spec.files, cache=cache, exact=e) for e in (False, True))
     assert plain.key != exact.key
     names = {report.name for report in plain.passes} - {report.name for report in exact.passes}
-    assert names == {"NormalizeEachImagePass"}
+    assert names == {"NormalizeEachImagePass", "ConvolveInStripsPass, trunk"}
 
 
 def test_two_stage_programs_are_checked_with_fewer_regions(zoo_model, tmp_path: Path) -> None:
