@@ -26,7 +26,7 @@ from hpip.model import load_model_spec
 from hpip.plans import CutPlan
 from hpip.postprocess import Selection
 from hpip.runner import Engine, Runner
-from hpip.tuning.answers import Answer, judge
+from hpip.tuning.answers import GATES, Answer, judge
 from hpip.tuning.calibrate import Calibration, calibrate
 from hpip.tuning.candidates import versions
 from hpip.tuning.check import small_input
@@ -69,7 +69,8 @@ def rows_of(model_dir: Path, pictures: list[UInt8Array], rounds: int) -> Iterato
             for engine in engines
         ]
         judged = [
-            judge(wanted, answers(runner, held_out), runner.engine.precision) for runner in runners
+            judge(wanted, answers(runner, held_out), GATES[runner.engine.precision])
+            for runner in runners
         ]
         times_ms = [[cpu_ms(runner, held_out[0]) for runner in runners] for _ in range(rounds)]
     for index, (engine, judgement) in enumerate(zip(engines, judged, strict=True)):
