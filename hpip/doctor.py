@@ -27,9 +27,9 @@ from hpip.system import (
     available_memory_bytes,
     cpu_facts,
     has_nvidia_driver,
+    installed_version,
 )
 from hpip.tuning.budget import default_limits
-from hpip.tuning.candidates import installed_version
 from hpip.tuning.child import Child, ChildError
 
 Level: TypeAlias = Literal["ok", "note", "problem"]

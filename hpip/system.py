@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Mapping
+from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
@@ -33,6 +35,14 @@ def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, or None; imports nothing of it."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def cpu_facts(proc: Path = Path("/proc")) -> dict[str, str]:
     """What Linux says of the first processor, by the names of `/proc/cpuinfo`; else empty.
 
@@ -49,6 +59,12 @@ def cpu_facts(proc: Path = Path("/proc")) -> dict[str, str]:
         if colon:
             facts.setdefault(name.strip(), value.strip())
     return facts
+
+
+def cpu_model(facts: Mapping[str, str]) -> str:
+    """The processor's name, or "unknown"; from `cpu_facts`."""
+    known = facts.get("model name") or facts.get("CPU implementer")
+    return known or platform.processor() or "unknown"
 
 
 def available_memory_bytes(

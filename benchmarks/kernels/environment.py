@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip import ops
+from hpip.system import cpu_facts, cpu_model, installed_version
 
 _PACKAGES = (
     *("numpy", "opencv-python-headless", "opencv-contrib-python", "paddlex", "pycocotools"),
@@ -23,14 +23,14 @@ def environment() -> dict[str, Any]:
     """CPU, versions, commit and load, for the JSON."""
     return {
         "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(cpu_facts()),
         "cpus": os.cpu_count(),
         "load_average": os.getloadavg(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "commit": _commit(),
         "hpip": ops.build_info(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: installed_version(name) for name in _PACKAGES},
         "opencv": _opencv(),
     }
 
@@ -45,13 +45,6 @@ def offer_font_to_paddlex() -> None:
     os.environ.setdefault("PADDLE_PDX_LOCAL_FONT_FILE_PATH", str(font))
 
 
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("model name", "CPU implementer")):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
 def _commit() -> str:
     """As git describes it; "-dirty" where files differ."""
     done = subprocess.run(
@@ -62,13 +55,6 @@ def _commit() -> str:
         check=False,
     )
     return done.stdout.strip() or "unknown"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _opencv() -> str | None:

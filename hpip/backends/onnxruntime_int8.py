@@ -6,16 +6,16 @@ What it writes is standard ONNX, which OpenVINO runs in 8 bits as well.
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Iterable, Iterator
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpip.backends.base import Feeds, SessionOptions
 from hpip.devices import Device
 from hpip.errors import BackendError
+from hpip.system import installed_version
 from hpip.types import ModelFiles
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ def quantizer(device: Device) -> str | None:
     """See `Backend.quantizer`; imports no engine."""
     if device.kind != "cpu" or not all(map(util.find_spec, ("onnxruntime", "onnx"))):
         return None
-    version = "of another distribution"
-    for distribution in ("onnxruntime-gpu", "onnxruntime"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            version = metadata.version(distribution)
+    version = (
+        installed_version("onnxruntime")
+        or installed_version("onnxruntime-gpu")
+        or "of another distribution"
+    )
     return f"onnxruntime {version}, recipe {_RECIPE_VERSION}"
 
 

@@ -7,7 +7,7 @@ import gc
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from importlib import metadata, util
+from importlib import util
 from typing import Any
 
 from hpip.backends.base import (
@@ -21,7 +21,7 @@ from hpip.backends.base import (
 )
 from hpip.devices import Device
 from hpip.errors import BackendError
-from hpip.system import nvidia_gpu_count
+from hpip.system import installed_version, nvidia_gpu_count
 from hpip.types import AnyArray, ModelFiles
 
 # Engines that drive an NVIDIA GPU without Paddle.
@@ -67,7 +67,9 @@ def plain_paddle_device(device: Device) -> Device:
     The same device; but the CPU where a GPU is here, an engine of its own drives it, and Paddle's
     GPU build, which PyPI does not have, is not installed.
     """
-    installed = {name for name in ("paddlepaddle-gpu", *_GPU_ENGINES) if _is_installed(name)}
+    if device.kind != "gpu":
+        return device
+    installed = {name for name in ("paddlepaddle-gpu", *_GPU_ENGINES) if installed_version(name)}
     return nearest_device(device, installed, nvidia_gpu_count())
 
 
@@ -77,14 +79,6 @@ def nearest_device(device: Device, installed: Collection[str], gpus: int) -> Dev
     if device.kind == "gpu" and gpus and others and "paddlepaddle-gpu" not in installed:
         return Device("cpu")
     return device
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 class PaddleSession(Session):

@@ -15,7 +15,7 @@ from typing import Any
 
 import hpip
 from hpip import ops
-from hpip.system import MKL_CPU_VARIABLE, available_cpus, cpu_facts
+from hpip.system import MKL_CPU_VARIABLE, available_cpus, cpu_facts, cpu_model
 
 _PACKAGES = (
     *("hpip", "numpy", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu"),
@@ -32,7 +32,7 @@ def environment(paddlex_python: str | None = None) -> dict[str, Any]:
     """CPU, memory, system, versions and commit, for the report; no names of people or folders."""
     facts = cpu_facts()
     return {
-        "cpu": _cpu_model(facts),
+        "cpu": cpu_model(facts),
         "cpu_flags": _cpu_flags(facts),
         "mkl_debug_cpu_type": os.environ.get(MKL_CPU_VARIABLE),
         "cpus_of_machine": os.cpu_count(),
@@ -101,11 +101,6 @@ def _ask_nvidia_smi(query: str) -> list[str]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 60 else text[:57] + "..."
-
-
-def _cpu_model(facts: Mapping[str, str]) -> str:
-    known = facts.get("model name") or facts.get("CPU implementer")
-    return known or platform.processor() or "unknown"
 
 
 def _cpu_flags(facts: Mapping[str, str]) -> list[str]:

@@ -20,9 +20,9 @@ from hpip.errors import InvalidInputError
 from hpip.model import load_model_spec
 from hpip.model_files.official import find_model
 from hpip.options import check_count, check_precision
-from hpip.system import available_cpus
+from hpip.system import available_cpus, installed_version
 from hpip.tuning.budget import THOROUGH_BUDGET_S, Limits
-from hpip.tuning.candidates import Request, installed_version
+from hpip.tuning.candidates import Request
 from hpip.tuning.pictures import MOST_TO_CALIBRATE, MOST_TO_COMPARE, read_pictures
 from hpip.tuning.records import Trial, Verdict, label
 from hpip.tuning.tune import known, tune

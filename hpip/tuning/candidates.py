@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hpip.backends.registry import backend_named, backend_names
 from hpip.devices import Device
 from hpip.model import ModelSpec
 from hpip.runner import Engine
-from hpip.system import MKL_CPU_VARIABLE, cpu_facts
+from hpip.system import MKL_CPU_VARIABLE, cpu_facts, installed_version
 
 FLOOR = "paddle"
 # Below this, another number of threads than all is no faster.
@@ -121,14 +121,6 @@ def thread_variants(engine: Engine) -> list[Engine]:
 def versions() -> dict[str, str]:
     """Versions of the engines that are installed, without importing any."""
     return {name: version for name in _DISTRIBUTIONS if (version := installed_version(name))}
-
-
-def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or None."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def machine_name(device: Device, proc: Path = Path("/proc")) -> str:
