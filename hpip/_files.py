@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from hpip._cv2 import require_cv2
@@ -10,6 +12,16 @@ from hpip.errors import InvalidInputError, SaveError
 from hpip.types import UInt8Array
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """SHA-256 of files behind one another, block by block, so that none has to fit into memory."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def target_file(

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from importlib import util
-from pathlib import Path
 
+from hpip._files import files_digest
 from hpip.backends.base import Backend, Feeds, ProgramFormat
 from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, ModelFormatError
@@ -79,9 +78,8 @@ def int8_artifact(
     source = artifact(files, backend.format, cache=cache)
     cache = cache or Cache()
     quantizer = backend.quantizer(device)
-    key = content_key(
-        "int8", str(quantizer), calibration, _digest(source.program), _digest(source.params)
-    )
+    network = files_digest((source.program, source.params))
+    key = content_key("int8", str(quantizer), calibration, network)
     loaded = cache.load(key)
     if loaded is not None:
         return ModelFiles(loaded[0] / _INT8_NAME, source.params)
@@ -96,14 +94,6 @@ def int8_artifact(
     record = {"title": f"{files.program.stem} in int8"}
     folder = cache.store(key, record, {_INT8_NAME: backend.quantize(source, feeds)})
     return ModelFiles(folder / _INT8_NAME, source.params)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _export(files: ModelFiles) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpip._files import files_digest
 from hpip.backends.base import Backend, SessionOptions, require_engine, require_precision
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
@@ -131,20 +132,16 @@ def build_key(
 
     Reads both files once.
     """
-    digest = hashlib.sha256()
-    for path in (files.program, files.params):
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    parts = [f"{name}={version}" for name, version in sorted(versions.items())] + [
+    parts = [
+        files_digest((files.program, files.params)),
+        *(f"{name}={version}" for name, version in sorted(versions.items())),
         device_name,
         options.precision,
         repr(sorted(options.settings.items())),
     ]
     for example in options.examples or ():
         parts += [f"{name}:{array.shape}" for name, array in sorted(example.items())]
-    digest.update("\0".join(parts).encode())
-    return digest.hexdigest()[:32]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def built_folder(

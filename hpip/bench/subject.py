@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from hpip._files import files_digest
 from hpip.artifacts import artifact
 from hpip.errors import HpipError, InvalidInputError
 from hpip.graph.inspect import parameter_count, work
@@ -56,13 +56,9 @@ class Subject:
     @cached_property
     def digest(self) -> str:
         """Of program, parameters and settings."""
-        whole = hashlib.sha256()
         files = self.spec.files
-        for path in (files.program, files.params, self.spec.model_dir / CONFIG_NAME):
-            with path.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    whole.update(block)
-        return whole.hexdigest()[:32]
+        config = self.spec.model_dir / CONFIG_NAME
+        return files_digest((files.program, files.params, config))[:32]
 
     @cached_property
     def arithmetic(self) -> tuple[int, float, int] | None:

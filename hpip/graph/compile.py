@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -161,7 +160,7 @@ def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
     """The cut program in segments and native steps, or in one segment."""
     try:
         # Splitting changes the program, even where it finds in the end that something stays.
-        parts = split(Program(json.loads(program.to_bytes())))
+        parts = split(program.copy())
     except (NoMatchError, GraphRewriteError) as error:
         return (DensePart("whole", program),), PassReport("split", False, str(error))
     segments = sum(isinstance(part, DensePart) for part in parts)
@@ -175,7 +174,7 @@ def _for_unfolding(
     done, reports = [], []
     for part in parts:
         if isinstance(part, DensePart):
-            result = Sequential(passes)(Program(json.loads(part.program.to_bytes())))
+            result = Sequential(passes)(part.program.copy())
             part = replace(part, unfolding=result.program) if result.modified else part
             reports += [
                 PassReport(f"{name}, {part.name}", step.modified, step.reason)

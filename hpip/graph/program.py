@@ -59,6 +59,10 @@ class Program:
         _check_header(document, path)
         return cls(document)
 
+    def copy(self) -> Program:
+        """A program of its own, which may be edited apart from this one."""
+        return Program(json.loads(self.to_bytes()))
+
     def with_operations(self, operations: Iterable[Operation]) -> Program:
         """A program of the same format with these operations in its main block.
 
