@@ -12,12 +12,15 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpip._files import files_digest
 from hpip.backends.base import Backend, SessionOptions, require_engine, require_precision
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 # Half precision loses detections where these run in it: box decoding and score functions saturate,
 # layer norms overflow in their squares, sampling grids lose whole pixels (NVIDIA/TensorRT#3652,
@@ -91,17 +94,35 @@ def onnx_with_weights(backend: str, files: ModelFiles, *, half: bool) -> bytes:
         BackendUnavailableError: onnxruntime, which converts to half precision, is not here.
         BackendError: the program or its weights can't be read.
     """
-    import onnx
     from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import load_external_data_for_model
 
     try:
-        model = onnx.load(str(files.program), load_external_data=False)
-        # The program lies in the cache, its weights with the model.
-        load_external_data_for_model(model, str(files.params.parent))
-    except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
+        model = load_onnx(files)
+    except (DecodeError, ValueError, OSError) as error:
         raise BackendError(backend, "open", f"{files.program}: {error}") from error
     return bytes((_in_half_precision(backend, model) if half else model).SerializeToString())
+
+
+def load_onnx(files: ModelFiles) -> ModelProto:
+    """A program in ONNX with its weights inside; it may lie elsewhere than they do.
+
+    Raises:
+        DecodeError, ValueError, OSError: a file is damaged or missing.
+    """
+    import onnx
+
+    model = onnx.load(str(files.program), load_external_data=False)
+    with files.params.open("rb") as stream:
+        for tensor in model.graph.initializer:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                place = {entry.key: entry.value for entry in tensor.external_data}
+                stream.seek(int(place["offset"]))
+                tensor.raw_data = stream.read(int(place["length"]))
+                if len(tensor.raw_data) < int(place["length"]):
+                    raise ValueError(f"{files.params} ends within the weights {tensor.name}")
+                del tensor.external_data[:]
+                tensor.data_location = onnx.TensorProto.DEFAULT
+    return model
 
 
 def _in_half_precision(backend: str, model: Any) -> Any:

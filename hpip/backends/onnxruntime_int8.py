@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpip.backends.base import Feeds, SessionOptions
+from hpip.backends.engine_builds import load_onnx
 from hpip.devices import Device
 from hpip.errors import BackendError
 from hpip.system import installed_version
@@ -91,7 +92,7 @@ def _quantize(files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
         whole, prepared, target = (
             Path(name) / f"{part}.onnx" for part in ("whole", "prep", "int8")
         )
-        onnx.save(_with_weights(files), whole)
+        onnx.save(load_onnx(files), whole)
         # Folds batch norms into convolutions: between two quantised tensors they could not be.
         quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
         whole.unlink()
@@ -113,22 +114,6 @@ def _quantize(files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
             extra_options={"OpTypesToExcludeOutputQuantization": list(_FLOAT_OUTPUT_OPS)},
         )
         return target.read_bytes()
-
-
-def _with_weights(files: ModelFiles) -> ModelProto:
-    """The program with its weights inside, where the quantiser looks for them."""
-    import onnx
-
-    model = onnx.load(str(files.program), load_external_data=False)
-    with files.params.open("rb") as stream:
-        for tensor in model.graph.initializer:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                place = {entry.key: entry.value for entry in tensor.external_data}
-                stream.seek(int(place["offset"]))
-                tensor.raw_data = stream.read(int(place["length"]))
-                del tensor.external_data[:]
-                tensor.data_location = onnx.TensorProto.DEFAULT
-    return model
 
 
 def _name_and_choose(model: ModelProto) -> list[str]:
