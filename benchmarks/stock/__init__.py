@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hpip after tuning against stock PaddleX, beside what is promised."""

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promises against stock PaddleX, held against made-up reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("yaml", reason="the benchmarks read YAML")
+
+from benchmarks.stock.goals import DEFAULT, GOALS, PLAIN, SUITES, THRESHOLD, UNCUT, Goal
+from benchmarks.stock.table import goal_table
+from hpip.bench.contender import AUTO, Contender, Workload
+from hpip.bench.record import WRONG, Report, Row
+
+MODEL = "Mask-RT-DETR-M"
+MET = Goal(MODEL, speed_up=8, rss_share=0.6)
+
+
+def row(backend: str, p50_ms: float | None, peak_gb: float, **figures: Any) -> Row:
+    workload = Workload(MODEL, image_hw=(1080, 1920), threads=2, threshold=THRESHOLD)
+    peak = int(peak_gb * 1e9)
+    return Row.of(Contender(workload, backend), p50_ms=p50_ms, peak_rss_bytes=peak, **figures)
+
+
+def cells(goal: Goal, *rows: Row) -> dict[str, str]:
+    report = Report("now", False, {}, {}, [], list(rows))
+    table = goal_table([goal], [report])
+    (only,) = table.rows
+    return dict(zip(table.headings, only, strict=True))
+
+
+def test_a_promise_is_met_where_speed_and_memory_are() -> None:
+    own = row(AUTO, 1000.0, 1.0, speedup_paddlex_of=DEFAULT)
+    found = cells(MET, own, row(DEFAULT, 8000.0, 2.0))
+    assert found["measured, promised"] == "8 times, 8"
+    assert found["peak RSS (GB), promised"] == "0.5 of its memory, 0.6"
+    assert (found["against"], found["met"]) == (DEFAULT, "yes")
+    slower = cells(MET, own, row(DEFAULT, 7900.0, 2.0))
+    assert (slower["measured, promised"], slower["met"]) == ("7.9 times, 8", "no")
+    larger = cells(MET, own, row(DEFAULT, 8000.0, 1.5))
+    assert (larger["peak RSS (GB), promised"], larger["met"]) == ("0.667 of its memory, 0.6", "no")
+
+
+def test_a_default_that_answers_wrongly_gives_way_to_plain_paddle() -> None:
+    own = row(AUTO, 1000.0, 1.0, speedup_paddlex_of=PLAIN)
+    wrong = row(DEFAULT, None, 0.1, state=WRONG)
+    found = cells(MET, own, wrong, row(PLAIN, 9000.0, 2.0))
+    assert (found["against"], found["measured, promised"]) == (PLAIN, "9 times, 8")
+
+
+def test_a_wrong_answer_meets_nothing() -> None:
+    own = row(AUTO, None, 1.0, state=WRONG)
+    found = cells(MET, own, row(DEFAULT, 8000.0, 2.0))
+    assert (found["hpip (ms)"], found["answer"], found["met"]) == ("-", WRONG, "no")
+
+
+def test_seconds_and_arithmetic_need_no_other_side() -> None:
+    goal = Goal(MODEL, latency_s=2, arithmetic=1.4, rss_gb=1)
+    found = cells(goal, row(AUTO, 1500.0, 0.9, peak_share=0.8))
+    assert found["measured, promised"] == "1.5 s, 2; 1.25 of its arithmetic, 1.4"
+    assert (found["peak RSS (GB), promised"], found["met"]) == ("0.9, 1", "yes")
+    assert cells(goal, row(AUTO, 1500.0, 0.9))["met"] == "no"
+
+
+def test_the_uncut_graph_is_another_side_of_its_own() -> None:
+    own = row(AUTO, 500.0, 1.0, speedup_paddlex_of=DEFAULT)
+    rows = (own, row(DEFAULT, 8000.0, 4.0), row(UNCUT, 1000.0, 8.0))
+    found = cells(Goal(MODEL, speed_up=1.9, rss_share=0.25, uncut=True), *rows)
+    assert (found["against"], found["measured, promised"]) == (UNCUT, "2 times, 1.9")
+    assert found["met"] == "yes"
+
+
+def test_a_model_that_was_not_measured_has_no_row() -> None:
+    report = Report("now", False, {}, {}, [], [])
+    assert goal_table(GOALS, [report]).rows == []
+
+
+def test_every_promise_is_measured_by_a_suite() -> None:
+    measured = {(model, size) for suite in SUITES for model in suite.models for size in suite.sizes}
+    assert measured == {(goal.model, goal.size) for goal in GOALS}
