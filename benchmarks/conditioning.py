@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from benchmarks.kernels.environment import environment
 from hpip.devices import Device
 from hpip.graph.compile import CompiledModel, compile_model
+from hpip.inputs.decode import decode_image
 from hpip.model import ModelSpec, load_model_spec
 from hpip.plans import CutPlan
 from hpip.postprocess import Selection
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
-    image, rows = cv2.imread(str(args.photo)), []
+    image, rows = decode_image(args.photo.read_bytes(), args.photo.name), []
     for model_dir in args.models:
         for row in rows_of(model_dir, image, args.engine, args.threads):
             rows.append({**row, "photo": args.photo.name})

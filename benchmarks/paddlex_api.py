@@ -41,7 +41,7 @@ def contenders(model_dir: Path, threads: int, threshold: float) -> dict[str, Pre
     """What is timed, by name; loaded and tuned."""
     config = pipeline_config(load_model_spec(model_dir).model_name, model_dir)
     plain = {"run_mode": "paddle", "cpu_threads": threads}
-    options = {"config": config, "device": "cpu"}
+    options: dict[str, Any] = {"config": config, "device": "cpu"}
     pipelines = {
         PLAIN: paddlex.create_pipeline(**options, engine="paddle_static", engine_config=plain),
         THROUGH: paddlex.create_pipeline(**options, use_hpip=True),

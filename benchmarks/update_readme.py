@@ -39,7 +39,7 @@ def updated(text: str, root: Path) -> str:
 
 def summary(report: Report) -> str:
     """One table of what a reader wants to know first, the machine, and what is special."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             row.contender.workload.title,
             row.contender.label,

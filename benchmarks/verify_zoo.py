@@ -21,13 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from hpip.backends.base import SessionOptions
 from hpip.backends.paddle import PaddleBackend
 from hpip.devices import Device
 from hpip.graph.cache import Cache
 from hpip.graph.compile import CompiledModel
+from hpip.inputs.decode import decode_image
 from hpip.model import ModelSpec, load_model_spec
 from hpip.plans import CutPlan, Plan, UntouchedPlan
 from hpip.postprocess import Selection
@@ -46,7 +45,7 @@ _CHECK_S = 1800.0
 
 def answers(plan: Plan, spec: ModelSpec, photo: Path, threads: int) -> tuple[list[Answer], float]:
     """One answer for each threshold, and the processor time of the network's runs."""
-    image = cv2.imread(str(photo))
+    image = decode_image(photo.read_bytes(), photo.name)
     inputs = network_inputs([image], spec.preprocess, threads=threads)
     backend, options = PaddleBackend(), SessionOptions(Device("cpu"), threads)
 
@@ -61,7 +60,9 @@ def answers(plan: Plan, spec: ModelSpec, photo: Path, threads: int) -> tuple[lis
         feeds = plan.feeds(inputs, selection)
         if outputs is None or "score_threshold" in session.input_names:
             outputs = session.run({name: feeds[name] for name in session.input_names})
-        (instances,) = plan.collect(outputs, inputs, [image.shape[:2]], selection, threads=threads)
+        (instances,) = plan.collect(
+            outputs, inputs, [(image.shape[0], image.shape[1])], selection, threads=threads
+        )
         found.append(Answer(threshold, instances))
     cpu_s = time.process_time() - start
     session.close()

@@ -67,7 +67,7 @@ def _level(stride: int, sizes: tuple[int, ...] = ()) -> ops.ProposalLevel:
     )
 
 
-def _proposals(name: str, levels: list[ops.ProposalLevel], rules: dict[str, int]) -> Case:
+def _proposals(name: str, levels: list[ops.ProposalLevel], rules: dict[str, Any]) -> Case:
     def paddles(_threads: int) -> Run:
         paddle = _paddle()
         image_hw = paddle.to_tensor(np.array([INPUT_HW], np.float32))
@@ -158,7 +158,8 @@ def _pooling(name: str, count: int, side: int, stride: int, pixels: tuple[int, i
     rng = np.random.default_rng(stride)
     size_hw = [-(-length // stride) for length in INPUT_HW]
     features = rng.standard_normal((1, 256, *size_hw)).astype(np.float32)
-    sides = np.exp(rng.uniform(*np.log(pixels), (count, 1)) + rng.uniform(-0.35, 0.35, (count, 2)))
+    low, high = np.log(pixels)
+    sides = np.exp(rng.uniform(low, high, (count, 1)) + rng.uniform(-0.35, 0.35, (count, 2)))
     centres = rng.uniform(0, INPUT_HW[::-1], (count, 2))
     boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
     boxes = boxes.clip(0, INPUT_HW[::-1] * 2).astype(np.float32)

@@ -112,7 +112,7 @@ def _paddlex_calls(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run
     return run
 
 
-def _apply(step: Any, array: np.ndarray) -> np.ndarray:
+def _apply(step: Any, array: np.ndarray) -> Any:
     match step:
         case ResizeStep():
             height, width = step.output_hw(array.shape[:2])
@@ -135,7 +135,7 @@ def _blob(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
     cv2.setNumThreads(threads)
     height, width = plan.resized_hw(image.shape[:2])
 
-    def run() -> np.ndarray:
+    def run() -> Any:
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
         return cv2.dnn.blobFromImage(resized, 1 / 255, swapRB=True)
 

@@ -24,4 +24,5 @@ def picture(name: str) -> np.ndarray:
         colour = [int(value) for value in random.integers(0, 256, 3)]
         cv2.circle(image, (x, y), radius, colour, -1)
     grain = random.integers(-12, 13, image.shape, np.int16)
-    return np.clip(image.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+    noisy: np.ndarray = np.clip(image.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+    return noisy

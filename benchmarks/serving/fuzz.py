@@ -42,7 +42,7 @@ CLIENTS = 16
 REPLY_TIMEOUTS_S = {"changed requests": 10.0, "changed pictures": 120.0}
 # Long enough for whole keys and numbers, short enough to leave most of a request as it was.
 MOST_BYTES = 16
-TOKENS = (
+TOKENS: tuple[bytes, ...] = (
     b"\x00",
     b"\xff",
     b"\r\n",

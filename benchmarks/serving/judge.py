@@ -92,7 +92,9 @@ class Judge:
 
 
 def _decode(content: bytes) -> UInt8Array:
-    image: UInt8Array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    image: UInt8Array | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise WrongAnswerError("a picture that can't be decoded")
     return image
 
 

@@ -50,7 +50,8 @@ def _imported(_offline_paddlex: None) -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import paddlex
-    return paddlex
+    module: ModuleType = paddlex
+    return module
 
 
 @pytest.fixture
