@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from hpip.artifacts import artifact, int8_artifact
@@ -14,7 +15,7 @@ from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_named
 from hpip.devices import Device
 from hpip.errors import BackendError, GraphRewriteError, ModelFormatError
-from hpip.graph.cache import default_cache_dir
+from hpip.graph.cache import engine_builds_dir
 from hpip.graph.used_weights import used_weights
 from hpip.plans import Plan
 from hpip.postprocess import Instances, Selection
@@ -74,6 +75,7 @@ class Runner:
         workers: callers that the network may serve at once, each with the engine's threads.
         batch_size: images that a run will get at most; engines that are built for a range of
             shapes are built up to it.
+        build_dir: where engines keep what they build; None takes the user's cache.
 
     Attributes:
         refused: segments that the engine refused, which plain Paddle runs, with the reason.
@@ -94,6 +96,7 @@ class Runner:
         shares_cpu: bool = False,
         workers: int = 1,
         batch_size: int = 1,
+        build_dir: Path | None = None,
     ) -> None:
         self.plan = plan
         self.engine = engine
@@ -105,7 +108,7 @@ class Runner:
             engine.settings,
             shares_cpu or workers > 1,
             self._examples(min(batch_size, plan.max_batch_size or batch_size)),
-            None if engine.device.kind == "cpu" else default_cache_dir() / "engines",
+            build_dir or engine_builds_dir(),
         )
         self.refused: dict[str, str] = {}
         self._pool = SessionPool(

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from hpip.backends.base import (
     require_precision,
 )
 from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
+from hpip.backends.openvino_builds import kept_model
 from hpip.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
@@ -38,6 +40,8 @@ _PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32
 
 class OpenVinoBackend(Backend):
     """OpenVINO's CPU plugin, in fp32 or bf16, and in int8 as ONNX Runtime's quantiser writes it.
+
+    What it compiles is kept in `build_dir`.
 
     Settings: `performance_hint`, "latency" (the default) or "throughput".
     """
@@ -67,7 +71,7 @@ class OpenVinoBackend(Backend):
         if options.precision == "bf16":
             _require_bf16()
         require_int8(self.name, files, options)
-        return OpenVinoSession(files, properties)
+        return OpenVinoSession(files, options, properties)
 
     def quantizer(self, device: Device) -> str | None:
         """See `Backend.quantizer`."""
@@ -81,14 +85,11 @@ class OpenVinoBackend(Backend):
 class OpenVinoSession(Session):
     """One compiled model with one request. Inputs are read in place; outputs are copied."""
 
-    def __init__(self, files: ModelFiles, properties: Mapping[str, Any]) -> None:
-        import openvino
-
-        core = openvino.Core()
+    def __init__(
+        self, files: ModelFiles, options: SessionOptions, properties: Mapping[str, Any]
+    ) -> None:
         try:
-            with _in_one_folder(files) as program:
-                model = core.read_model(program)
-                compiled = core.compile_model(model, "CPU", dict(properties))
+            compiled = kept_model(files, options, properties, partial(_compile, files, properties))
             self._request = compiled.create_infer_request()
         except (RuntimeError, OSError, ValueError, TypeError) as error:
             raise BackendError(
@@ -112,6 +113,14 @@ class OpenVinoSession(Session):
     def _close(self) -> None:
         self._request = None
         gc.collect()
+
+
+def _compile(files: ModelFiles, properties: Mapping[str, Any]) -> Any:
+    import openvino
+
+    core = openvino.Core()
+    with _in_one_folder(files) as program:
+        return core.compile_model(core.read_model(program), "CPU", dict(properties))
 
 
 def compile_properties(options: SessionOptions) -> dict[str, Any]:

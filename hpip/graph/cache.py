@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "HPIP_CACHE_DIR"
 _INDEX = "index.json"
+_BUILDS = "engines"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ def default_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "hpip"
 
 
+def engine_builds_dir() -> Path:
+    """Where engines keep what they build for this machine."""
+    return default_cache_dir() / _BUILDS
+
+
 def content_key(*parts: bytes | str) -> str:
     """Key over contents: equal only when all parts are."""
     digest = hashlib.sha256()
@@ -54,7 +60,10 @@ def content_key(*parts: bytes | str) -> str:
 
 
 class Cache:
-    """Entries under one folder; every method may be called by several processes at once."""
+    """Entries under one folder; every method may be called by several processes at once.
+
+    What engines build lies beside them: it is listed and cleared with them.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
         self.base = root or default_cache_dir()
@@ -114,14 +123,18 @@ class Cache:
                 continue
             size = sum(path.stat().st_size for path in folder.iterdir())
             found.append(CacheEntry(folder.name, str(loaded[1].get("title", "")), size, folder))
+        for folder in sorted((self.base / _BUILDS).glob("[!.]*")):
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            found.append(CacheEntry(folder.name, "built by an engine", size, folder))
         return sorted(found, key=lambda entry: entry.title)
 
     def clear(self) -> int:
         """Remove everything; returns how many bytes that freed."""
-        if not self.root.is_dir():
-            return 0
-        freed = sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
-        shutil.rmtree(self.root)
+        freed = 0
+        for folder in (self.root, self.base / _BUILDS):
+            if folder.is_dir():
+                freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                shutil.rmtree(folder)
         return freed
 
 

@@ -12,6 +12,7 @@ import ctypes
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -65,7 +66,12 @@ class Workplace:
         if self._runner is not None:
             self._runner.close()
             self._runner = None
-        self._runner = Runner(plan, preprocess, engine)
+        if engine.device.kind != "cpu":
+            self._runner = Runner(plan, preprocess, engine)
+        else:
+            # Built within a second or two, so that what loses the trial leaves nothing behind.
+            with tempfile.TemporaryDirectory(prefix="hpip-trial-") as folder:
+                self._runner = Runner(plan, preprocess, engine, build_dir=Path(folder))
         return version, self._runner.refused
 
     def calibrate(

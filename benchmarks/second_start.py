@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a start with a warm cache to the first result, against the engine's own time to load.
+
+    python -m benchmarks.second_start MODEL_DIR ... --photo P.jpg
+
+Two kinds of process in turns: one makes a predictor and segments a picture, the other loads the
+programs that this predictor runs by the same engine, from the files that hpip translated, without
+what is kept of earlier starts. Both are timed from within, once Python and hpip are imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hpip.artifacts import artifact
+from hpip.backends.base import SessionOptions
+from hpip.backends.registry import backend_named
+from hpip.bench.environment import environment
+from hpip.choice import choose
+from hpip.devices import Device
+from hpip.model import load_model_spec
+from hpip.predictor import create_predictor
+from hpip.system import available_cpus
+from hpip.types import Segment
+
+RESULTS = Path(__file__).parent / "results" / "second-start.json"
+Laps = dict[str, float]
+
+
+def start_hpip(model_dir: Path, photo: str) -> tuple[str, Laps]:
+    """Seconds to a predictor, to its first result, and for one more."""
+    laps, start = {}, time.perf_counter()
+    predictor = create_predictor(model_dir=model_dir, device="cpu")
+    laps["load_s"] = time.perf_counter() - start
+    for name in ("first_result_s", "another_result_s"):
+        start = time.perf_counter()
+        next(predictor.predict(photo))
+        laps[name] = time.perf_counter() - start
+    return predictor.engine.backend, laps
+
+
+def start_engine(model_dir: Path, _photo: str) -> tuple[str, Laps]:
+    """Seconds in which the engine alone loads the same programs."""
+    spec, device = load_model_spec(model_dir), Device("cpu")
+    choice = choose(spec, device, use_hpip=True, threads=available_cpus())
+    backend = backend_named(choice.engine.backend)
+    options = SessionOptions(
+        device, choice.engine.threads, choice.engine.precision, choice.engine.settings
+    )
+    programs = [
+        artifact(step.files, backend.format)
+        for step in choice.plan.steps
+        if isinstance(step, Segment)
+    ]
+    if backend.name in sys.modules:
+        raise SystemExit(f"{backend.name} is imported already: its load would look too quick")
+    start = time.perf_counter()
+    opened = [backend.open(files, options) for files in programs]
+    laps = {"engine_load_s": time.perf_counter() - start}
+    for session in opened:
+        session.close()
+    return backend.name, laps
+
+
+SIDES: dict[str, Callable[[Path, str], tuple[str, Laps]]] = {
+    "hpip": start_hpip,
+    "engine": start_engine,
+}
+
+
+def run_side(side: str, model_dir: Path, photo: str) -> tuple[str, Laps]:
+    """One process of a side."""
+    command = [sys.executable, "-m", "benchmarks.second_start", str(model_dir), "--photo", photo]
+    done = subprocess.run(
+        [*command, "--side", side], stdout=subprocess.PIPE, text=True, check=True, env=os.environ
+    )
+    engine, laps = json.loads(done.stdout.splitlines()[-1])
+    return engine, laps
+
+
+def compare(model_dir: Path, photo: str, rounds: int) -> dict[str, object]:
+    """Medians of both sides; an untimed start of hpip comes first, which fills the cache."""
+    engine, _ = run_side("hpip", model_dir, photo)
+    laps: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for side in SIDES:
+            for name, seconds in run_side(side, model_dir, photo)[1].items():
+                laps.setdefault(name, []).append(seconds)
+    medians = {name: round(statistics.median(seconds), 3) for name, seconds in laps.items()}
+    starts = [sum(both) for both in zip(laps["load_s"], laps["first_result_s"], strict=True)]
+    ratio = statistics.median(starts) / statistics.median(laps["engine_load_s"])
+    return {"model": model_dir.name, "engine": engine, **medians, "ratio": round(ratio, 2)}
+
+
+def main() -> None:
+    """Measure each model; print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--photo", required=True)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        print(json.dumps(SIDES[args.side](args.models[0], args.photo)))
+        return
+    rows = []
+    for model_dir in args.models:
+        rows.append(compare(model_dir, args.photo, args.rounds))
+        print(json.dumps(rows[-1]), flush=True)
+    content = {"rounds": args.rounds, "environment": environment(), "rows": rows}
+    args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
