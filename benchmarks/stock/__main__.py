@@ -39,6 +39,8 @@ def settings_of(suite: Suite, zoo: Path, photo: str, paddlex_python: str) -> Ben
         sizes=suite.sizes,
         thresholds=(THRESHOLD,),
         paddlex_python=paddlex_python,
+        # Each contender has made a call before the rounds: to load, and to be compared.
+        warmup=0,
         budget_s=_BUDGET_S,
         tune_budget_s=_TUNE_BUDGET_S,
         timeout_s=suite.timeout_s,
