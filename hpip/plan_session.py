@@ -17,7 +17,7 @@ class PlanSession(Session):
     """A whole plan behind the interface of one session. For one thread at a time, as any session.
 
     A value is dropped as soon as no later step reads it, so that feature maps of a large picture do
-    not outlive the last pooling.
+    not outlive the last pooling, and pooled regions not the copy that an engine makes of them.
 
     Args:
         steps: what to run, in order.
@@ -72,24 +72,29 @@ class PlanSession(Session):
     def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         values = dict(inputs)
         for step, dropped in zip(self._steps, self._dropped, strict=True):
-            results = self._run_step(step, values)
-            values.update(zip(step.outputs, results, strict=True))
+            # No name for the results: it would hold them while the next step runs.
+            values.update(zip(step.outputs, self._run_step(step, values, dropped), strict=True))
             for name in dropped:
                 values.pop(name, None)
         return [values[name] for name in self.output_names]
 
-    def _run_step(self, step: PlanStep, values: Mapping[str, AnyArray]) -> list[AnyArray]:
+    def _run_step(
+        self, step: PlanStep, values: dict[str, AnyArray], dropped: Sequence[str]
+    ) -> list[AnyArray]:
         if isinstance(step, NativeStep):
             try:
-                given = [values[name] for name in step.inputs]
-                return run_native_step(step, given, threads=self._threads)
+                arrays = [values[name] for name in step.inputs]
+                return run_native_step(step, arrays, threads=self._threads)
             except InvalidInputError as error:
                 # Not the caller's doing: an engine returned what no picture can lead to.
                 raise BackendError("plan", step.kind, str(error)) from error
         if step.rows and len(values[step.rows]) == 0:
             return [np.empty(spec.shape, spec.dtype) for spec in step.empty_outputs]
         session = self._sessions[step.name]
-        return session.run({name: values[name] for name in session.input_names})
+        given = {name: values[name] for name in session.input_names}
+        for name in dropped:
+            values.pop(name, None)
+        return session.consume(given)
 
     def _clone(self) -> Session | None:
         twins: dict[str, Session] = {}

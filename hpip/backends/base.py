@@ -81,18 +81,22 @@ class Session(ABC):
             InvalidInputError: an input is missing, unknown, or not C-contiguous.
             BackendError: the engine failed, or the session is closed.
         """
+        return self.consume(dict(inputs))
+
+    def consume(self, inputs: dict[str, AnyArray]) -> list[AnyArray]:
+        """Run the network once, as `run` does; the dict is the session's from now on.
+
+        An engine that copies its inputs takes each out when it has: what the dict alone holds is
+        then not in memory twice while the network runs.
+        """
         if self._closed:
             raise BackendError(type(self).__name__, "run", "the session is closed")
         if set(inputs) != set(self.input_names):
             raise InvalidInputError(
                 f"inputs: expected {', '.join(self.input_names)}; received {', '.join(inputs)}"
             )
-        for name, array in inputs.items():
-            if not array.flags.c_contiguous:
-                raise InvalidInputError(
-                    f"inputs[{name!r}]: expected a C-contiguous array; "
-                    f"received strides {array.strides} for shape {array.shape}"
-                )
+        for name in inputs:
+            _require_contiguous(name, inputs[name])
         return self._run(inputs)
 
     def clone(self) -> Session | None:
@@ -114,13 +118,21 @@ class Session(ABC):
             self._close()
 
     @abstractmethod
-    def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]: ...
+    def _run(self, inputs: dict[str, AnyArray]) -> list[AnyArray]: ...
 
     @abstractmethod
     def _close(self) -> None: ...
 
     def _clone(self) -> Session | None:
         return None
+
+
+def _require_contiguous(name: str, array: AnyArray) -> None:
+    if not array.flags.c_contiguous:
+        raise InvalidInputError(
+            f"inputs[{name!r}]: expected a C-contiguous array; "
+            f"received strides {array.strides} for shape {array.shape}"
+        )
 
 
 class Backend(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from importlib import util
 from typing import Any
@@ -132,21 +132,24 @@ class PaddleSession(Session):
         twin._begin()
         return twin
 
-    def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+    def _run(self, inputs: dict[str, AnyArray]) -> list[AnyArray]:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
         try:
-            for name, array in inputs.items():
-                handle = self._predictor.get_input_handle(name)
-                handle.reshape(array.shape)
-                handle.copy_from_cpu(array)
+            for name in self.input_names:
+                self._copy_in(name, inputs.pop(name))
             self._predictor.run()
             return [
                 self._predictor.get_output_handle(name).copy_to_cpu() for name in self.output_names
             ]
         except (RuntimeError, ValueError, LookupError, MemoryError, OSError) as error:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise BackendError(
                 self._backend, "run", f"inputs {shapes}: {_first_lines(error)}"
             ) from error
+
+    def _copy_in(self, name: str, array: AnyArray) -> None:
+        handle = self._predictor.get_input_handle(name)
+        handle.reshape(array.shape)
+        handle.copy_from_cpu(array)
 
     def _close(self) -> None:
         self._predictor = None

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only a session's caller held is given back while the network runs."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+
+from hpip.backends.base import Session
+from hpip.plan_session import PlanSession
+from hpip.types import AnyArray, ModelFiles, NativeStep, Segment
+
+
+class _Copying(Session):
+    """Copies its input, as Paddle does, and looks whether anybody still holds it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__((name,), ("out",))
+        self.was_freed: list[bool] = []
+
+    def _run(self, inputs: dict[str, AnyArray]) -> list[AnyArray]:
+        (name,) = self.input_names
+        given = weakref.ref(inputs[name])
+        copy = inputs.pop(name).copy()
+        self.was_freed.append(given() is None)
+        return [copy]
+
+    def _close(self) -> None:
+        pass
+
+
+def test_a_consumed_array_is_held_by_nobody_else() -> None:
+    session = _Copying("x")
+    session.consume({"x": np.ones(3, np.float32)})
+    kept = np.ones(3, np.float32)
+    session.run({"x": kept})
+    assert session.was_freed == [True, False]
+
+
+def test_a_plan_lets_go_of_what_no_later_step_reads() -> None:
+    session = _Copying("regions")
+    files = ModelFiles(Path("program"), Path("params"))
+    gather = NativeStep("gather_rows", {}, ("rows", "indices"), ("regions",))
+    plan = PlanSession(
+        [gather, Segment("head", files, ("regions",), ("out",))],
+        ["out"],
+        lambda _segment: session,
+        threads=1,
+    )
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    (out,) = plan.run({"rows": rows, "indices": np.array([[2], [0]])})
+    np.testing.assert_array_equal(out, rows[[2, 0]])
+    assert session.was_freed == [True]
