@@ -43,7 +43,8 @@ class Predictor(Closing):
     """Segments images with one model; made by `create_predictor`.
 
     Safe to call from several threads: pre- and postprocessing run side by side, the network takes
-    one caller at a time. A forked child loads the network anew when it first predicts.
+    one caller at a time. A forked child loads the network anew when it first predicts. With a
+    `choice`, that is what runs; without one, `choose` decides.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Predictor(Closing):
         selection: Selection,
         engine_options: EngineOptions | None = None,
         workers: int = 1,
+        choice: Choice | None = None,
     ) -> None:
         self.spec = spec
         self.device = device
@@ -64,7 +66,7 @@ class Predictor(Closing):
         self.threads = threads
         self.batch_size = batch_size
         self._selection = selection
-        self.choice: Choice = choose(
+        self.choice: Choice = choice or choose(
             spec, device, use_hpip=use_hpip, threads=threads, options=engine_options
         )
         self._plan = self.choice.plan

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpip.bench.contender import AUTO
+from hpip.bench.contender import AUTO, UNCUT_ONNXRUNTIME
 
-DEFAULT, PLAIN, UNCUT = "paddlex", "paddlex-paddle", "paddlex-onnxruntime"
+DEFAULT, PLAIN, UNCUT = "paddlex", "paddlex-paddle", UNCUT_ONNXRUNTIME
 SMALL, LARGE = "480x640", "1080x1920"
 THRESHOLD = 0.5
 

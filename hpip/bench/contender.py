@@ -19,6 +19,7 @@ PLAIN = "paddle"
 AUTO = "auto"
 URL = "url"
 CUT_PADDLE = "cut-paddle"
+UNCUT_ONNXRUNTIME = "uncut-onnxruntime"
 PADDLEX = ("paddlex", "paddlex-paddle", "paddlex-onnxruntime")
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -88,7 +89,7 @@ class Contender:
 def known_backends() -> tuple[str, ...]:
     """Every name that `--backends` takes."""
     engines = [name for name in backend_names() if name != PLAIN]
-    return (AUTO, PLAIN, CUT_PADDLE, *engines, *PADDLEX)
+    return (AUTO, PLAIN, CUT_PADDLE, UNCUT_ONNXRUNTIME, *engines, *PADDLEX)
 
 
 def check_backends(names: Sequence[str], *, has_paddlex: bool) -> None:
@@ -138,7 +139,7 @@ def contenders(
     for device in devices:
         parse_devices(device)
         for backend in backends:
-            fixed = backend == PLAIN or backend in PADDLEX
+            fixed = backend in (PLAIN, UNCUT_ONNXRUNTIME, *PADDLEX)
             for precision in ("fp32",) if fixed else precisions:
                 found[Contender(workload, backend, device, cast(Precision, precision))] = None
     return list(found)

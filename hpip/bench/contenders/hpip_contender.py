@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from hpip.bench.contender import UNCUT_ONNXRUNTIME
 from hpip.bench.contenders.channel import Clock, RefusalError, memory, serve
 from hpip.bench.contenders.load import run_load
-from hpip.errors import BackendUnavailableError
+from hpip.choice import Choice
+from hpip.devices import parse_devices
+from hpip.errors import BackendUnavailableError, GraphRewriteError
+from hpip.model import load_model_spec
+from hpip.plans import UntouchedPlan
+from hpip.postprocess import Selection
 from hpip.predictor import Predictor, create_predictor
 from hpip.results import InstanceSegResult
+from hpip.runner import Engine
 
 _STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms")
 
@@ -26,8 +34,9 @@ class HpipContender:
         """Make the predictor."""
         clock = Clock()
         try:
-            self._predictor = create_predictor(**_arguments(request))
-        except BackendUnavailableError as error:
+            uncut = request["backend"] == UNCUT_ONNXRUNTIME
+            self._predictor = _uncut(request) if uncut else create_predictor(**_arguments(request))
+        except (BackendUnavailableError, GraphRewriteError) as error:
             raise RefusalError(str(error)) from error
         return {"load_ms": clock.wall_ms(), "explanation": self._predictor.explain()}
 
@@ -103,6 +112,23 @@ class HpipContender:
         if len(results) != len(images):
             raise RuntimeError(f"expected {len(images)} results, received {len(results)}")
         return results
+
+
+def _uncut(request: dict[str, Any]) -> Predictor:
+    """The export as it is, by ONNX Runtime, however its answers turn out."""
+    spec = load_model_spec(Path(request["model_dir"]))
+    (device,) = parse_devices(request["device"])
+    threshold, threads = request["threshold"], request["threads"]
+    engine = Engine("onnxruntime", device, threads)
+    return Predictor(
+        spec,
+        device,
+        use_hpip=True,
+        threads=threads,
+        batch_size=request["batch_size"],
+        selection=Selection(spec.score_threshold if threshold is None else threshold),
+        choice=Choice(UntouchedPlan(spec), engine, None, "the benchmark asks for the export"),
+    )
 
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:

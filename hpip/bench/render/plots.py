@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from hpip._files import write_atomically
@@ -18,6 +19,8 @@ from hpip.errors import BackendUnavailableError
 # Inches; at 96 pixels each a phone's width, so that text keeps its size there.
 _WIDTH = 4.2
 _BAR_HEIGHT = 0.42
+# Letters of a line; the longest official names take three lines of a bar's height.
+_NAME_LENGTH = 24
 _INK, _GRID = "#24292f", "#d0d7de"
 _STAGE_COLOURS = {
     "read_ms": "#9a8fd8",
@@ -149,7 +152,7 @@ def _latency_figure(rows: Sequence[Row]) -> Any:
             va="center",
         )
     _name_bars(axes, [row.contender.label for row in rows])
-    axes.set_xlabel("milliseconds per call, median and its 95 % interval")
+    axes.set_xlabel("milliseconds per call, median and its 95 % interval", loc="right")
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
     shown = [s for s in used if any((getattr(r, s) or 0) > 0.004 * (r.p50_ms or 0) for r in rows)]
@@ -209,7 +212,7 @@ def _speedup_figure(rows: Sequence[Row]) -> Any:
             _whisker(axes, y, low, value, _end(high))
     axes.axvline(1, color=_INK, linewidth=1)
     _name_bars(axes, _full_names(rows))
-    axes.set_xlabel("times as fast as plain Paddle, median and its 95 % interval")
+    axes.set_xlabel("times as fast as plain Paddle, median and its 95 % interval", loc="right")
     axes.margins(x=0.12)
     return figure
 
@@ -226,7 +229,7 @@ def _memory_figure(rows: Sequence[Row]) -> Any:
             f"{peak:,.0f}", (peak, y), xytext=(4, 0), textcoords="offset points", va="center"
         )
     _name_bars(axes, _full_names(rows))
-    axes.set_xlabel("megabytes: after loading (dark), at most (light)")
+    axes.set_xlabel("megabytes: after loading (dark), at most (light)", loc="right")
     axes.margins(x=0.14)
     return figure
 
@@ -275,7 +278,7 @@ def _load_figure(rows: Sequence[LoadRow], loop: str) -> Any:
 
 def _name_bars(axes: Any, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.spines["left"].set_visible(False)
 
 
@@ -283,7 +286,8 @@ def _full_names(rows: Sequence[Row]) -> list[str]:
     workloads = {row.contender.workload for row in rows}
     if len(workloads) == 1:
         return [row.contender.label for row in rows]
-    return [f"{row.contender.workload.title}\n{row.contender.label}" for row in rows]
+    names = [f"{row.contender.workload.title}, {row.contender.label}" for row in rows]
+    return [fill(name, _NAME_LENGTH, break_long_words=False) for name in names]
 
 
 def _slug(text: str) -> str:
