@@ -99,6 +99,7 @@ SUITES = (
         ),
         (AUTO, DEFAULT),
     ),
-    # Plain Paddle takes more than ten minutes a call: killed before, so there is no comparison.
-    Suite("c4", ("MaskRCNN-ResNet50",), (AUTO,), timeout_s=180.0),
+    # Plain Paddle may take ten minutes a call: killed before, and then the row says that nothing was
+    # compared.
+    Suite("c4", ("MaskRCNN-ResNet50",), (AUTO,), timeout_s=300.0),
 )
