@@ -86,6 +86,8 @@ class WorkloadRun:
     def measure(self) -> None:
         """Everything; when interrupted, rows keep what there is and are marked."""
         try:
+            if self._verifier is not None:
+                self._verifier.prepare(self.entries)
             self._start()
             if self._verifier is not None:
                 self._verifier.check(self._running())

@@ -36,6 +36,16 @@ class Verifier:
         self._digests = [picture.digest for picture in pictures]
         self._memory = memory
         self._scratch = scratch
+        self._known: list[Answer] | None = None
+        self._has_failed = False
+
+    def prepare(self, entries: Sequence[Entry]) -> None:
+        """Have plain Paddle answer before the contenders start, where it is none of them itself.
+
+        Beside another process that runs the export there may be no memory left for it.
+        """
+        if entries and not any(_is_plain(entry.contender) for entry in entries):
+            self._references(entries)
 
     def check(self, entries: Sequence[Entry]) -> None:
         """Compare every running contender's answers; only those that are right stay running.
@@ -78,22 +88,22 @@ class Verifier:
         model = entries[0]
         workload = replace(model.contender.workload, batch_size=1)
         key = self.key(f"threshold {workload.threshold}")
-        known = self._memory.answers(key)
-        if known is not None:
+        known = self._known or self._memory.answers(key)
+        if known is not None or self._has_failed:
             return known
         running = next((entry for entry in entries if _is_plain(entry.contender)), None)
         plain = running or self._start_plain(Contender(workload, PLAIN), model)
-        if plain.process is None:
-            return None
         try:
-            answers = plain.answers(self._paths)
+            self._known = None if plain.process is None else plain.answers(self._paths)
         except ContenderError:
-            return None
+            self._known = None
         finally:
             if plain is not running:
                 plain.close()
-        self._memory.keep_answers(key, answers)
-        return answers
+        self._has_failed = self._known is None
+        if self._known is not None:
+            self._memory.keep_answers(key, self._known)
+        return self._known
 
     def _start_plain(self, contender: Contender, model: Entry) -> Entry:
         plain = Entry(contender, Row.of(contender), model.settings, model.doing)
