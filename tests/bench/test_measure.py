@@ -15,7 +15,7 @@ from hpip.bench.contender import Contender, Workload
 from hpip.bench.environment import environment
 from hpip.bench.measure import Job, WorkloadRun
 from hpip.bench.pictures import find_pictures
-from hpip.bench.record import FAILED, INTERRUPTED, MEASURED, WRONG, Row
+from hpip.bench.record import FAILED, INTERRUPTED, MEASURED, UNVERIFIED, WRONG, Row
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import find_subjects
 from hpip.bench.verify import Verifier
@@ -200,15 +200,32 @@ def test_plain_paddles_answers_are_remembered(
     monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
     settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
     plan = {"sleeps_ms": [5], "answer": FOUND}
-    # Without plain Paddle among the contenders, one is started for its answers alone.
-    sleepers(plan, plan, plan)
+    # Without plain Paddle among the contenders, one is started for its answers alone, before them:
+    # it makes one call, the process that only loads would make none.
+    sleepers({**plan, "log": str(tmp_path / "calls")}, plan, plan)
     run = workload_run(tmp_path, photos, settings, ["auto"], model="demo")
     run.measure()
     assert row_of(run, "auto").state == MEASURED
+    assert len((tmp_path / "calls").read_text().splitlines()) == 1
     sleepers(plan, plan)
     again = workload_run(tmp_path, photos, settings, ["auto"], model="demo")
     again.measure()
     assert row_of(again, "auto").instances_matched == 2
+
+
+def test_a_reference_that_fails_is_asked_once(
+    tmp_path: Path, photos: Path, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
+    settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
+    plan = {"sleeps_ms": [5], "answer": FOUND}
+    # A second attempt would find no sleeper left.
+    sleepers({**plan, "die_at": "answer"}, plan, plan)
+    run = workload_run(tmp_path, photos, settings, ["auto"], model="demo")
+    run.measure()
+    row = row_of(run, "auto")
+    assert row.state == UNVERIFIED
+    assert row.timed
 
 
 def test_slow_references_are_remembered_and_marked(
