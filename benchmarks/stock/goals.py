@@ -99,7 +99,6 @@ SUITES = (
         ),
         (AUTO, DEFAULT),
     ),
-    # Plain Paddle may take ten minutes a call: killed before, and then the row says that nothing was
-    # compared.
+    # Plain Paddle may take ten minutes a call: killed before, and the row then says so.
     Suite("c4", ("MaskRCNN-ResNet50",), (AUTO,), timeout_s=300.0),
 )

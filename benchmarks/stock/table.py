@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.stock.goals import THRESHOLD, UNCUT, Goal
 from hpip.bench.contender import AUTO
-from hpip.bench.record import Report, Row
+from hpip.bench.record import MEASURED, Report, Row
 from hpip.bench.render.tables import NOTHING, Table, milliseconds
 from hpip.bench.settings import parse_size
 
@@ -53,7 +53,7 @@ def _cells(goal: Goal, own: Row, rows: Sequence[Row]) -> tuple[str, ...]:
         milliseconds(other.p50_ms) if other and other.timed else NOTHING,
         "; ".join(text for text, _ in speeds) or NOTHING,
         "; ".join(text for text, _ in memory) or NOTHING,
-        own.state,
+        "same" if own.state == MEASURED else own.state,
         "yes" if met else "no",
     )
 
