@@ -36,11 +36,11 @@ GATES: dict[Precision, Tolerance] = {
 }
 # The few pictures of a trial speak for all others, on which an engine may stray further: with
 # random weights, OpenVINO's scores of Mask-RT-DETR-M differ by 0.0003 on hpip's own pictures and by
-# 0.0022 on a photo, of L by 0.0009 and 0.0012; ONNX Runtime's of M by 0.00005. So a quarter of what
-# may differ. Lower precisions have gates wide enough for that.
+# 0.0022 on a photo, of L by 0.0009 and 0.0012; ONNX Runtime's of M by 0.00005. So three tenths of
+# what may differ. Lower precisions have gates wide enough for that.
 TRIAL_GATES: dict[Precision, Tolerance] = {
     **GATES,
-    "fp32": Tolerance(score=2.5e-4, box_px=0.125, mask_iou_each=0.9975, mask_iou_mean=0.9995),
+    "fp32": Tolerance(score=3e-4, box_px=0.15, mask_iou_each=0.997, mask_iou_mean=0.9994),
 }
 
 

@@ -73,7 +73,7 @@ def test_each_precision_has_its_gate(changes: dict[str, object], passes: set[str
         ({"shift_px": 0.4}, False),
     ],
 )
-def test_a_trial_asks_for_a_quarter_of_what_may_differ(
+def test_a_trial_asks_for_three_tenths_of_what_may_differ(
     changes: dict[str, object], passes: bool
 ) -> None:
     assert judge(RIGHT, given(**changes), GATES["fp32"]).same
