@@ -35,8 +35,9 @@ SELECTING = [
     *("MaskRCNN-ResNet101-vd-FPN", "MaskRCNN-ResNeXt101-vd-FPN", "MaskRCNN-ResNet50"),
     *("Cascade-MaskRCNN-ResNet50-FPN", "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN"),
 ]
-# Root of the mean square difference, as a part of that of the map.
-MOST_ROUNDING = 1e-3
+# Root of the mean square difference, as a part of that of the map: OpenVINO's of Mask-RT-DETR-X lie
+# 0.0034 apart with random weights, maps of unlike values about 1.
+MOST_ROUNDING = 3e-2
 
 
 def other_engines() -> Iterator[object]:
