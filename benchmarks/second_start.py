@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -79,9 +78,7 @@ SIDES: dict[str, Callable[[Path, str], tuple[str, Laps]]] = {
 def run_side(side: str, model_dir: Path, photo: str) -> tuple[str, Laps]:
     """One process of a side."""
     command = [sys.executable, "-m", "benchmarks.second_start", str(model_dir), "--photo", photo]
-    done = subprocess.run(
-        [*command, "--side", side], stdout=subprocess.PIPE, text=True, check=True, env=os.environ
-    )
+    done = subprocess.run([*command, "--side", side], stdout=subprocess.PIPE, text=True, check=True)
     engine, laps = json.loads(done.stdout.splitlines()[-1])
     return engine, laps
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +44,8 @@ def kept_model(
         return compile_model()
     import openvino
 
-    # The number of threads is no part of what is compiled.
-    key = build_key(
-        files,
-        replace(options, threads=1, examples=None),
-        {"openvino": str(openvino.__version__)},
-        cpu_model(cpu_facts()),
-    )
+    # The number of threads is no part of it, nor of what is compiled.
+    key = build_key(files, options, {"openvino": str(openvino.__version__)}, cpu_model(cpu_facts()))
     folder = options.build_dir / f"openvino-{key}"
     if (data := _read(folder)) is None:
         compiled = compile_model()

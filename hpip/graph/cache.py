@@ -121,11 +121,11 @@ class Cache:
         for folder in sorted(self.root.glob("*")) if self.root.is_dir() else ():
             if folder.name.startswith(".") or (loaded := self.load(folder.name)) is None:
                 continue
-            size = sum(path.stat().st_size for path in folder.iterdir())
-            found.append(CacheEntry(folder.name, str(loaded[1].get("title", "")), size, folder))
+            title = str(loaded[1].get("title", ""))
+            found.append(CacheEntry(folder.name, title, _size_bytes(folder), folder))
         for folder in sorted((self.base / _BUILDS).glob("[!.]*")):
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            found.append(CacheEntry(folder.name, "built by an engine", size, folder))
+            title = "built by an engine"
+            found.append(CacheEntry(folder.name, title, _size_bytes(folder), folder))
         return sorted(found, key=lambda entry: entry.title)
 
     def clear(self) -> int:
@@ -133,9 +133,13 @@ class Cache:
         freed = 0
         for folder in (self.root, self.base / _BUILDS):
             if folder.is_dir():
-                freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                freed += _size_bytes(folder)
                 shutil.rmtree(folder)
         return freed
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _write_entry(

@@ -66,12 +66,10 @@ class Workplace:
         if self._runner is not None:
             self._runner.close()
             self._runner = None
-        if engine.device.kind != "cpu":
-            self._runner = Runner(plan, preprocess, engine)
-        else:
-            # Built within a second or two, so that what loses the trial leaves nothing behind.
-            with tempfile.TemporaryDirectory(prefix="hpip-trial-") as folder:
-                self._runner = Runner(plan, preprocess, engine, build_dir=Path(folder))
+        # What is built for the CPU takes a second or two: what loses the trial leaves none of it.
+        with tempfile.TemporaryDirectory(prefix="hpip-trial-") as folder:
+            build_dir = Path(folder) if engine.device.kind == "cpu" else None
+            self._runner = Runner(plan, preprocess, engine, build_dir=build_dir)
         return version, self._runner.refused
 
     def calibrate(
