@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hpip.backends.base import Precision
 from hpip.bench.record import Row
 from hpip.graph.cache import Cache, content_key
 from hpip.sameness import Comparison, Tolerance, compare
-from hpip.tuning.answers import GATES
 from hpip.types import RleMask
 
 # Raise when a remembered answer would no longer be the right one.
@@ -43,7 +41,7 @@ def compare_answers(
     references: Sequence[Answer],
     answers: Sequence[Answer],
     threshold: float,
-    precision: Precision,
+    gate: Tolerance,
     row: Row,
 ) -> list[str]:
     """Hold a contender's answers against plain Paddle's, and put the figures into its row.
@@ -54,8 +52,7 @@ def compare_answers(
     found: list[Comparison] = []
     violations = []
     for number, (reference, answer) in enumerate(zip(references, answers, strict=True)):
-        tolerance = _tolerance(precision, answer)
-        one = compare(reference, answer, threshold, tolerance)
+        one = compare(reference, answer, threshold, _for_boxes(answer, gate))
         found.append(one)
         violations += [f"image {number}: {text}" for text in one.violations()]
     pairs = sum(one.masks_compared for one in found)
@@ -70,8 +67,7 @@ def compare_answers(
     return violations
 
 
-def _tolerance(precision: Precision, answer: Answer) -> Tolerance:
-    tolerance = GATES[precision]
+def _for_boxes(answer: Answer, tolerance: Tolerance) -> Tolerance:
     if not answer.boxes_from_masks:
         return tolerance
     # One pixel of a mask moves such a box by a whole pixel.

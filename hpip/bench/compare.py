@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hpip.bench.environment import differences
-from hpip.bench.record import MEASURED, UNVERIFIED, Report, Row
+from hpip.bench.record import GOOD_STATES, Report, Row
 from hpip.bench.render.tables import milliseconds
 from hpip.bench.stats import Interval, median_interval
 
 Kind: TypeAlias = Literal["same", "faster", "slower", "regression", "note"]
-_GOOD = (MEASURED, UNVERIFIED)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def compare_reports(new: Report, old: Report, bound: float) -> list[Change]:
 
 def _compare_rows(row: Row, before: Row, bound: float) -> Iterator[Change]:
     name = _name(row)
-    if before.state in _GOOD and row.state not in _GOOD:
+    if before.state in GOOD_STATES and row.state not in GOOD_STATES:
         kind: Kind = "note" if row.state == "interrupted" else "regression"
         yield Change(kind, f"{name}: was {before.state}, is {row.state}: {row.error}")
         return

@@ -20,10 +20,10 @@ from hpip.bench.loads import load_tests
 from hpip.bench.pictures import Picture
 from hpip.bench.process import ContenderError
 from hpip.bench.record import (
+    GOOD_STATES,
     INTERRUPTED,
     MEASURED,
     OUTPUT_STAGES,
-    UNVERIFIED,
     LoadRow,
     Row,
 )
@@ -96,13 +96,13 @@ class WorkloadRun:
                 self._finish(entry)
         except BaseException:
             for entry in self.entries:
-                if entry.row.state in (MEASURED, UNVERIFIED) and not entry.row.remembered:
+                if entry.row.state in GOOD_STATES and not entry.row.remembered:
                     entry.row.state = INTERRUPTED
             raise
         finally:
             for entry in self.entries:
                 entry.close()
-                if entry.samples and entry.row.state in (MEASURED, UNVERIFIED, INTERRUPTED):
+                if entry.samples and entry.row.state in (*GOOD_STATES, INTERRUPTED):
                     fill_times(entry.row, entry.samples)
             fill_speedups(self.entries)
             for entry in self.entries:

@@ -162,7 +162,7 @@ def _print_verdict(request: Request, verdict: Verdict) -> None:
             _number(trial.time_ms, ".1f"),
             _number(1 / trial.ratio if trial.ratio else None, ".2f"),
             _number(trial.peak_rss_bytes and trial.peak_rss_bytes / 1e6, ".0f"),
-            trial.accuracy or trial.reason,
+            trial.accuracy if trial.state == "verified" else trial.reason,
         )
     console.print(table)
     tried = {label(trial.engine) for trial in (floor, *verdict.trials)}

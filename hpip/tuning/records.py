@@ -12,6 +12,7 @@ from hpip.runner import Engine
 
 State: TypeAlias = Literal[
     "verified",
+    "within rounding",
     "wrong",
     "absent",
     "crashed",
@@ -30,13 +31,14 @@ class Trial:
     Attributes:
         engine: what was tried.
         version: of the engine.
-        state: "verified": it gave plain Paddle's answers and was timed; "absent": the engine or its
-            device is not here; "refused": the engine does not take the model; "uncalibrated":
-            it needs pictures for int8 first; "unfinished": the time was up, and a later start
-            goes on.
+        state: "verified": it gave plain Paddle's answers and was timed; "within rounding": its
+            answers are others, but no further off than rounding moves plain Paddle's own, and it
+            was timed: it serves where it is named; "absent": the engine or its device is not here;
+            "refused": the engine does not take the model; "uncalibrated": it needs pictures for
+            int8 first; "unfinished": the time was up, and a later start goes on.
         reason: the evidence, one line.
-        time_ms: median time of one picture, from pixels to run-length codes; None unless verified.
-        ratio: median of its time over plain Paddle's in the same round; None unless verified.
+        time_ms: median time of one picture, from pixels to run-length codes; None unless timed.
+        ratio: median of its time over plain Paddle's in the same round; None unless timed.
         accuracy: how close its answers were; empty where it gave none.
         peak_rss_bytes: of its process; None where it is not known.
         allowed_s: the time that it was given.

@@ -57,6 +57,8 @@ def _speed(trial: Trial) -> str:
 
 
 def _objection(trial: Trial, winner: Trial | None) -> str:
+    if trial.state == "within rounding":
+        return f"{trial.reason}; {_speed(trial)}; it serves where hpi_config names it"
     if trial.state != "verified":
         return f"{trial.state}: {trial.reason}"
     if trial.ratio is None or not trial.ratio > 0:

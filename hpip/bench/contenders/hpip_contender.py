@@ -38,7 +38,11 @@ class HpipContender:
             self._predictor = _uncut(request) if uncut else create_predictor(**_arguments(request))
         except (BackendUnavailableError, GraphRewriteError) as error:
             raise RefusalError(str(error)) from error
-        return {"load_ms": clock.wall_ms(), "explanation": self._predictor.explain()}
+        return {
+            "load_ms": clock.wall_ms(),
+            "explanation": self._predictor.explain(),
+            "within_rounding": self._predictor.choice.within_rounding,
+        }
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         """One timed call with the images of a batch, from their files to their results."""

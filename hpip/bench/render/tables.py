@@ -11,6 +11,7 @@ from hpip.bench.record import (
     FAILED,
     INTERRUPTED,
     MEASURED,
+    ROUNDED,
     UNAVAILABLE,
     UNVERIFIED,
     WRONG,
@@ -23,6 +24,7 @@ from hpip.system import MKL_CPU_VARIABLE
 NOTHING = "-"
 _STATES = {
     MEASURED: "same",
+    ROUNDED: "within rounding",
     UNVERIFIED: "not compared",
     WRONG: "WRONG",
     FAILED: "FAILED",
@@ -78,6 +80,8 @@ def remarks(report: Report) -> list[str]:
         if row.state in (WRONG, FAILED, UNAVAILABLE):
             what = {WRONG: "wrong answer, so no time", FAILED: "failed", UNAVAILABLE: "not here"}
             found.append(f"{name}: {what[row.state]}: {row.error}")
+        elif row.state == ROUNDED:
+            found.append(f"{name}: not the same answer: {row.error}; rounding may do as much.")
         elif row.error:
             found.append(f"{name}: {row.error}")
         if row.remembered:
