@@ -44,6 +44,7 @@ FP32_ONNX_OPS = (
     "Exp",
     "Log",
     "CumSum",
+    "AveragePool",
     "ReduceMean",
     "Pow",
     "Sqrt",

@@ -85,18 +85,15 @@ def explain_command(
     print_json: PrintJson = False,
     debug: Debug = False,
 ) -> None:
-    """Tell which engine a model runs on here, why, and what speaks against the others."""
+    """Tell which engine a model runs on here, why, and what speaks against the others.
+
+    Tunes first, as a first use does, where nothing is known yet.
+    """
     request = _request(model, device, threads, precision)
     verdict = known(request)
     if verdict is None:
-        if print_json:
-            typer.echo(json.dumps({"model": request.spec.model_name, "tuned": False}, indent=1))
-        else:
-            typer.echo(
-                f"{request.spec.model_name} is not tuned here yet; its first use does it, "
-                f"or: hpip tune {model}"
-            )
-        return
+        with tell_progress("tuning"):
+            verdict = tune(request).verdict
     if print_json:
         typer.echo(json.dumps(_report(request, verdict), indent=1))
     else:
@@ -127,7 +124,6 @@ def _report(request: Request, verdict: Verdict) -> dict[str, Any]:
     return {
         "model": request.spec.model_name,
         "model_dir": str(request.spec.model_dir),
-        "tuned": True,
         "program": verdict.program,
         "program_reason": verdict.program_reason,
         "engine": asdict(verdict.selection.engine),

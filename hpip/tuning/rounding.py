@@ -9,7 +9,8 @@ import numpy as np
 
 from hpip.plans import Plan
 from hpip.postprocess import Instances, Selection
-from hpip.sameness import FLOAT32, Comparison, Tolerance
+from hpip.sameness import Comparison, Tolerance
+from hpip.tuning.answers import TRIAL_GATES
 from hpip.types import AnyArray
 
 # What each number of the network's input is changed by, up or down by chance. An engine rounds
@@ -19,6 +20,7 @@ from hpip.types import AnyArray
 ROUNDING = 1e-6
 # One picture more, or another sign of the noise, moves the extremes by as much.
 _ALLOWANCE = 2.0
+_STRICT = TRIAL_GATES["fp32"]
 # Where rounding moves answers further than lower precisions may, nothing can be said of an engine.
 # No limit for one mask: of 99 pixels in a speckled one, five are 5 %.
 WIDEST = Tolerance(
@@ -68,7 +70,7 @@ class NoisyPlan(Plan):
 def rounding_gate(own: Sequence[Comparison]) -> Tolerance:
     """What an engine may differ by where plain Paddle differs from itself.
 
-    Twice what rounding does, where that is more than `FLOAT32` allows, and at most `WIDEST`.
+    Twice what rounding does, where that is more than a trial allows, and at most `WIDEST`.
     Instances that are missing or left over stay as wrong as ever.
 
     Args:
@@ -79,11 +81,11 @@ def rounding_gate(own: Sequence[Comparison]) -> Tolerance:
     each = 1 - _ALLOWANCE * (1 - min((one.min_mask_iou for one in own), default=1.0))
     mean = 1 - _ALLOWANCE * (1 - min((one.mean_mask_iou for one in own), default=1.0))
     return Tolerance(
-        threshold_margin=_between(FLOAT32.threshold_margin, score, WIDEST.threshold_margin),
-        score=_between(FLOAT32.score, score, WIDEST.score),
-        box_px=_between(FLOAT32.box_px, box_px, WIDEST.box_px),
-        mask_iou_each=_between(WIDEST.mask_iou_each, each, FLOAT32.mask_iou_each),
-        mask_iou_mean=_between(WIDEST.mask_iou_mean, mean, FLOAT32.mask_iou_mean),
+        threshold_margin=_between(_STRICT.threshold_margin, score, WIDEST.threshold_margin),
+        score=_between(_STRICT.score, score, WIDEST.score),
+        box_px=_between(_STRICT.box_px, box_px, WIDEST.box_px),
+        mask_iou_each=_between(WIDEST.mask_iou_each, each, _STRICT.mask_iou_each),
+        mask_iou_mean=_between(WIDEST.mask_iou_mean, mean, _STRICT.mask_iou_mean),
     )
 
 

@@ -3,7 +3,8 @@
 
 Other keys: "die_at": it is killed at that request; "hang_at": it never answers that one; "after":
 both only after so many calls; "answer": what it finds; "log": a file for what its sleeps took by
-another clock; "tuning": a file for the seconds that tuning may take when it loads.
+another clock; "tuning": a file for the seconds that tuning may take when it loads;
+"within_rounding": what it says of its trial.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ class Sleeper:
         if "tuning" in self.plan:
             with Path(self.plan["tuning"]).open("a") as log:
                 print(os.environ[BUDGET_VARIABLE], file=log)
-        return {"load_ms": 1.0, "explanation": "model:   x\nruns:    sleep; because"}
+        return {
+            "load_ms": 1.0,
+            "explanation": "model:   x\nruns:    sleep; because",
+            "within_rounding": self.plan.get("within_rounding", False),
+        }
 
     def run(self, _request: dict[str, Any]) -> dict[str, Any]:
         self.enter("run")

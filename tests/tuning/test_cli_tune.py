@@ -39,8 +39,6 @@ def test_tune_prints_every_engine_and_explain_remembers(
     only: Callable[..., None], tiny_model_dir: Path, pictures: Path
 ) -> None:
     only("wrong", "absent", "fast")
-    assert "not tuned here yet" in call("explain", tiny_model_dir)
-    assert json.loads(call("explain", tiny_model_dir, "--json"))["tuned"] is False
     text = call("tune", tiny_model_dir, "--input", pictures, "--threads", 1)
     lines = {line.split(",")[0].strip(" *"): line for line in text.splitlines()}
     assert "reference" in lines["paddle"]
@@ -55,6 +53,17 @@ def test_tune_prints_every_engine_and_explain_remembers(
     assert report["engine"]["backend"] == "fast"
     assert {trial["state"] for trial in report["trials"]} == {"wrong", "absent", "verified"}
     assert report["complete"] is True
+
+
+def test_explain_tunes_first_where_nothing_is_known(
+    only: Callable[..., None], tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only("absent")
+    monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "300")
+    first = call("explain", tiny_model_dir, "--threads", 1)
+    assert "the engine is not installed" in first
+    monkeypatch.setattr("hpip.cli.tune.tune", None)
+    assert call("explain", tiny_model_dir, "--threads", 1) == first
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,19 @@ import pytest
 
 pytest.importorskip("yaml", reason="the benchmarks read YAML")
 
-from benchmarks.stock.goals import DEFAULT, GOALS, PLAIN, SUITES, THRESHOLD, UNCUT, Goal
+from benchmarks.stock.goals import (
+    DEFAULT,
+    GOALS,
+    NAMED,
+    PLAIN,
+    SUITES,
+    THRESHOLD,
+    UNCUT,
+    Goal,
+)
 from benchmarks.stock.table import goal_table
 from hpip.bench.contender import AUTO, Contender, Workload
-from hpip.bench.record import WRONG, Report, Row
+from hpip.bench.record import ROUNDED, WRONG, Report, Row
 
 MODEL = "Mask-RT-DETR-M"
 MET = Goal(MODEL, speed_up=8, rss_share=0.6)
@@ -54,6 +63,17 @@ def test_a_wrong_answer_meets_nothing() -> None:
     own = row(AUTO, None, 1.0, state=WRONG)
     found = cells(MET, own, row(DEFAULT, 8000.0, 2.0))
     assert (found["hpip (ms)"], found["answer"], found["met"]) == ("-", WRONG, "no")
+
+
+def test_what_the_choice_leaves_for_its_rounding_has_a_row_of_its_own() -> None:
+    own = row(AUTO, 2000.0, 1.0, speedup_paddlex_of=DEFAULT)
+    named = row(NAMED, 1000.0, 1.0, state=ROUNDED, speedup_paddlex_of=DEFAULT)
+    report = Report("now", False, {}, {}, [], [own, named, row(DEFAULT, 8000.0, 2.0)])
+    first, second = goal_table([MET], [report]).rows
+    assert first[-2:] == ("same", "no")
+    assert second[-2:] == (ROUNDED, f"yes, {ROUNDED}")
+    named.state = WRONG
+    assert len(goal_table([MET], [report]).rows) == 1
 
 
 def test_seconds_and_arithmetic_need_no_other_side() -> None:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hpip.graph.batching import normalizes_by_input
 from hpip.graph.onnx_export.exporter import Exporter, Names, emits, refuse
 from hpip.graph.operation import NO_VALUE, Operation
+
+# Pixels of a map from which on it is worth it.
+_LARGE_MAP = 64 * 64
+_TILE_SIDES = (16, 8, 4)
 
 
 @emits("batch_norm", "batch_norm_")
@@ -20,21 +24,16 @@ def _batch_norm(out: Exporter, op: Operation) -> Sequence[Names]:
         operands = (out.name(v) for v in (value, scale, bias, mean, variance))
         return [out.node("BatchNormalization", *operands, epsilon=epsilon)]
     # Statistics over all images (or regions) and pixels: ONNX has this for training only.
-    name = out.name(value)
     axes = [axis for axis in range(out.rank(value)) if axis != 1]
-    column = out.shape_constant([-1] + [1] * (out.rank(value) - 2))
-    centred = out.node("Sub", name, out.node("ReduceMean", name, axes=axes))
-    spread = out.node("ReduceMean", out.node("Mul", centred, centred), axes=axes)
-    deviation = out.node("Sqrt", out.node("Add", spread, out.constant(epsilon, "f32")))
-    factor = out.node("Div", out.node("Reshape", out.name(scale), column), deviation)
-    scaled = out.node("Mul", centred, factor)
-    return [out.node("Add", scaled, out.node("Reshape", out.name(bias), column))]
+    return [_normalized(out, op, scale, bias, lambda name: out.node("ReduceMean", name, axes=axes))]
 
 
 @emits("instance_norm")
 def _instance_norm(out: Exporter, op: Operation) -> Sequence[Names]:
     value, scale, bias = op.inputs
-    channels = out.type(value).shape[1]
+    _, channels, *map_hw = out.type(value).shape
+    if side := _tile_side(map_hw):
+        return [_normalized(out, op, scale, bias, lambda name: _mean_of_tiles(out, name, side))]
     operands = [
         out.name(operand)
         if operand != NO_VALUE
@@ -43,6 +42,46 @@ def _instance_norm(out: Exporter, op: Operation) -> Sequence[Names]:
     ]
     epsilon = op.attribute("epsilon")
     return [out.node("InstanceNormalization", out.name(value), *operands, epsilon=epsilon)]
+
+
+def _tile_side(map_hw: Sequence[int]) -> int:
+    """The side of tiles that cover a large map of known size; 0 for any other.
+
+    Engines add up a channel's pixels one after the other in float32. OpenVINO's statistics of a map
+    of 320x320 are off by 5e-6 of the spread, which makes 0.002 of a score of Mask-RT-DETR-M's;
+    means of tiles, and then their mean, are off by 5e-7 and take no longer.
+    """
+    if len(map_hw) != 2 or -1 in map_hw or map_hw[0] * map_hw[1] < _LARGE_MAP:
+        return 0
+    return next((side for side in _TILE_SIDES if not any(n % side for n in map_hw)), 0)
+
+
+def _mean_of_tiles(out: Exporter, name: str, side: int) -> str:
+    # Two means by axes would not do: OpenVINO makes one of them.
+    tiles = out.node("AveragePool", name, kernel_shape=[side] * 2, strides=[side] * 2)
+    return out.node("ReduceMean", tiles, axes=[2, 3])
+
+
+def _normalized(
+    out: Exporter, op: Operation, scale: int, bias: int, mean: Callable[[str], str]
+) -> str:
+    """The operation's first operand, with the mean and the spread of what `mean` goes over."""
+    value = op.inputs[0]
+    name = out.name(value)
+    column = out.shape_constant([-1] + [1] * (out.rank(value) - 2))
+    centred = out.node("Sub", name, mean(name))
+    # Not a product: these operators keep float32 where the rest of a program is in half precision.
+    spread = mean(out.node("Pow", centred, out.constant(2.0, "f32")))
+    epsilon = out.constant(op.attribute("epsilon"), "f32")
+    deviation = out.node("Sqrt", out.node("Add", spread, epsilon))
+    if scale == NO_VALUE:
+        result = out.node("Div", centred, deviation)
+    else:
+        factor = out.node("Div", out.node("Reshape", out.name(scale), column), deviation)
+        result = out.node("Mul", centred, factor)
+    if bias == NO_VALUE:
+        return result
+    return out.node("Add", result, out.node("Reshape", out.name(bias), column))
 
 
 @emits("group_norm")
