@@ -14,46 +14,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.kernels.environment import environment
 from hpip.devices import Device
-from hpip.graph.compile import CompiledModel, compile_model
+from hpip.graph.compile import compile_model
 from hpip.inputs.decode import decode_image
 from hpip.model import ModelSpec, load_model_spec
-from hpip.plans import CutPlan
+from hpip.plans import CutPlan, Plan
 from hpip.postprocess import Selection
 from hpip.runner import Engine, Runner
 from hpip.sameness import compare
 from hpip.tuning.answers import Answer
-from hpip.types import AnyArray, UInt8Array
+from hpip.tuning.rounding import ROUNDING, NoisyPlan
+from hpip.types import UInt8Array
 
 RESULTS = Path(__file__).parent / "results" / "conditioning.json"
-NOISES = (6e-8, 1e-6)
+# One rounding of a float32, and what a trial takes for the roundings of a whole network.
+NOISES = (6e-8, ROUNDING)
 THRESHOLD = 0.5
 
 
-class NoisyPlan(CutPlan):
-    """A cut program whose image is changed a little before the network gets it."""
-
-    def __init__(self, compiled: CompiledModel, relative: float) -> None:
-        super().__init__(compiled)
-        self._relative = relative
-
-    def feeds(self, inputs: Mapping[str, AnyArray], selection: Selection) -> dict[str, AnyArray]:
-        """Everything that the program may be fed, by name; the same noise at each call."""
-        feeds = super().feeds(inputs, selection)
-        image = feeds["image"]
-        sign = np.random.default_rng(0).choice([-1.0, 1.0], image.shape)
-        feeds["image"] = (image * (1.0 + self._relative * sign)).astype(np.float32)
-        return feeds
-
-
-def answer(plan: CutPlan, spec: ModelSpec, engine: str, threads: int, image: UInt8Array) -> Answer:
+def answer(plan: Plan, spec: ModelSpec, engine: str, threads: int, image: UInt8Array) -> Answer:
     """The instances of one image."""
     runner = Runner(plan, spec.preprocess, Engine(engine, Device("cpu"), threads))
     try:
@@ -71,9 +55,9 @@ def rows_of(
     compiled = compile_model(spec.files, exact=True)
     plan = CutPlan(compiled)
     wanted = answer(plan, spec, "paddle", threads, image)
-    others = [("plain Paddle, 1 thread", plan, "paddle", 1)]
+    others: list[tuple[str, Plan, str, int]] = [("plain Paddle, 1 thread", plan, "paddle", 1)]
     others += [
-        (f"plain Paddle, input x (1 ± {noise:g})", NoisyPlan(compiled, noise), "paddle", threads)
+        (f"plain Paddle, input x (1 ± {noise:g})", NoisyPlan(plan, noise), "paddle", threads)
         for noise in NOISES
     ]
     others += [(engine, plan, engine, threads) for engine in engines]

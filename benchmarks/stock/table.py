@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from benchmarks.stock.goals import NAMED, THRESHOLD, UNCUT, Goal
@@ -36,8 +37,10 @@ def goal_table(goals: Sequence[Goal], reports: Sequence[Report]) -> Table:
     for goal in goals:
         if own := _find(goal, AUTO, rows):
             cells.append(_cells(goal, own, rows))
-        if (named := _find(goal, NAMED, rows)) and named.state == ROUNDED:
-            cells.append(_cells(goal, named, rows))
+        named = [row for name in NAMED if (row := _find(goal, name, rows)) and row.state == ROUNDED]
+        if named:
+            fastest = min(named, key=lambda row: row.p50_ms or math.inf)
+            cells.append(_cells(goal, fastest, rows))
     return Table("hpip against stock PaddleX", "", _HEADINGS, cells, names=4)
 
 

@@ -33,7 +33,7 @@ from hpip.tuning.records import (
 logger = logging.getLogger(__name__)
 
 # Raise when trials are made or judged in another way.
-_VERSION = "5"
+_VERSION = "6"
 Record = TypeVar("Record")
 
 

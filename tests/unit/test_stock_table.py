@@ -67,12 +67,17 @@ def test_a_wrong_answer_meets_nothing() -> None:
 
 def test_what_the_choice_leaves_for_its_rounding_has_a_row_of_its_own() -> None:
     own = row(AUTO, 2000.0, 1.0, speedup_paddlex_of=DEFAULT)
-    named = row(NAMED, 1000.0, 1.0, state=ROUNDED, speedup_paddlex_of=DEFAULT)
-    report = Report("now", False, {}, {}, [], [own, named, row(DEFAULT, 8000.0, 2.0)])
+    named = [
+        row(name, p50_ms, 1.0, state=ROUNDED, speedup_paddlex_of=DEFAULT, runs=name)
+        for name, p50_ms in zip(NAMED, (1500.0, 1000.0), strict=True)
+    ]
+    report = Report("now", False, {}, {}, [], [own, *named, row(DEFAULT, 8000.0, 2.0)])
     first, second = goal_table([MET], [report]).rows
     assert first[-2:] == ("same", "no")
+    assert second[2] == NAMED[1]
     assert second[-2:] == (ROUNDED, f"yes, {ROUNDED}")
-    named.state = WRONG
+    for one in named:
+        one.state = WRONG
     assert len(goal_table([MET], [report]).rows) == 1
 
 
