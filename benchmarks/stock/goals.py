@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hpip.bench.contender import AUTO, UNCUT_ONNXRUNTIME
 
 DEFAULT, PLAIN, UNCUT = "paddlex", "paddlex-paddle", UNCUT_ONNXRUNTIME
-# Where rounding alone moves a model's answers, only plain Paddle gives the same; these show what the
-# plan reaches on an engine.
+# Where rounding alone moves a model's answers, only plain Paddle gives the same; these show what
+# the plan reaches on an engine.
 NAMED = ("onnxruntime", "openvino")
 SMALL, LARGE = "480x640", "1080x1920"
 THRESHOLD = 0.5
