@@ -93,12 +93,15 @@ SUITES = (
         (
             "MaskRCNN-ResNet50-FPN",
             "MaskRCNN-ResNet50-vd-FPN",
-            "Cascade-MaskRCNN-ResNet50-FPN",
-            "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN",
             "MaskRCNN-ResNet101-FPN",
             "MaskRCNN-ResNet101-vd-FPN",
             "MaskRCNN-ResNeXt101-vd-FPN",
         ),
+        (AUTO, "onnxruntime", DEFAULT),
+    ),
+    Suite(
+        "cascade",
+        ("Cascade-MaskRCNN-ResNet50-FPN", "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN"),
         (AUTO, "onnxruntime", DEFAULT),
     ),
     # Plain Paddle may take ten minutes a call: killed before, and the row then says so.

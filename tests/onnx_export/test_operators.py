@@ -162,6 +162,11 @@ def _resize(**options: Any) -> Forward:
 
 
 IMAGES: dict[str, Forward] = {
+    "split around a rest": lambda p, x: tuple(p.split(x, [2, 1, -1, 3, 1], axis=2)),
+    "split before a rest": lambda p, x: tuple(p.split(x, [3, -1], axis=3)),
+    "split behind a rest": lambda p, x: tuple(p.split(x, [-1, 1], axis=2)),
+    "split into one": lambda p, x: p.split(x, [-1], axis=2)[0] * 2,
+    "split into one of computed length": lambda p, x: p.split(x, [p.shape(x)[2]], axis=2)[0] * 2,
     "max pool": lambda p, x: p.nn.functional.max_pool2d(x, 3, 2, 1),
     "max pool, ceil": lambda p, x: p.nn.functional.max_pool2d(x, 2, 2, ceil_mode=True),
     "max pool, same": lambda p, x: p.nn.functional.max_pool2d(x, 2, 1, "SAME"),

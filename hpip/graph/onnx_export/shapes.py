@@ -103,15 +103,31 @@ def _stack(out: Exporter, op: Operation) -> Sequence[Names]:
 @emits("split")
 def _split(out: Exporter, op: Operation) -> Sequence[Names]:
     value, sections, axis = op.inputs
+    if out.type(sections).shape == (1,):
+        # One part is the whole, also where its length is computed: Cascade-MaskRCNN's boxes.
+        return [(out.name(value),)]
     lengths = out.integers(op, sections)
     (along,) = out.integers(op, axis)
     if -1 in lengths:
         whole = out.type(value).shape[along]
         if whole == -1:
-            raise refuse(op, "the length of the rest is not known")
+            return [_around_rest(out, out.name(value), lengths, along)]
         lengths[lengths.index(-1)] = whole - sum(lengths) - 1
     parts = [out.name(value), out.shape_constant(lengths)]
     return [out.node_of("Split", parts, len(lengths), axis=along)]
+
+
+def _around_rest(out: Exporter, name: str, lengths: Sequence[int], along: int) -> tuple[str, ...]:
+    """Parts around a rest of unknown length: those behind it are counted from the end."""
+    rest = lengths.index(-1)
+    parts = []
+    for index, length in enumerate(lengths):
+        left, right = sum(lengths[:index]), sum(lengths[index + 1 :])
+        start = left if index <= rest else -length - right
+        end = left + length if index < rest else -right or _LAST
+        bounds = (out.shape_constant([bound]) for bound in (start, end, along))
+        parts.append(out.node("Slice", name, *bounds))
+    return tuple(parts)
 
 
 @emits("split_with_num")
