@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hpip.backends.base import Session
+from hpip.backends.base import Session, SessionOptions
+from hpip.backends.paddle import PaddleBackend
+from hpip.devices import Device
+from hpip.model import load_model_spec
 from hpip.plan_session import PlanSession
+from hpip.preprocess import network_inputs
 from hpip.types import AnyArray, ModelFiles, NativeStep, Segment
+from tests.pictures import rectangles
 
 
 class _Copying(Session):
@@ -53,3 +58,24 @@ def test_a_plan_lets_go_of_what_no_later_step_reads() -> None:
     (out,) = plan.run({"rows": rows, "indices": np.array([[2], [0]])})
     np.testing.assert_array_equal(out, rows[[2, 0]])
     assert session.was_freed == [True]
+
+
+def test_plain_paddle_reads_an_input_in_place_and_lets_go_of_it(tiny_model_dir: Path) -> None:
+    spec = load_model_spec(tiny_model_dir)
+    session = PaddleBackend().open(spec.files, SessionOptions(Device("cpu"), 1))
+    red = rectangles(64, 64, red=(8, 8, 24, 24))
+    blue = rectangles(64, 64, blue=(16, 8, 40, 32))
+    inputs, others = (network_inputs([p], spec.preprocess, threads=1) for p in (red, blue))
+    wanted = [session.run(one) for one in (inputs, others)]
+    given = weakref.ref(inputs["image"])
+    for _ in range(3):
+        found = session.consume(inputs)
+        assert not inputs
+        assert given() is None
+        for mine, theirs in zip(found, wanted[0], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        for mine, theirs in zip(session.run(others), wanted[1], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        inputs = network_inputs([red], spec.preprocess, threads=1)
+        given = weakref.ref(inputs["image"])
+    session.close()
