@@ -71,7 +71,7 @@ def _cells(goal: Goal, own: Row, rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _met(own: Row, within_limits: bool) -> str:
-    if not within_limits:
+    if not within_limits or own.state not in (MEASURED, ROUNDED):
         return "no"
     return "yes" if own.state == MEASURED else f"yes, {own.state}"
 
