@@ -13,6 +13,7 @@ from hpip.tuning.records import Selection, Trial, label
 # needs at most this share of its time, and an engine that stands earlier in the prior order wins
 # over one that is faster by less than this.
 _LEAST_GAIN = 0.95
+_NO_TIME = "it has no time"
 
 
 def select(floor: Engine, trials: Sequence[Trial], untried: Sequence[Engine] = ()) -> Selection:
@@ -52,6 +53,8 @@ def _ratio(trial: Trial) -> float:
 
 
 def _speed(trial: Trial) -> str:
+    if not 0 < _ratio(trial) < math.inf:
+        return _NO_TIME
     time = "" if trial.time_ms is None else f"{trial.time_ms:.4g} ms, "
     return f"{time}{1 / _ratio(trial):.2f} times as fast as plain Paddle"
 
@@ -61,8 +64,8 @@ def _objection(trial: Trial, winner: Trial | None) -> str:
         return f"{trial.reason}; {_speed(trial)}; it serves where hpi_config names it"
     if trial.state != "verified":
         return f"{trial.state}: {trial.reason}"
-    if trial.ratio is None or not trial.ratio > 0:
-        return "it has no time"
-    if winner is None or trial.ratio > _LEAST_GAIN:
+    if not 0 < _ratio(trial) < math.inf:
+        return _NO_TIME
+    if winner is None or _ratio(trial) > _LEAST_GAIN:
         return f"right, but no faster than plain Paddle: {_speed(trial)}"
     return f"right, but not the fastest: {_speed(trial)}"

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from hpip.backends import registry
+from hpip.devices import Device
+from hpip.model import load_model_spec
 from hpip.tuning import candidates
+from hpip.tuning.candidates import Request
 
+Register = Callable[..., None]
 ROOT = Path(__file__).resolve().parents[2]
 BAD = {
     name: f"tests.tuning.bad_backends:{class_name}"
@@ -35,8 +39,18 @@ BAD = {
 }
 
 
+def request_for(model_dir: Path, **options: object) -> Request:
+    return Request(load_model_spec(model_dir), Device("cpu"), 1, **options)
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_each_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads what another one measured."""
+    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
+
+
 @pytest.fixture
-def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def only(monkeypatch: pytest.MonkeyPatch) -> Register:
     """Make these test backends the only candidates beside plain Paddle, here and in children."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -25,26 +24,15 @@ from hpip.postprocess import Selection
 from hpip.runner import Engine, Runner
 from hpip.tuning import candidates
 from hpip.tuning.budget import Limits
-from hpip.tuning.candidates import Request
 from hpip.tuning.tune import tune
 from tests.pictures import rectangles
 
 from .bad_backends import PickyBackend
-from .conftest import ROOT
+from .conftest import ROOT, Register, request_for
 
 RED, BLUE = (16, 8, 64, 40), (64, 64, 120, 100)
 PICTURE = rectangles(128, 128, red=RED, blue=BLUE)
 PICTURES = [PICTURE, rectangles(128, 128, green=(0, 0, 64, 64))]
-Register = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def _cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def request_for(model_dir: Path, **options: object) -> Request:
-    return Request(load_model_spec(model_dir), Device("cpu"), 1, **options)
 
 
 def tuned(model_dir: Path, limits: Limits = Limits(300)):  # noqa: B008 - frozen

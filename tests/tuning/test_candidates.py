@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from hpip.tuning.candidates import Request, candidates, machine_name, thread_var
 from hpip.tuning.memory import Memory
 from hpip.tuning.pictures import digest, read_pictures, scene, shipped_pictures
 from hpip.tuning.records import Selection, Trial, Verdict, label
+
+from .conftest import Register
 
 CPU = Device("cpu")
 
@@ -64,7 +65,7 @@ def test_without_conversion_only_paddles_own_format_is_tried(spec: ModelSpec) ->
 
 
 def test_a_backend_that_no_table_knows_is_tried(
-    spec: ModelSpec, only: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    spec: ModelSpec, only: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hpip.tuning import candidates as module
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,12 +11,9 @@ from typer.testing import CliRunner
 from hpip.cli.app import app
 from tests.pictures import rectangles
 
+from .conftest import Register
+
 RUNNER = CliRunner()
-
-
-@pytest.fixture(autouse=True)
-def _cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def call(*arguments: object) -> str:
 
 
 def test_tune_prints_every_engine_and_explain_remembers(
-    only: Callable[..., None], tiny_model_dir: Path, pictures: Path
+    only: Register, tiny_model_dir: Path, pictures: Path
 ) -> None:
     only("wrong", "absent", "fast")
     text = call("tune", tiny_model_dir, "--input", pictures, "--threads", 1)
@@ -56,7 +52,7 @@ def test_tune_prints_every_engine_and_explain_remembers(
 
 
 def test_explain_tunes_first_where_nothing_is_known(
-    only: Callable[..., None], tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+    only: Register, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only("absent")
     monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "300")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,31 +32,27 @@ from hpip.plans import CutPlan, UntouchedPlan
 from hpip.runner import Engine
 from hpip.tuning.budget import Limits
 from hpip.tuning.calibrate import Calibration, calibrate
-from hpip.tuning.candidates import Request
 from hpip.tuning.pictures import read_pictures, scene, split_for_calibration
 from hpip.tuning.tune import tune
 from hpip.types import ModelFiles, ResizeStep, UInt8Array
 from tests.graph.programs import two_branch_net
 from tests.pictures import rectangles
 
+from .conftest import Register, request_for
+
 CPU = Device("cpu")
 DEMO = Path(hpip.__file__).parent / "demo"
 PICTURES = [rectangles(128, 128, red=(16, 8, 64, 40 + 8 * index)) for index in range(6)]
-Register = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def _cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "300")
 
 
-def request_for(model_dir: Path, **options: object) -> Request:
-    return Request(load_model_spec(model_dir), CPU, 1, precision="int8", **options)
-
-
 def tuned(model_dir: Path, pictures: Sequence[UInt8Array] = PICTURES, **options: object):
-    return tune(request_for(model_dir, **options), limits=Limits(300), pictures=pictures).verdict
+    request = request_for(model_dir, precision="int8", **options)
+    return tune(request, limits=Limits(300), pictures=pictures).verdict
 
 
 def chosen(model_dir: Path, threads: int = 1, backend: str | None = None) -> Choice:

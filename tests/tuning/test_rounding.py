@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +25,12 @@ from hpip.postprocess import Selection
 from hpip.sameness import FLOAT32, Comparison
 from hpip.tuning.answers import TRIAL_GATES
 from hpip.tuning.budget import Limits
-from hpip.tuning.candidates import Request
 from hpip.tuning.rounding import ROUNDING, WIDEST, NoisyPlan, rounding_gate
 from hpip.tuning.tune import tune
 from hpip.types import AnyArray, UInt8Array
 from tests.pictures import rectangles
 
-Register = Callable[..., None]
+from .conftest import Register, request_for
 
 BRIGHT, ON_THE_EDGE = 140, 128
 STRICT = TRIAL_GATES["fp32"]
@@ -59,15 +58,6 @@ def wobbly_model_dir(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFact
     normalize["mean"] = [ON_THE_EDGE / 255 - 0.5] * 3
     path.write_text(yaml.safe_dump(settings))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
-
-
-def request_for(model_dir: Path, **options: object) -> Request:
-    return Request(load_model_spec(model_dir), Device("cpu"), 1, **options)
 
 
 def tuned(model_dir: Path, picture: UInt8Array, **options: object):

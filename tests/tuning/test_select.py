@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 from subprocess import run
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +109,15 @@ def test_of_two_equally_fast_engines_the_one_that_stands_first_wins() -> None:
     assert select(FLOOR, [first, second]).engine.backend == "openvino"
     assert select(FLOOR, [second, first]).engine.backend == "onnxruntime"
     assert select(FLOOR, [first, trial("onnxruntime", 0.15)]).engine.backend == "onnxruntime"
+
+
+@pytest.mark.parametrize("ratio", [None, 0.0, math.nan, math.inf])
+@pytest.mark.parametrize("state", ["verified", "within rounding"])
+def test_an_engine_without_a_time_is_rejected_for_that(state: str, ratio: float | None) -> None:
+    engine = Engine("openvino", CPU, 2)
+    selection = select(FLOOR, [Trial(engine, "1", state, "right", None, ratio)])
+    assert selection.engine == FLOOR
+    assert "it has no time" in dict(selection.rejected)[label(engine)]
 
 
 def test_choosing_imports_no_engine() -> None:
