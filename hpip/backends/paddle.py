@@ -141,18 +141,20 @@ class PaddleSession(Session):
         try:
             shared = [self._hand_over(name, inputs.pop(name)) for name in self.input_names]
             self._predictor.run()
-            # Paddle keeps pointers to them, which the next run replaces before it reads.
-            shared.clear()
-            return [
+            outputs = [
                 self._predictor.get_output_handle(name).copy_to_cpu() for name in self.output_names
             ]
+            # An output may be a view of an input, so that none may go before all are copied. Paddle
+            # keeps pointers to them, which the next run replaces before it reads.
+            shared.clear()
+            return outputs
         except (RuntimeError, ValueError, LookupError, MemoryError, OSError) as error:
             raise BackendError(
                 self._backend, "run", f"inputs {shapes}: {_first_lines(error)}"
             ) from error
 
     def _hand_over(self, name: str, array: AnyArray) -> Any:
-        """Give an input to Paddle; what is returned must live until the run has ended.
+        """Give an input to Paddle; what is returned must live until the outputs are copied.
 
         Paddle would keep its copy until the next call: 0.8 GB of regions of MaskRCNN-ResNet50. An
         input is always shared or always copied, since Paddle copies into what was shared before.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,21 @@ import pytest
 
 
 def paddle_module() -> Any:
-    return pytest.importorskip("paddle", reason="the graph tests export programs with Paddle")
+    paddle = pytest.importorskip("paddle", reason="the graph tests export programs with Paddle")
+    _own_block_arguments(paddle.base.libpaddle.pir.Block)
+    return paddle
+
+
+@functools.cache
+def _own_block_arguments(block: Any) -> None:
+    """Let Paddle's exporter survive loops; Paddle 3.2.2 ends the process at some of them.
+
+    Its `Block.args` gives out references into a list that is gone when it returns. While one of
+    them lives, pybind11 takes it for the next value that happens to lie at the same address, whose
+    memory goes as well. Copies own what they show. Can go with a Paddle that returns values.
+    """
+    references = block.args
+    block.args = lambda self: [reference._clone() for reference in references(self)]
 
 
 def save_static(folder: Path, build: Callable[[Any], tuple[list[Any], list[Any]]]) -> Path:
