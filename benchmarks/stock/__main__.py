@@ -3,7 +3,7 @@
 
     python -m benchmarks.stock ZOO_DIR --photo P.jpg --paddlex-python VENV/bin/python
 
-Writes a report of `hpip bench` for each suite and the table to `results/stock`. Two-stage models
+Writes a report of `hpip bench` for each model and the table to `results/stock`. Two-stage models
 take PaddleX a minute a call and 16 GB; what it took is remembered.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -30,10 +31,12 @@ _BUDGET_S = 60.0
 _TUNE_BUDGET_S = 240.0
 
 
-def settings_of(suite: Suite, zoo: Path, photo: str, paddlex_python: str) -> BenchSettings:
-    """What a suite asks `hpip bench` for."""
+def settings_of(
+    suite: Suite, model: str, zoo: Path, photo: str, paddlex_python: str
+) -> BenchSettings:
+    """What a suite asks `hpip bench` for, of one of its models."""
     return BenchSettings(
-        models=tuple(str(zoo / model) for model in suite.models),
+        models=(str(zoo / model),),
         images=(photo,),
         backends=suite.backends,
         sizes=suite.sizes,
@@ -47,29 +50,42 @@ def settings_of(suite: Suite, zoo: Path, photo: str, paddlex_python: str) -> Ben
     )
 
 
-def measure(suite: Suite, settings: BenchSettings, folder: Path, *, resume: bool) -> None:
-    """Run one suite; its report is saved after each workload."""
-    path = folder / f"{suite.name}.json"
+def wanted(
+    suites: Sequence[str] | None, models: Sequence[str] | None
+) -> Iterator[tuple[Suite, str]]:
+    """The models of the suites; None takes all."""
+    for suite in SUITES:
+        for model in suite.models:
+            if (not suites or suite.name in suites) and (not models or model in models):
+                yield suite, model
+
+
+def measure(settings: BenchSettings, path: Path, *, resume: bool) -> None:
+    """Measure one model; its report is saved after each workload."""
     earlier = load_report(path) if resume and path.exists() else None
     with TerminalWatcher(Console(stderr=True, soft_wrap=True)) as watcher:
         BenchRun(settings, watcher=watcher, save_to=path, resume=earlier).run()
 
 
 def table_of(folder: Path) -> str:
-    """All suites that were measured, as Markdown."""
-    paths = [folder / f"{suite.name}.json" for suite in SUITES]
-    reports: list[Report] = [load_report(path) for path in paths if path.exists()]
-    machines = dict.fromkeys(machine_line(report) for report in reports)
-    return "\n".join([markdown_table(goal_table(GOALS, reports)), "", *machines, ""])
+    """All models that were measured, as Markdown."""
+    reports: dict[str, Report] = {
+        model: load_report(path)
+        for model in dict.fromkeys(goal.model for goal in GOALS)
+        if (path := folder / f"{model}.json").exists()
+    }
+    machines = [f"- {model}: {machine_line(report)}" for model, report in reports.items()]
+    return "\n".join([markdown_table(goal_table(GOALS, [*reports.values()])), "", *machines, ""])
 
 
 def main() -> None:
-    """Measure the suites; print and write the table."""
+    """Measure the models; print and write the table."""
     parser = argparse.ArgumentParser(description="hpip against stock PaddleX.")
     parser.add_argument("zoo", type=Path, nargs="?", help="a folder with the official models")
     parser.add_argument("--photo", help="brought to each size")
     parser.add_argument("--paddlex-python", help="an interpreter that has PaddleX")
     parser.add_argument("--suites", nargs="+", choices=[suite.name for suite in SUITES])
+    parser.add_argument("--models", nargs="+", choices=list(dict.fromkeys(g.model for g in GOALS)))
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--show", action="store_true", help="print the table, measure nothing")
@@ -77,11 +93,9 @@ def main() -> None:
     needed = (options.zoo, options.photo, options.paddlex_python)
     if not options.show and None in needed:
         parser.error("ZOO_DIR, --photo and --paddlex-python are needed")
-    for suite in SUITES:
-        if options.show or (options.suites and suite.name not in options.suites):
-            continue
-        settings = settings_of(suite, options.zoo, options.photo, options.paddlex_python)
-        measure(suite, settings, options.output, resume=options.resume)
+    for suite, model in wanted(options.suites, options.models) if not options.show else ():
+        settings = settings_of(suite, model, options.zoo, options.photo, options.paddlex_python)
+        measure(settings, options.output / f"{model}.json", resume=options.resume)
     text = table_of(options.output)
     write_atomically(options.output / "table.md", text.encode())
     sys.stdout.write(text)

@@ -65,7 +65,7 @@ GOALS = (
 
 @dataclass(frozen=True)
 class Suite:
-    """Workloads that are measured with the same contenders."""
+    """Models that are measured against the same contenders."""
 
     name: str
     models: tuple[str, ...]

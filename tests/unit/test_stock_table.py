@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("yaml", reason="the benchmarks read YAML")
 
+from benchmarks.stock.__main__ import wanted
 from benchmarks.stock.goals import (
     DEFAULT,
     GOALS,
@@ -105,3 +106,12 @@ def test_a_model_that_was_not_measured_has_no_row() -> None:
 def test_every_promise_is_measured_by_a_suite() -> None:
     measured = {(model, size) for suite in SUITES for model in suite.models for size in suite.sizes}
     assert measured == {(goal.model, goal.size) for goal in GOALS}
+
+
+def test_models_and_suites_narrow_down_what_is_measured() -> None:
+    every = [model for _, model in wanted(None, None)]
+    assert sorted(every) == sorted({goal.model for goal in GOALS})
+    assert [model for _, model in wanted(["large"], None)] == ["Mask-RT-DETR-X", "Mask-RT-DETR-H"]
+    ((suite, model),) = wanted(None, ["Mask-RT-DETR-H"])
+    assert (suite.name, model) == ("large", "Mask-RT-DETR-H")
+    assert not list(wanted(["solov2"], ["Mask-RT-DETR-H"]))
