@@ -144,8 +144,8 @@ class PaddleSession(Session):
             outputs = [
                 self._predictor.get_output_handle(name).copy_to_cpu() for name in self.output_names
             ]
-            # An output may be a view of an input, so that none may go before all are copied. Paddle
-            # keeps pointers to them, which the next run replaces before it reads.
+            # Nothing keeps Paddle from giving out a view of an input, so that none goes before all
+            # outputs are copied. It keeps pointers, which the next run replaces before it reads.
             shared.clear()
             return outputs
         except (RuntimeError, ValueError, LookupError, MemoryError, OSError) as error:

@@ -52,8 +52,12 @@ def _ratio(trial: Trial) -> float:
     return math.inf if trial.ratio is None else trial.ratio
 
 
+def _has_time(trial: Trial) -> bool:
+    return 0 < _ratio(trial) < math.inf
+
+
 def _speed(trial: Trial) -> str:
-    if not 0 < _ratio(trial) < math.inf:
+    if not _has_time(trial):
         return _NO_TIME
     time = "" if trial.time_ms is None else f"{trial.time_ms:.4g} ms, "
     return f"{time}{1 / _ratio(trial):.2f} times as fast as plain Paddle"
@@ -64,7 +68,7 @@ def _objection(trial: Trial, winner: Trial | None) -> str:
         return f"{trial.reason}; {_speed(trial)}; it serves where hpi_config names it"
     if trial.state != "verified":
         return f"{trial.state}: {trial.reason}"
-    if not 0 < _ratio(trial) < math.inf:
+    if not _has_time(trial):
         return _NO_TIME
     if winner is None or _ratio(trial) > _LEAST_GAIN:
         return f"right, but no faster than plain Paddle: {_speed(trial)}"
