@@ -45,19 +45,16 @@ def select(floor: Engine, trials: Sequence[Trial], untried: Sequence[Engine] = (
 
 
 def _may_serve(trial: Trial) -> bool:
-    return trial.state == "verified" and 0 < _ratio(trial) <= _LEAST_GAIN
+    return trial.state == "verified" and _ratio(trial) <= _LEAST_GAIN
 
 
 def _ratio(trial: Trial) -> float:
-    return math.inf if trial.ratio is None else trial.ratio
-
-
-def _has_time(trial: Trial) -> bool:
-    return 0 < _ratio(trial) < math.inf
+    """Its part of plain Paddle's time; infinite for one without a time, which never serves."""
+    return trial.ratio if trial.ratio is not None and trial.ratio > 0 else math.inf
 
 
 def _speed(trial: Trial) -> str:
-    if not _has_time(trial):
+    if math.isinf(_ratio(trial)):
         return _NO_TIME
     time = "" if trial.time_ms is None else f"{trial.time_ms:.4g} ms, "
     return f"{time}{1 / _ratio(trial):.2f} times as fast as plain Paddle"
@@ -68,7 +65,7 @@ def _objection(trial: Trial, winner: Trial | None) -> str:
         return f"{trial.reason}; {_speed(trial)}; it serves where hpi_config names it"
     if trial.state != "verified":
         return f"{trial.state}: {trial.reason}"
-    if not _has_time(trial):
+    if math.isinf(_ratio(trial)):
         return _NO_TIME
     if winner is None or _ratio(trial) > _LEAST_GAIN:
         return f"right, but no faster than plain Paddle: {_speed(trial)}"
