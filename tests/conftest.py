@@ -27,6 +27,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a cache that no other test has written to, set as the user's."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("HPIP_CACHE_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def photos_dir() -> Path:
     """Real photographs; they lie beside the checkout on development machines only."""

@@ -160,6 +160,7 @@ def test_an_interruption_keeps_what_was_measured(
     assert run.entries[0].process is None
 
 
+@pytest.mark.usefixtures("fresh_cache")
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -173,11 +174,9 @@ def test_a_wrong_answer_gets_no_time_but_its_error(
     tmp_path: Path,
     photos: Path,
     sleepers: Sleepers,
-    monkeypatch: pytest.MonkeyPatch,
     change: dict[str, Any],
     complaint: str | None,
 ) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
     # Plain Paddle; then the contender's first load and its second.
     other = {"sleeps_ms": [5], "answer": {**FOUND, **change}}
     sleepers({"sleeps_ms": [5], "answer": FOUND}, other, other)
@@ -194,6 +193,7 @@ def test_a_wrong_answer_gets_no_time_but_its_error(
         assert complaint in row.error
 
 
+@pytest.mark.usefixtures("fresh_cache")
 @pytest.mark.parametrize(
     ("change", "state"),
     [
@@ -207,11 +207,9 @@ def test_an_engine_that_only_rounds_otherwise_is_timed_and_told_apart(
     tmp_path: Path,
     photos: Path,
     sleepers: Sleepers,
-    monkeypatch: pytest.MonkeyPatch,
     change: dict[str, Any],
     state: str,
 ) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
     other = {"sleeps_ms": [5], "answer": {**FOUND, **change}, "within_rounding": True}
     sleepers({"sleeps_ms": [5], "answer": FOUND}, other, other)
     settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
@@ -225,10 +223,10 @@ def test_an_engine_that_only_rounds_otherwise_is_timed_and_told_apart(
         assert "largest difference of score: 0.002" in row.error
 
 
+@pytest.mark.usefixtures("fresh_cache")
 def test_plain_paddles_answers_are_remembered(
-    tmp_path: Path, photos: Path, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photos: Path, sleepers: Sleepers
 ) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
     settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
     plan = {"sleeps_ms": [5], "answer": FOUND}
     # Without plain Paddle among the contenders, one is started for its answers alone, before them:
@@ -244,10 +242,10 @@ def test_plain_paddles_answers_are_remembered(
     assert row_of(again, "auto").instances_matched == 2
 
 
+@pytest.mark.usefixtures("fresh_cache")
 def test_a_reference_that_fails_is_asked_once(
-    tmp_path: Path, photos: Path, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photos: Path, sleepers: Sleepers
 ) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
     settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
     plan = {"sleeps_ms": [5], "answer": FOUND}
     # A second attempt would find no sleeper left.
@@ -259,10 +257,10 @@ def test_a_reference_that_fails_is_asked_once(
     assert row.timed
 
 
+@pytest.mark.usefixtures("fresh_cache")
 def test_slow_references_are_remembered_and_marked(
-    tmp_path: Path, photos: Path, sleepers: Sleepers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photos: Path, sleepers: Sleepers
 ) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
     settings = BenchSettings(rest_s=0, least_rounds=6, budget_s=1e9, width=1e9, slow_s=0.03)
     sleepers({"sleeps_ms": [40], "answer": FOUND})
     first = workload_run(tmp_path, photos, settings, ["paddle"], model="demo")

@@ -54,11 +54,7 @@ HEADS = {
     "matrix_nms": matrix_nms_masks,
 }
 
-
-@pytest.fixture(autouse=True)
-def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("fresh_cache")
 
 
 def model_dir(folder: Path, head: Callable[[Path], Path]) -> Path:
@@ -167,12 +163,12 @@ def test_a_budget_that_is_no_number_is_an_error(
             choose(spec, Device("cpu"), use_hpip=True, threads=1)
 
 
-def test_use_hpip_off_touches_nothing(tmp_path: Path, cache_dir: Path) -> None:
+def test_use_hpip_off_touches_nothing(tmp_path: Path, fresh_cache: Path) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
     found = choose(spec, Device("cpu"), use_hpip=False, threads=1)
     assert isinstance(found.plan, UntouchedPlan)
     assert "off" in found.reason
-    assert not cache_dir.exists()
+    assert not fresh_cache.exists()
 
 
 def test_a_missing_parameter_is_an_error(tmp_path: Path) -> None:

@@ -29,17 +29,14 @@ from .two_stage import MOST_PROPOSALS, two_stage
 RUNNER = CliRunner()
 SVG = "{http://www.w3.org/2000/svg}"
 
+pytestmark = pytest.mark.usefixtures("fresh_cache")
+
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = coefficient_masks(tmp_path_factory.mktemp("model"))
     (folder / "inference.yml").write_text(yaml.safe_dump(SETTINGS))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
 
 
 def call(*arguments: str) -> str:

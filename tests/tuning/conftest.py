@@ -44,9 +44,8 @@ def request_for(model_dir: Path, **options: object) -> Request:
 
 
 @pytest.fixture(autouse=True)
-def _cache_of_each_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _cache_of_each_test(fresh_cache: Path) -> None:
     """No test reads what another one measured."""
-    monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture
