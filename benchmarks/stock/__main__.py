@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.stock.goals import GOALS, SUITES, THRESHOLD, Suite
+from benchmarks.stock.goals import GOALS, MODELS, SUITES, THRESHOLD, Suite
 from benchmarks.stock.table import goal_table
 from hpip._files import write_atomically
 from hpip.bench.record import Report, load_report
@@ -70,12 +70,10 @@ def measure(settings: BenchSettings, path: Path, *, resume: bool) -> None:
 def table_of(folder: Path) -> str:
     """All models that were measured, as Markdown."""
     reports: dict[str, Report] = {
-        model: load_report(path)
-        for model in dict.fromkeys(goal.model for goal in GOALS)
-        if (path := folder / f"{model}.json").exists()
+        model: load_report(path) for model in MODELS if (path := folder / f"{model}.json").exists()
     }
     machines = [f"- {model}: {machine_line(report)}" for model, report in reports.items()]
-    return "\n".join([markdown_table(goal_table(GOALS, [*reports.values()])), "", *machines, ""])
+    return "\n".join([markdown_table(goal_table(GOALS, list(reports.values()))), "", *machines, ""])
 
 
 def main() -> None:
@@ -85,17 +83,18 @@ def main() -> None:
     parser.add_argument("--photo", help="brought to each size")
     parser.add_argument("--paddlex-python", help="an interpreter that has PaddleX")
     parser.add_argument("--suites", nargs="+", choices=[suite.name for suite in SUITES])
-    parser.add_argument("--models", nargs="+", choices=list(dict.fromkeys(g.model for g in GOALS)))
+    parser.add_argument("--models", nargs="+", choices=MODELS)
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--show", action="store_true", help="print the table, measure nothing")
     options = parser.parse_args()
     needed = (options.zoo, options.photo, options.paddlex_python)
-    if not options.show and None in needed:
-        parser.error("ZOO_DIR, --photo and --paddlex-python are needed")
-    for suite, model in wanted(options.suites, options.models) if not options.show else ():
-        settings = settings_of(suite, model, options.zoo, options.photo, options.paddlex_python)
-        measure(settings, options.output / f"{model}.json", resume=options.resume)
+    if not options.show:
+        if None in needed:
+            parser.error("ZOO_DIR, --photo and --paddlex-python are needed")
+        for suite, model in wanted(options.suites, options.models):
+            settings = settings_of(suite, model, *needed)
+            measure(settings, options.output / f"{model}.json", resume=options.resume)
     text = table_of(options.output)
     write_atomically(options.output / "table.md", text.encode())
     sys.stdout.write(text)

@@ -63,6 +63,9 @@ GOALS = (
 )
 
 
+MODELS = tuple(dict.fromkeys(goal.model for goal in GOALS))
+
+
 @dataclass(frozen=True)
 class Suite:
     """Models that are measured against the same contenders."""
