@@ -3,10 +3,10 @@
 
     python benchmarks/verify_zoo.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg [--photo Q.jpg ...]
 
-The plan is the one that users get: without the passes that round otherwise where the check of the
-first use says so. Takes minutes for each two-stage model and photo, most of it in the untouched
-program, so it can be stopped and started again: what is in the result file is not run again unless
-the compiler writes another program. Each pair of model and photo has a process of its own.
+The plan is the one that users get. Takes minutes for each two-stage model and photo, most of it in
+the untouched program, so it can be stopped and started again: what is in the result file is not run
+again unless the compiler writes another program. Each pair of model and photo has a process of its
+own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hpip.model import ModelSpec, load_model_spec
 from hpip.plans import CutPlan, Plan, UntouchedPlan
 from hpip.postprocess import Selection
 from hpip.preprocess import network_inputs
-from hpip.sameness import FLOAT32, Tolerance, compare
+from hpip.sameness import compare
 from hpip.tuning.answers import Answer
 from hpip.tuning.budget import Clock, Limits
 from hpip.tuning.check import cut_and_checked
@@ -85,12 +85,9 @@ def verify(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
     cut, cut_cpu_s = answers(CutPlan(compiled), spec, photo, threads)
     cut_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wanted, whole_cpu_s = answers(UntouchedPlan(spec), spec, photo, threads)
-    # Boxes that are taken from masks move by a pixel with a single pixel of the mask.
-    has_boxes = compiled.masks is not None and compiled.masks.boxes_frame != "none"
-    tolerance = FLOAT32 if has_boxes else Tolerance(box_px=1.0)
     rows = []
     for reference, candidate in zip(wanted, cut, strict=True):
-        found = compare(reference, candidate, reference.threshold, tolerance)
+        found = compare(reference, candidate, reference.threshold)
         rows.append(
             {
                 "model": model_dir.name,

@@ -13,7 +13,6 @@ from hpip.errors import BackendError, BackendUnavailableError, ModelFormatError
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.graph.params import ParameterFile
-from hpip.graph.passes.normalize_each_image import NormalizeEachImagePass
 from hpip.graph.program import Program
 from hpip.types import ModelFiles
 
@@ -39,8 +38,7 @@ def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = 
     except OSError as error:
         raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
     cache = cache or Cache()
-    versions = f"onnx {EXPORTER_VERSION}, norms {NormalizeEachImagePass.version}"
-    key = content_key(versions, files.params.name, content)
+    key = content_key(f"onnx {EXPORTER_VERSION}", files.params.name, content)
     loaded = cache.load(key)
     if loaded is not None and (loaded[0] / _ONNX_NAME).is_file():
         return ModelFiles(loaded[0] / _ONNX_NAME, files.params)
@@ -105,7 +103,6 @@ def _export(files: ModelFiles) -> bytes:
             "can be converted. Export the model again with Paddle 3, or use a Paddle backend."
         )
     program = Program.read(files.program)
-    NormalizeEachImagePass()(program)
     model = export_onnx(program, ParameterFile(files.params, program))
     written: bytes = model.SerializeToString(deterministic=True)
     return written

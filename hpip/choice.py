@@ -40,13 +40,6 @@ class Choice:
     reason: str
     verdict: Verdict | None = None
 
-    @property
-    def within_rounding(self) -> bool:
-        """Whether answers are plain Paddle's only as far as rounding lets them be."""
-        trials = () if self.verdict is None else self.verdict.trials
-        states = (trial.state for trial in trials if trial.engine == self.engine)
-        return "within rounding" in states
-
 
 def choose(
     spec: ModelSpec,
@@ -117,10 +110,8 @@ def _named(request: Request, tuned: Tuned) -> Choice:
     if not verdict.trials:
         raise BackendError(str(request.backend), "verify", verdict.program_reason)
     trial = verdict.trials[0]
-    if trial.state not in ("verified", "within rounding"):
+    if trial.state != "verified":
         raise _refusal(trial)
-    if trial.state == "within rounding":
-        logger.warning("%s on %s: %s", request.spec.model_name, label(trial.engine), trial.reason)
     return Choice(tuned.plan, trial.engine, None, reason, verdict)
 
 

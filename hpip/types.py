@@ -166,18 +166,10 @@ class MaskSource:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files that an engine loads.
-
-    Attributes:
-        program: the program.
-        params: its parameters.
-        unfolding: the same program for engines that unfold convolutions into matrices, as Paddle
-            does on the CPU; None where it is no other.
-    """
+    """The program that an engine loads, and its parameters."""
 
     program: Path
     params: Path
-    unfolding: Path | None = None
 
 
 @dataclass(frozen=True)

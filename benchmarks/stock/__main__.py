@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hpip after tuning against stock PaddleX, whole `predict` calls, beside what is promised.
+r"""hpip after tuning against stock PaddleX, whole `predict` calls, beside what is promised.
 
-    python -m benchmarks.stock ZOO_DIR --photo P.jpg --paddlex-python VENV/bin/python
+    python -m benchmarks.stock ZOO_DIR --photo P.jpg --crowded Q.jpg \
+        --paddlex-python VENV/bin/python
 
 Writes a report of `hpip bench` for each model and the table to `results/stock`. Two-stage models
 take PaddleX a minute a call and 16 GB; what it took is remembered.
@@ -81,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="hpip against stock PaddleX.")
     parser.add_argument("zoo", type=Path, nargs="?", help="a folder with the official models")
     parser.add_argument("--photo", help="brought to each size")
+    parser.add_argument("--crowded", help="likewise, for the model of many instances")
     parser.add_argument("--paddlex-python", help="an interpreter that has PaddleX")
     parser.add_argument("--suites", nargs="+", choices=[suite.name for suite in SUITES])
     parser.add_argument("--models", nargs="+", choices=MODELS)
@@ -88,12 +90,13 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--show", action="store_true", help="print the table, measure nothing")
     options = parser.parse_args()
-    needed = (options.zoo, options.photo, options.paddlex_python)
     if not options.show:
+        needed = (options.zoo, options.photo, options.crowded, options.paddlex_python)
         if None in needed:
-            parser.error("ZOO_DIR, --photo and --paddlex-python are needed")
+            parser.error("ZOO_DIR, --photo, --crowded and --paddlex-python are needed")
         for suite, model in wanted(options.suites, options.models):
-            settings = settings_of(suite, model, *needed)
+            photo = options.crowded if suite.crowded else options.photo
+            settings = settings_of(suite, model, options.zoo, photo, options.paddlex_python)
             measure(settings, options.output / f"{model}.json", resume=options.resume)
     text = table_of(options.output)
     write_atomically(options.output / "table.md", text.encode())

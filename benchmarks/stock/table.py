@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
-from benchmarks.stock.goals import NAMED, THRESHOLD, UNCUT, Goal
+from benchmarks.stock.goals import DEFAULT, PLAIN, THRESHOLD, Goal
 from hpip.bench.contender import AUTO
-from hpip.bench.record import MEASURED, ROUNDED, Report, Row
+from hpip.bench.record import MEASURED, Report, Row
 from hpip.bench.render.tables import NOTHING, Table, milliseconds
 from hpip.bench.settings import parse_size
 
@@ -16,9 +15,9 @@ _HEADINGS = (
     "model",
     "image",
     "hpip runs",
-    "against",
     "hpip (ms)",
-    "it (ms)",
+    "PaddleX (ms)",
+    "PaddleX, run_mode paddle (ms)",
     "measured, promised",
     "peak RSS (GB), promised",
     "answer",
@@ -27,24 +26,16 @@ _HEADINGS = (
 
 
 def goal_table(goals: Sequence[Goal], reports: Sequence[Report]) -> Table:
-    """Rows for each promise that the reports tell something about.
+    """A row for each promise that the reports tell something about.
 
-    A second one tells what the engine reaches that hpip does not choose by itself, since rounding
-    moves the model's answers too far for any to be the same.
+    The speed-up and the share of memory are against PaddleX's default.
     """
     rows = [row for report in reports for row in report.rows]
-    cells = []
-    for goal in goals:
-        if own := _find(goal, AUTO, rows):
-            cells.append(_cells(goal, own, rows))
-        named = [row for name in NAMED if (row := _find(goal, name, rows)) and row.state == ROUNDED]
-        if named:
-            fastest = min(named, key=lambda row: row.p50_ms or math.inf)
-            cells.append(_cells(goal, fastest, rows))
-    return Table("hpip against stock PaddleX", "", _HEADINGS, cells, names=4)
+    cells = [_cells(goal, own, rows) for goal in goals if (own := _find(goal, AUTO, rows))]
+    return Table("hpip against stock PaddleX", "", _HEADINGS, cells, names=3)
 
 
-def _find(goal: Goal, backend: str | None, rows: Sequence[Row]) -> Row | None:
+def _find(goal: Goal, backend: str, rows: Sequence[Row]) -> Row | None:
     wanted = (goal.model, backend, parse_size(goal.size), THRESHOLD)
     matching = (
         row for row in rows if (row.model, row.backend, row.image_hw, row.threshold) == wanted
@@ -53,27 +44,20 @@ def _find(goal: Goal, backend: str | None, rows: Sequence[Row]) -> Row | None:
 
 
 def _cells(goal: Goal, own: Row, rows: Sequence[Row]) -> tuple[str, ...]:
-    other = _find(goal, UNCUT if goal.uncut else own.speedup_paddlex_of, rows)
-    speeds, memory = list(_speed(goal, own, other)), list(_memory(goal, own, other))
-    met = own.timed and all(holds for _, holds in (*speeds, *memory))
+    stock, plain = _find(goal, DEFAULT, rows), _find(goal, PLAIN, rows)
+    speeds, memory = list(_speed(goal, own, stock)), list(_memory(goal, own, stock))
+    times = [milliseconds(r.p50_ms) if r and r.timed else NOTHING for r in (own, stock, plain)]
+    met = own.state == MEASURED and all(holds for _, holds in (*speeds, *memory))
     return (
         goal.model,
         goal.size,
         own.runs or NOTHING,
-        other.backend if other else NOTHING,
-        milliseconds(own.p50_ms) if own.timed else NOTHING,
-        milliseconds(other.p50_ms) if other and other.timed else NOTHING,
+        *times,
         "; ".join(text for text, _ in speeds) or NOTHING,
         "; ".join(text for text, _ in memory) or NOTHING,
         "same" if own.state == MEASURED else own.state,
-        _met(own, met),
+        "yes" if met else "no",
     )
-
-
-def _met(own: Row, within_limits: bool) -> str:
-    if not within_limits or own.state not in (MEASURED, ROUNDED):
-        return "no"
-    return "yes" if own.state == MEASURED else f"yes, {own.state}"
 
 
 def _speed(goal: Goal, own: Row, other: Row | None) -> Iterator[tuple[str, bool]]:

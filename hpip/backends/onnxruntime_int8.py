@@ -16,14 +16,14 @@ from hpip.backends.base import Feeds, SessionOptions
 from hpip.backends.engine_builds import load_onnx
 from hpip.devices import Device
 from hpip.errors import BackendError
-from hpip.system import installed_version
+from hpip.system import cpu_facts, installed_version
 from hpip.types import ModelFiles
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 # Part of cache keys: raise it whenever the settings below, or what is left out, change.
-_RECIPE_VERSION = 1
+_RECIPE_VERSION = 2
 # Everything else keeps float32: scores, boxes, layer norms and sampling grids lose more in 8 bits
 # than they cost. The operators between convolutions (additions, activations, concatenations) were
 # tried too: they made the demo model less exact and no faster.
@@ -43,7 +43,18 @@ def quantizer(device: Device) -> str | None:
         or installed_version("onnxruntime-gpu")
         or "of another distribution"
     )
-    return f"onnxruntime {version}, recipe {_RECIPE_VERSION}"
+    weights = "7" if _adds_in_16_bits() else "8"
+    return f"onnxruntime {version}, recipe {_RECIPE_VERSION}, weights of {weights} bits"
+
+
+def _adds_in_16_bits() -> bool:
+    """Whether this processor adds pairs of 8-bit products in 16 bits, where large ones saturate.
+
+    x86 does so without VNNI. ONNX Runtime's documentation advises weights of 7 bits there
+    (`reduce_range`), whose products cannot saturate.
+    """
+    flags = cpu_facts().get("flags", "").split()
+    return bool(flags) and not {"avx512_vnni", "avx_vnni"} & set(flags)
 
 
 def require_int8(backend: str, files: ModelFiles, options: SessionOptions) -> None:
@@ -111,6 +122,7 @@ def _quantize(files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=_adds_in_16_bits(),
             extra_options={"OpTypesToExcludeOutputQuantization": list(_FLOAT_OUTPUT_OPS)},
         )
         return target.read_bytes()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from importlib import util
 from typing import Any
 
@@ -105,8 +104,6 @@ class PaddleSession(Session):
         self._backend = backend
         self._shares = options.device.kind == "cpu"
         self._predictor: Any
-        if configure is None and options.device.kind == "cpu" and files.unfolding is not None:
-            files = replace(files, program=files.unfolding)
         try:
             config = _config(files, options)
             if configure is not None:
@@ -181,8 +178,8 @@ def _config(files: ModelFiles, options: SessionOptions) -> Any:
 
     kind, index = options.device.kind, options.device.index
     config = inference.Config(str(files.program), str(files.params))
-    # Paddle 3.0 to 3.2 start with oneDNN off, some later ones with it on. It gives wrong answers on
-    # some processors, so the reference never uses it. disable_mkldnn exists since 3.0.
+    # Paddle 3.0 to 3.2 start with oneDNN off, some later ones with it on; the reference is Paddle's
+    # own kernels. disable_mkldnn exists since 3.0.
     if hasattr(config, "disable_mkldnn"):
         config.disable_mkldnn()
     if kind == "cpu":

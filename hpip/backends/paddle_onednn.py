@@ -31,8 +31,9 @@ _SETTINGS = ("delete_pass", "mkldnn_cache_capacity")
 class PaddleOneDnnBackend(Backend):
     """Paddle Inference with oneDNN, in fp32 or bf16.
 
-    On some processors it gives wrong answers or crashes with some models, so it is to be used after
-    a trial only. Settings: `delete_pass`, names of passes to leave out; `mkldnn_cache_capacity`.
+    Some releases crash with some models (see `BROKEN_RELEASES` and configs/models/default.yaml), so
+    it is used after a trial only. Settings: `delete_pass`, names of passes to leave out;
+    `mkldnn_cache_capacity`.
     """
 
     name = "paddle_onednn"

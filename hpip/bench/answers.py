@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,6 @@ class Answer:
         self.scores = np.array(content["scores"], np.float64)
         self.class_ids = np.array(content["class_ids"], np.int64)
         self.rle: Sequence[RleMask | None] = [_mask(mask) for mask in content["masks"]]
-        self.boxes_from_masks = bool(content["boxes_from_masks"])
 
 
 def _mask(content: Mapping[str, Any] | None) -> RleMask | None:
@@ -52,7 +50,7 @@ def compare_answers(
     found: list[Comparison] = []
     violations = []
     for number, (reference, answer) in enumerate(zip(references, answers, strict=True)):
-        one = compare(reference, answer, threshold, _for_boxes(answer, gate))
+        one = compare(reference, answer, threshold, gate)
         found.append(one)
         violations += [f"image {number}: {text}" for text in one.violations()]
     pairs = sum(one.masks_compared for one in found)
@@ -65,13 +63,6 @@ def compare_answers(
     weighted = sum(one.mean_mask_iou * one.masks_compared for one in found)
     row.mean_mask_iou = weighted / pairs if pairs else 1.0
     return violations
-
-
-def _for_boxes(answer: Answer, tolerance: Tolerance) -> Tolerance:
-    if not answer.boxes_from_masks:
-        return tolerance
-    # One pixel of a mask moves such a box by a whole pixel.
-    return replace(tolerance, box_px=max(1.0, tolerance.box_px))
 
 
 class Memory:

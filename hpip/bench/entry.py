@@ -32,7 +32,6 @@ class Entry:
         doing: told what it does.
         process: None before it starts and after it is out.
         samples: replies to the timed calls, in the order of the rounds.
-        within_rounding: its trial found other answers, as far off as rounding moves plain Paddle's.
     """
 
     contender: Contender
@@ -41,7 +40,6 @@ class Entry:
     doing: Doing
     process: ContenderProcess | None = None
     samples: list[dict[str, Any]] = field(default_factory=list)
-    within_rounding: bool = False
 
     @property
     def wall_ms(self) -> list[float]:
@@ -104,7 +102,6 @@ class Entry:
         reply = self.ask("load", **request)
         self.row.runs = _what_runs(reply["explanation"])
         self.row.load_ms = reply["load_ms"]
-        self.within_rounding = reply.get("within_rounding", False)
         self.row.loaded_rss_bytes = self.ask("memory")["rss_bytes"]
         self.say("first call")
         first_call = self.ask("run", images=list(images))

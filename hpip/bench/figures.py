@@ -50,7 +50,8 @@ def fill_times(row: Row, samples: Sequence[Mapping[str, Any]]) -> None:
 def fill_speedups(entries: Sequence[Entry]) -> None:
     """How much faster each contender is than plain Paddle, and than stock PaddleX.
 
-    Stock is PaddleX's default where its answer is right, else PaddleX told to run plain Paddle.
+    Stock is PaddleX as users start it. Where that has no time, it is PaddleX with
+    `run_mode="paddle"`.
     """
     plain = next((e for e in entries if e.contender.backend == PLAIN and _counts(e.row)), None)
     stock = next(

@@ -19,16 +19,15 @@ SCHEMA = "hpip.bench"
 SCHEMA_VERSION = 1
 
 MEASURED = "measured"
-ROUNDED = "within rounding"
 UNVERIFIED = "unverified"
 WRONG = "wrong"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
 INTERRUPTED = "interrupted"
 # A state that a resumed run does not try again.
-FINAL_STATES = (MEASURED, ROUNDED, UNVERIFIED, WRONG, FAILED, UNAVAILABLE)
+FINAL_STATES = (MEASURED, UNVERIFIED, WRONG, FAILED, UNAVAILABLE)
 # A state in which a contender answers, and its times may be shown.
-GOOD_STATES = (MEASURED, ROUNDED, UNVERIFIED)
+GOOD_STATES = (MEASURED, UNVERIFIED)
 
 STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms", "other_ms")
 OUTPUT_STAGES = ("draw_ms", "encode_ms")

@@ -12,11 +12,9 @@ from hpip.bench.contender import PLAIN, Contender
 from hpip.bench.entry import Entry
 from hpip.bench.pictures import Picture
 from hpip.bench.process import ContenderError
-from hpip.bench.record import ROUNDED, UNVERIFIED, WRONG, Row
+from hpip.bench.record import UNVERIFIED, WRONG, Row
 from hpip.bench.subject import Subject
-from hpip.sameness import Tolerance
 from hpip.tuning.answers import GATES
-from hpip.tuning.rounding import WIDEST
 
 _VIOLATIONS_TOLD = 3
 
@@ -53,9 +51,6 @@ class Verifier:
     def check(self, entries: Sequence[Entry]) -> None:
         """Compare every running contender's answers; only those that are right stay running.
 
-        So do those whose trial showed that rounding alone moves this model's answers, as long as
-        they are near; their rows say so.
-
         Where plain Paddle can't run the workload at all, rows are marked as unverified.
         """
         others = [entry for entry in entries if not _is_plain(entry.contender)]
@@ -74,28 +69,19 @@ class Verifier:
                 told = "; ".join(violations[:_VIOLATIONS_TOLD])
                 more = len(violations) - _VIOLATIONS_TOLD
                 entry.row.error = told + (f"; and {more} more" if more > 0 else "")
-                if entry.within_rounding and not self._violations(
-                    references, answers, entry, WIDEST
-                ):
-                    entry.row.state = ROUNDED
-                    continue
                 entry.row.state = WRONG
                 entry.close()
 
     def _violations(
-        self,
-        references: Sequence[Answer],
-        answers: Sequence[Answer],
-        entry: Entry,
-        gate: Tolerance | None = None,
+        self, references: Sequence[Answer], answers: Sequence[Answer], entry: Entry
     ) -> list[str]:
-        """What breaks a gate, the one of the contender's precision where none is given."""
+        """What breaks the gate of the contender's precision."""
         threshold = entry.contender.workload.threshold
         return compare_answers(
             references,
             answers,
             self._subject.spec.score_threshold if threshold is None else threshold,
-            gate or GATES[entry.contender.precision],
+            GATES[entry.contender.precision],
             entry.row,
         )
 

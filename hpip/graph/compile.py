@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,17 @@ from hpip.graph.batching import takes_batches
 from hpip.graph.cache import Cache, content_key
 from hpip.graph.params import ParameterFile
 from hpip.graph.parts import DensePart, Part, part_to_json, plan_from_json
-from hpip.graph.passes.base import NoMatchError, Pass, Sequential
+from hpip.graph.passes.base import NoMatchError, Sequential
 from hpip.graph.program import Program
 from hpip.graph.split import LIFTS, split
-from hpip.graph.standard_passes import EXACT_PASSES, PASSES, UNFOLDING_PASSES, passes_key
+from hpip.graph.standard_passes import PASSES, passes_key
 from hpip.graph.translate import translate
 from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 
 logger = logging.getLogger(__name__)
 
 # Raise when the layout of an entry changes.
-_RECORD_VERSION = "3"
+_RECORD_VERSION = "4"
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,7 @@ class CompiledModel:
         return tuple(step for step in self.plan if isinstance(step, Segment))
 
 
-def compile_model(
-    files: ModelFiles, *, cache: Cache | None = None, exact: bool = False
-) -> CompiledModel:
+def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledModel:
     """Rewrite an export, or take the rewritten program from the cache.
 
     Nothing is written beside the model. An export that can't be rewritten comes back as it is,
@@ -76,8 +74,6 @@ def compile_model(
     Args:
         files: program and parameters of the export.
         cache: where rewritten programs are; None takes the user's.
-        exact: leave out passes that round otherwise than the export, which are there for batches
-            and for speed.
 
     Raises:
         ModelFormatError: the parameters are damaged or do not belong to the program.
@@ -93,9 +89,7 @@ def compile_model(
         content = files.program.read_bytes()
     except OSError as error:
         raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
-    passes = EXACT_PASSES if exact else PASSES
-    last = () if exact else UNFOLDING_PASSES
-    key = content_key(_RECORD_VERSION, passes_key(passes + LIFTS + last), content)
+    key = content_key(_RECORD_VERSION, passes_key(PASSES + LIFTS), content)
     loaded = cache.load(key)
     if loaded is not None:
         folder, record = loaded
@@ -110,7 +104,7 @@ def compile_model(
         return _untouched(str(error))
     try:
         ParameterFile(files.params, program)
-        record, written = _rewrite(program, files.program.parent.name, passes, last)
+        record, written = _rewrite(program, files.program.parent.name)
     except GraphRewriteError as error:
         logger.warning("%s is run as it is: %s", files.program, error)
         return _untouched(str(error))
@@ -128,22 +122,16 @@ def compile_model(
     return _from_record(files, folder, record, key)
 
 
-def _rewrite(
-    program: Program, name: str, passes: Sequence[Pass], last: Sequence[Pass]
-) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _rewrite(program: Program, name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Run the passes; returns the cache's record and the programs by file name."""
-    result = Sequential(passes)(program)
+    result = Sequential(PASSES)(program)
     reports = tuple(PassReport(name, r.modified, r.reason) for name, r in result.steps)
     if result.masks is None:
         steps = [asdict(report) for report in reports]
         return {"title": f"{name}, nothing to cut", "masks": None, "passes": steps}, {}
     parts, split_report = _parts(program)
-    parts, unfolding_reports = _for_unfolding(parts, last)
     written = {
-        name: program.to_bytes()
-        for part in parts
-        if isinstance(part, DensePart)
-        for name, program in part.files.items()
+        part.file_name: part.program.to_bytes() for part in parts if isinstance(part, DensePart)
     }
     record = {
         "title": f"{name}, cut program",
@@ -151,7 +139,7 @@ def _rewrite(
         "max_batch_size": None if _takes_batches(program, result.masks) else 1,
         "outputs": [op.attribute("name") for op in program.outputs],
         "plan": [part_to_json(part) for part in parts],
-        "passes": [asdict(report) for report in (*reports, split_report, *unfolding_reports)],
+        "passes": [asdict(report) for report in (*reports, split_report)],
     }
     return record, written
 
@@ -165,23 +153,6 @@ def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
         return (DensePart("whole", program),), PassReport("split", False, str(error))
     segments = sum(isinstance(part, DensePart) for part in parts)
     return parts, PassReport("split", True, f"split into {segments} segments")
-
-
-def _for_unfolding(
-    parts: Sequence[Part], passes: Sequence[Pass]
-) -> tuple[tuple[Part, ...], list[PassReport]]:
-    """The parts with another program, where the passes change it, for engines that unfold."""
-    done, reports = [], []
-    for part in parts:
-        if isinstance(part, DensePart):
-            result = Sequential(passes)(part.program.copy())
-            part = replace(part, unfolding=result.program) if result.modified else part
-            reports += [
-                PassReport(f"{name}, {part.name}", step.modified, step.reason)
-                for name, step in result.steps
-            ]
-        done.append(part)
-    return tuple(done), reports
 
 
 def _from_record(

@@ -4,4 +4,4 @@
 from __future__ import annotations
 
 # Part of cache keys: raise it whenever the exporter writes something else than before.
-EXPORTER_VERSION = 5
+EXPORTER_VERSION = 6

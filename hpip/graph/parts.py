@@ -20,25 +20,11 @@ class DensePart:
     program: Program
     rows: str = ""
     empty_outputs: tuple[TensorSpec, ...] = ()
-    unfolding: Program | None = None
 
     @property
     def file_name(self) -> str:
         """Where the program goes in the entry of the cache."""
         return f"{self.name.replace(' ', '_')}.json"
-
-    @property
-    def files(self) -> dict[str, Program]:
-        """All programs by the names of their files."""
-        named = {self.file_name: self.program}
-        if self.unfolding is not None and self.unfolding_name is not None:
-            named[self.unfolding_name] = self.unfolding
-        return named
-
-    @property
-    def unfolding_name(self) -> str | None:
-        """Where the program for engines that unfold goes; None where there is none."""
-        return None if self.unfolding is None else f"unfolding_{self.file_name}"
 
 
 Part: TypeAlias = DensePart | NativeStep
@@ -56,7 +42,6 @@ def part_to_json(part: Part) -> dict[str, Any]:
     return {
         "segment": part.name,
         "program": part.file_name,
-        "unfolding": part.unfolding_name,
         "inputs": list(part.program.inputs),
         "outputs": [op.attribute("name") for op in part.program.outputs],
         "rows": part.rows,
@@ -79,10 +64,9 @@ def _step(record: Mapping[str, Any], folder: Path, params: Path) -> PlanStep:
     inputs, outputs = tuple(record["inputs"]), tuple(record["outputs"])
     if "kind" in record:
         return NativeStep(record["kind"], dict(record["attributes"]), inputs, outputs)
-    unfolding = record["unfolding"]
     return Segment(
         record["segment"],
-        ModelFiles(folder / record["program"], params, unfolding and folder / unfolding),
+        ModelFiles(folder / record["program"], params),
         inputs,
         outputs,
         record["rows"],

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 from hpip.graph.passes.add_score_threshold import AddScoreThresholdPass
 from hpip.graph.passes.base import Pass
-from hpip.graph.passes.convolve_in_strips import ConvolveInStripsPass
 from hpip.graph.passes.cut_coefficient_masks import CutCoefficientMasksPass
 from hpip.graph.passes.cut_image_masks import CutImageMasksPass
 from hpip.graph.passes.cut_matrix_nms_masks import CutMatrixNmsMasksPass
 from hpip.graph.passes.cut_region_masks import CutRegionMasksPass
 from hpip.graph.passes.drop_empty_image_loop import DropEmptyImageLoopPass
-from hpip.graph.passes.normalize_each_image import NormalizeEachImagePass
 
 PASSES: tuple[Pass, ...] = (
     CutImageMasksPass(),
@@ -22,14 +20,7 @@ PASSES: tuple[Pass, ...] = (
     CutCoefficientMasksPass(),
     CutMatrixNmsMasksPass(),
     AddScoreThresholdPass(),
-    NormalizeEachImagePass(),
 )
-
-# For engines that unfold convolutions into matrices, on each part of a model.
-UNFOLDING_PASSES: tuple[Pass, ...] = (ConvolveInStripsPass(),)
-
-# Without those that compute the same in another way, whose rounding a model may magnify.
-EXACT_PASSES = tuple(step for step in PASSES if not isinstance(step, NormalizeEachImagePass))
 
 
 def passes_key(passes: Sequence[Pass]) -> str:

@@ -7,7 +7,6 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from hpip.graph.operation import PARAMETER
@@ -49,22 +48,15 @@ def used_weights(files: ModelFiles) -> Iterator[ModelFiles]:
                 try:
                     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hpip-"))
                     program.remove(unread)
-                    chosen = _write(program, files.unfolding, weights, Path(folder))
+                    chosen = _write(program, weights, Path(folder))
                 except OSError as error:
                     logger.debug("%s is opened with all weights: %s", files.program, error)
         yield chosen
 
 
-def _write(
-    program: Program, unfolding: Path | None, weights: ParameterFile, folder: Path
-) -> ModelFiles:
+def _write(program: Program, weights: ParameterFile, folder: Path) -> ModelFiles:
     files = ModelFiles(folder / "inference.json", folder / "inference.pdiparams")
     program.write(files.program)
     names = [op.parameter_name for op in program.block.operations if op.name == PARAMETER]
     write_parameters(files.params, {name: weights.array(name) for name in names})
-    if unfolding is None:
-        return files
-    twin = Program.read(unfolding)
-    twin.remove([op for op in twin.parameters.values() if op.parameter_name not in names])
-    twin.write(folder / "unfolding.json")
-    return replace(files, unfolding=folder / "unfolding.json")
+    return files

@@ -34,14 +34,6 @@ GATES: dict[Precision, Tolerance] = {
     "fp16": _HALF,
     "int8": _INT8,
 }
-# The few pictures of a trial speak for all others, on which an engine may stray further: with
-# random weights, OpenVINO's scores of Mask-RT-DETR-L differ by 0.0005 on hpip's own pictures and by
-# 0.0011 on a photo, ONNX Runtime's by 0.0003 and 0.0002, those of S and M by less than 0.0001. So
-# four tenths of what may differ. Lower precisions have gates wide enough for that.
-TRIAL_GATES: dict[Precision, Tolerance] = {
-    **GATES,
-    "fp32": Tolerance(score=4e-4, box_px=0.2, mask_iou_each=0.996, mask_iou_mean=0.9992),
-}
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ def judge(
     Args:
         reference: the right answers.
         candidate: those in question, in the same order.
-        tolerance: see `GATES` and `TRIAL_GATES`.
+        tolerance: see `GATES`.
     """
     comparisons = [
         compare(right, given, right.threshold, tolerance)

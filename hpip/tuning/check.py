@@ -35,7 +35,7 @@ from hpip.types import ModelFiles, ResizeStep, UInt8Array
 logger = logging.getLogger(__name__)
 
 # Raise when another picture or another comparison is made.
-_VERSION = "2"
+_VERSION = "3"
 # Networks of any input size are run at this one: the comparison is of the tail, not of accuracy.
 _SMALL_TARGET_HW = (320, 544)
 # Both programs at these: one that keeps nearly everything, and the usual one.
@@ -58,7 +58,6 @@ class Check:
         final: whether the comparison came to its end.
         allowed_s: the time that it was given.
         attempts: how often it was made.
-        exact: the program was compiled without passes that round otherwise.
     """
 
     same: bool
@@ -66,16 +65,12 @@ class Check:
     final: bool = True
     allowed_s: float = 0.0
     attempts: int = 1
-    exact: bool = False
 
 
 def cut_and_checked(
     spec: ModelSpec, *, threads: int, cache: Cache, clock: Clock, retry: bool = False
 ) -> tuple[CompiledModel, Check]:
     """The cut program and its check, from what is remembered or new.
-
-    Where the cut program differs from the export and some of its passes round otherwise, the one
-    without them is taken.
 
     A check that did not come to its end is remembered too, so that not every later start waits for
     it again; with more time, or when told to `retry`, it is made anew.
@@ -88,28 +83,6 @@ def cut_and_checked(
         retry: see above.
     """
     compiled = compile_model(spec.files, cache=cache)
-    found = _checked(spec, compiled, False, threads, cache, clock, retry)
-    if found.final and not found.same:
-        exact = compile_model(spec.files, cache=cache, exact=True)
-        if _did(exact) != _did(compiled):
-            again = _checked(spec, exact, True, threads, cache, clock, retry)
-            return exact, replace(again, exact=True)
-    return compiled, found
-
-
-def _did(compiled: CompiledModel) -> set[str]:
-    return {report.name for report in compiled.passes if report.modified}
-
-
-def _checked(
-    spec: ModelSpec,
-    compiled: CompiledModel,
-    exact: bool,
-    threads: int,
-    cache: Cache,
-    clock: Clock,
-    retry: bool,
-) -> Check:
     key = content_key("check", _VERSION, compiled.key, fingerprint(spec.files.params))
     attempts = 1
     if (loaded := cache.load(key)) is not None:
@@ -118,24 +91,22 @@ def _checked(
         except TypeError:
             known = Check(False, "the cache entry is of another version", final=False)
         if known.final or (clock.gives_up(known.allowed_s, known.attempts) and not retry):
-            return known
+            return compiled, known
         attempts = known.attempts + 1
         cache.discard(key)
     tell.get()(f"checking the cut program of {spec.model_name} against the export, once")
-    found = replace(check(spec, compiled, threads, clock, exact=exact), attempts=attempts)
+    found = replace(check(spec, compiled, threads, clock), attempts=attempts)
     logger.info("%s: %s", spec.model_name, found.reason)
     cache.store(key, {"title": f"{spec.model_dir.name}, check", **asdict(found)}, {})
-    return found
+    return compiled, found
 
 
-def check(
-    spec: ModelSpec, compiled: CompiledModel, threads: int, clock: Clock, *, exact: bool = False
-) -> Check:
-    """Run the export and the cut program on one picture and compare; `exact` as it was compiled."""
+def check(spec: ModelSpec, compiled: CompiledModel, threads: int, clock: Clock) -> Check:
+    """Run the export and the cut program on one picture and compare."""
     allowed_s = clock.left_s
     try:
         with (
-            _small(spec, compiled, exact) as (small, cut),
+            _small(spec, compiled) as (small, cut),
             Child(clock.limits.memory_bytes) as child,
         ):
             wanted: list[Answer] = []
@@ -172,9 +143,7 @@ def _answers(
 
 
 @contextmanager
-def _small(
-    spec: ModelSpec, compiled: CompiledModel, exact: bool
-) -> Iterator[tuple[ModelSpec, CutPlan]]:
+def _small(spec: ModelSpec, compiled: CompiledModel) -> Iterator[tuple[ModelSpec, CutPlan]]:
     """The model and its cut program with less to do, alike in both."""
     small = small_input(spec)
     with tempfile.TemporaryDirectory(prefix="hpip-") as folder:
@@ -182,7 +151,7 @@ def _small(
         if program is not None:
             files = ModelFiles(program, spec.files.params)
             small = replace(small, files=files)
-            compiled = compile_model(files, cache=Cache(Path(folder) / "cache"), exact=exact)
+            compiled = compile_model(files, cache=Cache(Path(folder) / "cache"))
         yield small, CutPlan(compiled)
 
 

@@ -33,7 +33,7 @@ from hpip.tuning.records import (
 logger = logging.getLogger(__name__)
 
 # Raise when trials are made or judged in another way.
-_VERSION = "6"
+_VERSION = "7"
 Record = TypeVar("Record")
 
 

@@ -12,7 +12,6 @@ from hpip.runner import Engine
 
 State: TypeAlias = Literal[
     "verified",
-    "within rounding",
     "wrong",
     "absent",
     "crashed",
@@ -31,9 +30,8 @@ class Trial:
     Attributes:
         engine: what was tried.
         version: of the engine.
-        state: "verified": it gave plain Paddle's answers and was timed; "within rounding": its
-            answers are others, but no further off than rounding moves plain Paddle's own, and it
-            was timed: it serves where it is named; "absent": the engine or its device is not here;
+        state: "verified": it gave plain Paddle's answers and was timed; "absent": the engine or its
+            device is not here;
             "refused": the engine does not take the model; "uncalibrated": it needs pictures for
             int8 first; "unfinished": the time was up, and a later start goes on.
         reason: the evidence, one line.
@@ -82,8 +80,7 @@ class Verdict:
     """Everything that is known about running one model here.
 
     Attributes:
-        program: what the engines were given: "cut", "exact" (cut without passes that round
-            otherwise), or "untouched".
+        program: what the engines were given: the cut program or the untouched one.
         program_reason: why.
         selection: which engine serves, and why not the others.
         trials: every trial, the rejected ones too.
@@ -92,7 +89,7 @@ class Verdict:
         budget_s: the time that was given; more of it may settle what is unfinished.
     """
 
-    program: Literal["cut", "exact", "untouched"]
+    program: Literal["cut", "untouched"]
     program_reason: str
     selection: Selection
     trials: tuple[Trial, ...] = ()

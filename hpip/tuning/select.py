@@ -61,8 +61,6 @@ def _speed(trial: Trial) -> str:
 
 
 def _objection(trial: Trial, winner: Trial | None) -> str:
-    if trial.state == "within rounding":
-        return f"{trial.reason}; {_speed(trial)}; it serves where hpi_config names it"
     if trial.state != "verified":
         return f"{trial.state}: {trial.reason}"
     if math.isinf(_ratio(trial)):

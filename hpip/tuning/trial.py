@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hpip.errors import HpipError
 from hpip.plans import Plan
 from hpip.runner import Engine
-from hpip.sameness import Tolerance, compare
-from hpip.tuning.answers import TRIAL_GATES, Answer, judge
+from hpip.tuning.answers import GATES, Answer, judge
 from hpip.tuning.budget import Clock
 from hpip.tuning.calibrate import Calibration
 from hpip.tuning.child import Child, ChildError
 from hpip.tuning.records import Trial
-from hpip.tuning.rounding import WIDEST, NoisyPlan, rounding_gate
 from hpip.types import PreprocessPlan, UInt8Array
 
 # The first of these at which the reference finds enough is the one that answers are compared at:
@@ -69,7 +67,6 @@ class Reference:
         self._clock = clock
         self._child: Child | None = None
         self._answers: list[Answer] = []
-        self._rounding: Tolerance | None = None
         self.times_ms: list[float] = []
 
     def answers(self) -> list[Answer]:
@@ -95,29 +92,6 @@ class Reference:
             raise FloorError(str(failure)) from failure
         self._answers = found
         return found
-
-    def rounding(self) -> Tolerance:
-        """What rounding alone allows, by its own answers to pictures that are rounded otherwise.
-
-        Raises:
-            FloorError: it failed, or the time was up.
-        """
-        if self._rounding is None:
-            task, clock, wanted = self._task, self._clock, self.answers()
-            try:
-                with Child(clock.limits.memory_bytes) as child:
-                    plan = NoisyPlan(task.plan)
-                    child.open(plan, task.preprocess, self._floor, limit_s=clock.step_s())
-                    found = _answers(child, wanted, task.pictures, clock.step_s)
-            except ChildError as failure:
-                raise FloorError(str(failure)) from failure
-            self._rounding = rounding_gate(
-                [
-                    compare(right, moved, right.threshold)
-                    for right, moved in zip(wanted, found, strict=True)
-                ]
-            )
-        return self._rounding
 
     def time_ms(self, picture: UInt8Array) -> float:
         """Its time for one picture.
@@ -181,20 +155,6 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
     return replace(trial, peak_rss_bytes=(child and child.peak_rss_bytes) or None)
 
 
-def _answers(
-    child: Child,
-    wanted: Sequence[Answer],
-    pictures: Sequence[UInt8Array],
-    limit_s: Callable[[], float],
-) -> list[Answer]:
-    """A child's answers to what plain Paddle has answered."""
-    found = []
-    for picture, right in zip(pictures, wanted, strict=True):
-        (instances,) = child.answer(picture, (right.threshold,), limit_s=limit_s())
-        found.append(Answer(right.threshold, instances))
-    return found
-
-
 def _judge_and_time(
     trial: Trial,
     task: Task,
@@ -206,33 +166,20 @@ def _judge_and_time(
     if not reference.times_ms:
         reference.time_ms(task.pictures[0])
     most_s = _HOPELESS_RATIO * max(reference.times_ms) / 1e3 + _FIRST_RUN_S
-    found = _answers(child, wanted, task.pictures, lambda: clock.step_s(most_s))
-    trial = _judged(trial, wanted, found, reference)
-    if trial.state == "wrong":
-        return trial
+    found = []
+    for picture, right in zip(task.pictures, wanted, strict=True):
+        (instances,) = child.answer(picture, (right.threshold,), limit_s=clock.step_s(most_s))
+        found.append(Answer(right.threshold, instances))
+    precision = trial.engine.precision
+    judgement = judge(wanted, found, GATES[precision])
+    if not judgement.same:
+        return replace(trial, state="wrong", reason=judgement.reason)
+    reason = (
+        "same answers as plain Paddle" if precision == "fp32" else f"within the gate of {precision}"
+    )
+    trial = replace(trial, state="verified", reason=reason, accuracy=judgement.reason)
     times_ms, ratios = _times(task, reference, clock, child, most_s)
     return replace(trial, time_ms=statistics.median(times_ms), ratio=statistics.median(ratios))
-
-
-def _judged(
-    trial: Trial, wanted: Sequence[Answer], found: Sequence[Answer], reference: Reference
-) -> Trial:
-    """The trial with what its answers make of it."""
-    precision = trial.engine.precision
-    strict = judge(wanted, found, TRIAL_GATES[precision])
-    if strict.same:
-        exact = precision == "fp32"
-        reason = "same answers as plain Paddle" if exact else f"within the gate of {precision}"
-        return replace(trial, state="verified", reason=reason, accuracy=strict.reason)
-    if precision == "fp32" and judge(wanted, found, WIDEST).same:
-        loose = judge(wanted, found, reference.rounding())
-        if loose.same:
-            reason = (
-                "not the same answers, but no further off than rounding moves plain Paddle's own: "
-                f"{strict.reason}"
-            )
-            return replace(trial, state="within rounding", reason=reason, accuracy=loose.reason)
-    return replace(trial, state="wrong", reason=strict.reason)
 
 
 def _times(

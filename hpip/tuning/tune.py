@@ -88,8 +88,6 @@ def tune(
             )
     if found.program == "untouched":
         return Tuned(UntouchedPlan(request.spec), found)
-    if found.program == "exact":
-        compiled = compile_model(request.spec.files, cache=cache, exact=True)
     return Tuned(CutPlan(compiled), found)
 
 
@@ -162,7 +160,7 @@ class _Tuning:
         """Check the cut program, try engines while there is time, and remember what came out."""
         request, budget_s = self._request, self._clock.limits.budget_s
         plan: Plan = UntouchedPlan(request.spec)
-        program: Literal["cut", "exact", "untouched"] = "untouched"
+        program: Literal["cut", "untouched"] = "untouched"
         reason = f"the export is run as it is: {self._compiled.reason}"
         if self._compiled.masks is not None:
             compiled, check = cut_and_checked(
@@ -177,7 +175,7 @@ class _Tuning:
                 return _stand_in(request, check.reason)
             if check.same:
                 plan = CutPlan(compiled)
-                program = "exact" if check.exact else "cut"
+                program = "cut"
         floor_ms = self._try_all(plan)
         tried = [trial.engine for trial in self._trials]
         untried = [engine for engine in self._memory.engines if engine not in tried]

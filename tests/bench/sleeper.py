@@ -3,8 +3,7 @@
 
 Other keys: "die_at": it is killed at that request; "hang_at": it never answers that one; "after":
 both only after so many calls; "answer": what it finds; "log": a file for what its sleeps took by
-another clock; "tuning": a file for the seconds that tuning may take when it loads;
-"within_rounding": what it says of its trial.
+another clock; "tuning": a file for the seconds that tuning may take when it loads.
 """
 
 from __future__ import annotations
@@ -43,7 +42,6 @@ class Sleeper:
         return {
             "load_ms": 1.0,
             "explanation": "model:   x\nruns:    sleep; because",
-            "within_rounding": self.plan.get("within_rounding", False),
         }
 
     def run(self, _request: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hpip.bench.contender import Contender, Workload
 from hpip.bench.environment import environment
 from hpip.bench.measure import Job, WorkloadRun
 from hpip.bench.pictures import find_pictures
-from hpip.bench.record import FAILED, INTERRUPTED, MEASURED, ROUNDED, UNVERIFIED, WRONG, Row
+from hpip.bench.record import FAILED, INTERRUPTED, MEASURED, UNVERIFIED, WRONG, Row
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import find_subjects
 from hpip.bench.verify import Verifier
@@ -30,7 +30,6 @@ FOUND = {
     "scores": [0.9],
     "class_ids": [1],
     "masks": [None],
-    "boxes_from_masks": False,
 }
 
 
@@ -191,36 +190,6 @@ def test_a_wrong_answer_gets_no_time_but_its_error(
     else:
         assert (row.state, row.p50_ms, row.speedup_plain) == (WRONG, None, None)
         assert complaint in row.error
-
-
-@pytest.mark.usefixtures("fresh_cache")
-@pytest.mark.parametrize(
-    ("change", "state"),
-    [
-        ({}, MEASURED),
-        ({"scores": [0.898]}, ROUNDED),
-        ({"scores": [0.87]}, WRONG),
-        ({"class_ids": [2]}, WRONG),
-    ],
-)
-def test_an_engine_that_only_rounds_otherwise_is_timed_and_told_apart(
-    tmp_path: Path,
-    photos: Path,
-    sleepers: Sleepers,
-    change: dict[str, Any],
-    state: str,
-) -> None:
-    other = {"sleeps_ms": [5], "answer": {**FOUND, **change}, "within_rounding": True}
-    sleepers({"sleeps_ms": [5], "answer": FOUND}, other, other)
-    settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
-    run = workload_run(tmp_path, photos, settings, ["paddle", "onnxruntime"], model="demo")
-    run.measure()
-    row = row_of(run, "onnxruntime")
-    assert row.state == state
-    assert row.timed == (state != WRONG)
-    assert (row.error == "") == (state == MEASURED)
-    if state == ROUNDED:
-        assert "largest difference of score: 0.002" in row.error
 
 
 @pytest.mark.usefixtures("fresh_cache")

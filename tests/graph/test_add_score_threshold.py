@@ -16,7 +16,6 @@ from hpip.graph.program import Program
 
 from .cutting import assert_same, rewrite
 from .heads import coefficient_masks, image_masks, matrix_nms_masks, region_masks
-from .two_stage import two_stage
 
 THRESHOLDS = [0.0, 0.05, 0.3, 0.5, 0.7, 0.9, 1.5]
 
@@ -65,11 +64,3 @@ def test_a_program_without_nms_is_left_alone(tmp_path: Path) -> None:
     result = AddScoreThresholdPass()(program)
     assert not result.modified
     assert "no NMS" in result.reason
-
-
-def test_boxes_that_are_normalised_together_are_left_alone(tmp_path: Path) -> None:
-    """Boxes below the threshold are part of the statistics that those above are scaled by."""
-    program = Program.read(two_stage(tmp_path, normalizes=True) / "inference.json")
-    result = AddScoreThresholdPass()(program)
-    assert not result.modified
-    assert "together" in result.reason

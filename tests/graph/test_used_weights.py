@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +39,6 @@ def test_a_head_keeps_what_it_reads(plan: tuple[PlanStep, ...]) -> None:
         for op in program.parameters.values():
             assert program.readers(op.outputs[0])
     assert not files.params.exists()
-
-
-def test_the_program_for_engines_that_unfold_comes_along(plan: tuple[PlanStep, ...]) -> None:
-    head = next(step for step in plan if isinstance(step, Segment) and step.name == "head 2")
-    twin = head.files.program.with_name("twin.json")
-    twin.write_bytes(head.files.program.read_bytes())
-    with used_weights(replace(head.files, unfolding=twin)) as files:
-        assert files.unfolding is not None
-        assert Program.read(files.unfolding).to_json() == Program.read(files.program).to_json()
 
 
 def test_answers_do_not_change(folder: Path, plan: tuple[PlanStep, ...]) -> None:

@@ -26,9 +26,8 @@ FAMILIES: dict[str, tuple[list[str], set[str]]] = {
     "PP-YOLOE_seg": (["boxes", "counts", "coefficients", "prototypes"], {"pd_op.if"}),
     "SOLOv2": (["class_ids", "scores", "masks"], set()),
 }
-# SOLOv2 has no counts that would tell images apart, the C4 model normalises all boxes together,
-# and the Cascade models pick the first image.
-ONE_IMAGE = ("SOLOv2", "MaskRCNN-ResNet50", "Cascade")
+# The Cascade models pick the first image. (Of SOLOv2, nothing tells the images' instances apart.)
+ONE_IMAGE = ("Cascade",)
 # What no segment may hold: control flow, arrays, and what most engines lack.
 NOT_DENSE = (
     "while",
@@ -53,11 +52,8 @@ def test_every_model_is_cut(zoo_source_dir: Path) -> None:
         outputs, gone = next(v for k, v in FAMILIES.items() if name.startswith(k))
         assert [op.attribute("name") for op in program.outputs] == outputs, name
         assert not gone & {op.name for op in program.walk()}, name
-        # The C4 model normalises all kept boxes together.
-        thresholded = "Mask-RT-DETR" not in name and name != "MaskRCNN-ResNet50"
-        assert (SCORE_THRESHOLD in program.inputs) == thresholded, name
-        one_image = name in ONE_IMAGE or name.startswith("Cascade")
-        assert takes_batches(program) != one_image, name
+        assert (SCORE_THRESHOLD in program.inputs) == ("Mask-RT-DETR" not in name), name
+        assert takes_batches(program) != name.startswith(ONE_IMAGE), name
         again = Sequential(PASSES)(program)
         assert not again.modified, name
 

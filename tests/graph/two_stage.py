@@ -24,13 +24,10 @@ def _anchors(side: int, stride: int) -> Array:
     return (centres + shapes).reshape(-1, 4).astype(np.float32)
 
 
-def two_stage(
-    folder: Path, *, levels: int = 2, variance: float = 1.0, normalizes: bool = False
-) -> Path:
+def two_stage(folder: Path, *, levels: int = 2, variance: float = 1.0) -> Path:
     """Proposals in a loop over the images, pooled regions, NMS, a mask head in an `if`.
 
-    Outputs: rows of NMS, counts, mask probabilities; one image's or a batch's. `normalizes`: the
-    mask head has a batch norm that takes its statistics from all kept boxes, as the C4 model's.
+    Outputs: rows of NMS, counts, mask probabilities; one image's or a batch's.
     """
     paddle = paddle_module()
     functional = paddle.nn.functional
@@ -46,11 +43,6 @@ def two_stage(
             self.classes = paddle.nn.Linear(4 * 9, 4)
             self.corners = paddle.nn.Linear(4 * 9, 4)
             self.masks = paddle.nn.Conv2D(4, 3, 3, padding=1)
-            self.norm = (
-                paddle.nn.BatchNorm2D(3, use_global_stats=False)
-                if normalizes
-                else paddle.nn.Identity()
-            )
             self.register_buffer("anchors0", paddle.to_tensor(_anchors(16, 2)))
             self.register_buffer("anchors1", paddle.to_tensor(_anchors(8, 4)))
 
@@ -133,7 +125,7 @@ def two_stage(
             if rows.shape[0] == 0:
                 out = paddle.full([1, 1, 1], -1.0)
             else:
-                every = self.norm(self.masks(self.pool(maps, rows[:, 2:], counts, 6)))
+                every = self.masks(self.pool(maps, rows[:, 2:], counts, 6))
                 which = paddle.arange(every.shape[0]).astype("int32")
                 index = paddle.stack([which, rows[:, 0].astype("int32")], -1)
                 out = functional.sigmoid(paddle.gather_nd(every, index) * 4)

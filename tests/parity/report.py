@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from record import Call, Instances, Record
 
-from hpip.sameness import FLOAT32, Comparison, compare
+from hpip.sameness import Comparison, compare
 from hpip.types import RleMask
 
 
@@ -51,12 +51,7 @@ def comparisons(pair: Pair) -> Iterator[tuple[Call, Comparison]]:
         if record.pixels_sha256 != reference.pixels_sha256:
             raise ValueError(f"{record.photo} decodes to other pixels in PaddleX's environment")
         for expected, call in zip(reference.calls, record.calls, strict=True):
-            tolerance = FLOAT32
-            if expected.instances.boxes_from_masks:
-                tolerance = replace(FLOAT32, box_px=1.0)
-            result = compare(
-                _found(expected.instances), _found(call.instances), call.threshold, tolerance
-            )
+            result = compare(_found(expected.instances), _found(call.instances), call.threshold)
             yield call, result
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hpip import ops
 from hpip.postprocess import Instances
-from hpip.tuning.answers import GATES, TRIAL_GATES, Answer, judge
+from hpip.tuning.answers import GATES, Answer, judge
 from hpip.types import RleMask
 
 
@@ -42,11 +42,13 @@ def test_the_same_answer_passes_every_gate(precision: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "passes"),
     [
-        pytest.param({"scores": [0.9005, 0.6]}, {"fp32", "bf16", "int8"}, id="score-0.0005"),
+        pytest.param({"scores": [0.9004, 0.6]}, {"fp32", "bf16", "int8"}, id="score-0.0004"),
+        pytest.param({"scores": [0.9007, 0.6]}, {"bf16", "int8"}, id="score-0.0007"),
         pytest.param({"scores": [0.915, 0.6]}, {"bf16", "int8"}, id="score-0.015"),
         pytest.param({"scores": [0.94, 0.6]}, {"int8"}, id="score-0.04"),
         pytest.param({"scores": [0.96, 0.6]}, set(), id="score-0.06"),
-        pytest.param({"shift_px": 0.2}, {"fp32", "bf16", "int8"}, id="box-0.4"),
+        pytest.param({"shift_px": 0.2}, {"fp32", "bf16", "int8"}, id="box-0.2"),
+        pytest.param({"shift_px": 0.4}, {"bf16", "int8"}, id="box-0.4"),
         pytest.param({"shift_px": 1.5}, {"bf16", "int8"}, id="box-1.5"),
         pytest.param({"shift_px": 3.0}, {"int8"}, id="box-3"),
         pytest.param({"mask_shift": 1}, {"int8"}, id="mask-0.975"),
@@ -62,22 +64,6 @@ def test_each_precision_has_its_gate(changes: dict[str, object], passes: set[str
         assert judgement.same == (precision in passes), (precision, judgement.reason)
         if not judgement.same:
             assert "answer 1 of 1 at threshold 0.3" in judgement.reason
-
-
-@pytest.mark.parametrize(
-    ("changes", "passes"),
-    [
-        ({"scores": [0.9002, 0.6]}, True),
-        ({"scores": [0.9004, 0.6]}, False),
-        ({"shift_px": 0.1}, True),
-        ({"shift_px": 0.4}, False),
-    ],
-)
-def test_a_trial_asks_for_three_tenths_of_what_may_differ(
-    changes: dict[str, object], passes: bool
-) -> None:
-    assert judge(RIGHT, given(**changes), GATES["fp32"]).same
-    assert judge(RIGHT, given(**changes), TRIAL_GATES["fp32"]).same == passes
 
 
 def test_nothing_on_both_sides_proves_nothing() -> None:

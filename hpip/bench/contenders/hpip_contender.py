@@ -41,7 +41,6 @@ class HpipContender:
         return {
             "load_ms": clock.wall_ms(),
             "explanation": self._predictor.explain(),
-            "within_rounding": self._predictor.choice.within_rounding,
         }
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +65,6 @@ class HpipContender:
                 {"counts": mask.counts.decode("ascii"), "hw": mask.crop_hw, "yx": mask.offset_yx}
                 for mask in result.rle
             ],
-            "boxes_from_masks": result.full_image_masks,
         }
 
     def output(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from hpip.bench.record import (
     FAILED,
     INTERRUPTED,
     MEASURED,
-    ROUNDED,
     UNAVAILABLE,
     UNVERIFIED,
     WRONG,
@@ -24,7 +23,6 @@ from hpip.system import MKL_CPU_VARIABLE
 NOTHING = "-"
 _STATES = {
     MEASURED: "same",
-    ROUNDED: "within rounding",
     UNVERIFIED: "not compared",
     WRONG: "WRONG",
     FAILED: "FAILED",
@@ -80,8 +78,6 @@ def remarks(report: Report) -> list[str]:
         if row.state in (WRONG, FAILED, UNAVAILABLE):
             what = {WRONG: "wrong answer, so no time", FAILED: "failed", UNAVAILABLE: "not here"}
             found.append(f"{name}: {what[row.state]}: {row.error}")
-        elif row.state == ROUNDED:
-            found.append(f"{name}: not the same answer: {row.error}; rounding may do as much.")
         elif row.error:
             found.append(f"{name}: {row.error}")
         if row.remembered:
@@ -90,7 +86,7 @@ def remarks(report: Report) -> list[str]:
             found.append(f"{name}: plain Paddle could not run this, so nothing was compared.")
     stock = {row.speedup_paddlex_of for row in report.rows} - {None, "paddlex"}
     found += [
-        f"Where PaddleX's default took no part or gave no right answer, it is compared as {name}."
+        f"PaddleX's default has no time for some models: there the speed-up is against {name}."
         for name in sorted(filter(None, stock))
     ]
     return found

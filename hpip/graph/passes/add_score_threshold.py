@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from hpip.errors import GraphRewriteError
-from hpip.graph.batching import normalizes_by_input
 from hpip.graph.builder import dtype, make, make_input, tensor_type
 from hpip.graph.match import constant_number, made_by
 from hpip.graph.operation import Operation
@@ -27,13 +25,10 @@ class AddScoreThresholdPass(Pass):
         2. Matrix NMS written out: candidates are `nonzero(where(scores > c, scores, 0))` with
            c >= 0, and later factors (mask quality, decay) are at most 1: masked before `where`.
         3. Adaptive suppression (nms_eta < 1), or a negative threshold: left alone.
-        4. What follows normalises all kept boxes together (a batch norm that takes its statistics
-           from its input, as in the C4 model's mask head): boxes below the threshold change the
-           masks of those above: left alone.
-        5. The input is there already, or neither kind of NMS: left alone.
+        4. The input is there already, or neither kind of NMS: left alone.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     input_name: ClassVar[str] = SCORE_THRESHOLD
 
@@ -42,7 +37,6 @@ class AddScoreThresholdPass(Pass):
             raise NoMatchError("the threshold is an input already")
         readers = _readers_of_nms_scores(program) or _readers_of_matrix_nms_scores(program)
         (scores,) = {op.inputs[index] for op, index in readers}
-        _check_rows_are_apart(program, [op for op, _ in readers])
         kind = program.type_of(scores)
         maker = program.maker(scores)
         if (
@@ -95,20 +89,6 @@ def _readers_of_nms_scores(program: Program) -> list[tuple[Operation, int]]:
     if nms.attribute("score_threshold") < 0 or nms.attribute("nms_eta") < 1:
         raise NoMatchError(f"{nms} keeps scores of 0 or suppresses adaptively")
     return [(nms, 1)]
-
-
-def _check_rows_are_apart(program: Program, first: Sequence[Operation]) -> None:
-    pending, seen = list(first), set()
-    while pending:
-        op = pending.pop()
-        if id(op) in seen:
-            continue
-        seen.add(id(op))
-        if normalizes_by_input(op):
-            raise NoMatchError(f"{op} normalises all kept boxes together")
-        if op.parent is not None and op.parent.owner is not None:
-            pending.append(op.parent.owner)
-        pending += [reader for value in op.outputs for reader in program.readers(value)]
 
 
 def _readers_of_matrix_nms_scores(program: Program) -> list[tuple[Operation, int]]:
