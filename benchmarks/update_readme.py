@@ -5,7 +5,8 @@
     python -m benchmarks.update_readme --check    # exit code 1 where a file is not up to date
 
 A marker names a report: `<!-- bench:begin benchmarks/results/demo/bench.json -->`; what follows, up
-to `<!-- bench:end -->`, is replaced. Figures between markers are never edited by hand.
+to `<!-- bench:end -->`, is replaced. `<!-- stock:begin MODEL,... -->` asks for rows of the
+comparison with stock PaddleX. Figures between markers are never edited by hand.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import sys
 from pathlib import Path
 
+from benchmarks.stock.table import reports_in, speed_table
 from hpip.bench.contender import PLAIN
 from hpip.bench.record import Report, Row, load_report
 from hpip.bench.render.tables import Table, machine_line, milliseconds, remarks
@@ -22,8 +24,11 @@ from hpip.bench.render.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("README.md", "benchmarks/README.md")
+STOCK = "benchmarks/results/stock"
 _BLOCK = re.compile(
-    r"(?P<begin><!-- bench:begin (?P<report>\S+) -->\n).*?(?P<end><!-- bench:end -->)", re.DOTALL
+    r"(?P<begin><!-- (?P<kind>bench|stock):begin (?P<what>\S+) -->\n).*?"
+    r"(?P<end><!-- (?P=kind):end -->)",
+    re.DOTALL,
 )
 
 
@@ -31,7 +36,10 @@ def updated(text: str, root: Path) -> str:
     """The text with every block made anew from its report, whose path starts at `root`."""
 
     def block(match: re.Match[str]) -> str:
-        report = load_report(root / match["report"])
+        if match["kind"] == "stock":
+            table = speed_table(match["what"].split(","), reports_in(root / STOCK))
+            return f"{match['begin']}{markdown_table(table)}\n{match['end']}"
+        report = load_report(root / match["what"])
         return f"{match['begin']}{summary(report)}\n{match['end']}"
 
     return _BLOCK.sub(block, text)

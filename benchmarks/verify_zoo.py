@@ -31,8 +31,7 @@ from hpip.model import ModelSpec, load_model_spec
 from hpip.plans import CutPlan, Plan, UntouchedPlan
 from hpip.postprocess import Selection
 from hpip.preprocess import network_inputs
-from hpip.sameness import compare
-from hpip.tuning.answers import Answer
+from hpip.tuning.answers import Answer, compare_answers
 from hpip.tuning.budget import Clock, Limits
 from hpip.tuning.check import cut_and_checked
 from hpip.types import Segment
@@ -87,7 +86,7 @@ def verify(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
     wanted, whole_cpu_s = answers(UntouchedPlan(spec), spec, photo, threads)
     rows = []
     for reference, candidate in zip(wanted, cut, strict=True):
-        found = compare(reference, candidate, reference.threshold)
+        found = compare_answers(reference, candidate)
         rows.append(
             {
                 "model": model_dir.name,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -94,6 +95,8 @@ class PlanSession(Session):
         given = {name: values[name] for name in session.input_names}
         for name in dropped:
             values.pop(name, None)
+        if step.row_inputs and len(given[step.rows]) > step.max_rows:
+            return _run_in_chunks(session, step, given)
         return session.consume(given)
 
     def _clone(self) -> Session | None:
@@ -115,3 +118,21 @@ class PlanSession(Session):
     def _close(self) -> None:
         for session in self._sessions.values():
             session.close()
+
+
+def _run_in_chunks(session: Session, step: Segment, given: dict[str, AnyArray]) -> list[AnyArray]:
+    """Run a segment on some boxes at a time, in as few runs of even size as `max_rows` allows."""
+    rows = len(given[step.rows])
+    runs = math.ceil(rows / step.max_rows)
+    outputs: list[AnyArray] = []
+    for number in range(runs):
+        first, end = (rows * n // runs for n in (number, number + 1))
+        chunk = {
+            name: array[first:end] if name in step.row_inputs else array
+            for name, array in given.items()
+        }
+        for index, part in enumerate(session.run(chunk)):
+            if number == 0:
+                outputs.append(np.empty((rows, *part.shape[1:]), part.dtype))
+            outputs[index][first:end] = part
+    return outputs

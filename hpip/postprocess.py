@@ -54,12 +54,14 @@ class Instances:
         scores: (N,) float32.
         boxes_xyxy: (N, 4) float32, inside the image, half-open pixels.
         masks: N masks of the boxes' crops.
+        boxes_from_masks: the model has no boxes; these are whole pixels around the masks.
     """
 
     class_ids: Int64Array
     scores: Float32Array
     boxes_xyxy: Float32Array
     masks: list[RleMask]
+    boxes_from_masks: bool = False
 
 
 def split_batch(outputs: Sequence[AnyArray]) -> list[tuple[AnyArray, AnyArray]]:
@@ -158,7 +160,8 @@ def instances_from_classes(
     rle_masks = ops.encode_mask_crops(
         masks, boxes_xyxy, indices=kept, mask_threshold=mask_threshold, threads=threads
     )
-    return Instances(class_ids[kept], scores[kept].astype(np.float32), boxes_xyxy, rle_masks)
+    scores = scores[kept].astype(np.float32)
+    return Instances(class_ids[kept], scores, boxes_xyxy, rle_masks, boxes_from_masks=True)
 
 
 def _mask_box(mask: AnyArray, mask_threshold: float) -> tuple[int, int, int, int] | None:
@@ -192,7 +195,8 @@ def instances_from_unpasted(
         boxes, masks = picture.encode(kept, image_hw, threads=threads)
         seen = np.flatnonzero(boxes[:, 2] > boxes[:, 0])
         kept, boxes, masks = kept[seen], boxes[seen], [masks[index] for index in seen]
-        return Instances(class_ids[kept], scores[kept].astype(np.float32), boxes, masks)
+        scores = scores[kept].astype(np.float32)
+        return Instances(class_ids[kept], scores, boxes, masks, boxes_from_masks=True)
     clipped = _clip_boxes(picture.boxes_xyxy, image_hw)
     passes = (scores > selection.score_threshold) & (class_ids > -1) & _have_area(clipped)
     kept = selection.indices(passes, scores, class_ids)

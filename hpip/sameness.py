@@ -46,8 +46,7 @@ class Tolerance:
             on the other side.
         box_iou: instances of one class are matched when their boxes overlap at least so much.
         score: largest difference of matched scores.
-        box_px: largest difference of one coordinate; at least 1 where all coordinates of a side are
-            whole numbers: it rounds its boxes, or takes them from its masks.
+        box_px: largest difference of one coordinate; see `for_whole_pixels`.
         mask_iou_each: least mask IoU of one matched pair.
         mask_iou_mean: least mean of the mask IoU over the matched pairs.
         mask_px: masks that differ in at most so many pixels count as equal in both limits: of a
@@ -61,6 +60,10 @@ class Tolerance:
     mask_iou_each: float = 0.99
     mask_iou_mean: float = 0.999
     mask_px: int = 3
+
+    def for_whole_pixels(self) -> Tolerance:
+        """The tolerance where a side rounds its boxes or derives them from masks: 1 pixel."""
+        return replace(self, box_px=max(1.0, self.box_px))
 
 
 FLOAT32 = Tolerance()
@@ -151,8 +154,6 @@ def compare(
     """
     pairs = _match(reference, candidate, tolerance.box_iou)
     rows, columns = pairs[:, 0], pairs[:, 1]
-    if any(_are_whole(side.boxes_xyxy) for side in (reference, candidate)):
-        tolerance = replace(tolerance, box_px=max(1.0, tolerance.box_px))
     limit = threshold + tolerance.threshold_margin
     box_diffs = _float64(reference.boxes_xyxy)[rows] - _float64(candidate.boxes_xyxy)[columns]
     score_diffs = _float64(reference.scores)[rows] - _float64(candidate.scores)[columns]
@@ -235,10 +236,6 @@ def _box_ious(boxes: Float64Array, others: Float64Array) -> Float64Array:
     union = _areas(a) + _areas(b) - intersection
     ious = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     return np.where((a == b).all(axis=-1), 1.0, ious)
-
-
-def _are_whole(boxes: AnyArray) -> bool:
-    return bool((np.mod(_float64(boxes), 1) == 0).all())
 
 
 def _areas(boxes: Float64Array) -> Float64Array:

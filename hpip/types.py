@@ -194,6 +194,10 @@ class Segment:
         rows: name of an input with one row for each box; when it has none, nothing is run and the
             outputs are `empty_outputs`. Empty where the program is always run.
         empty_outputs: type and shape of each output when there are no rows.
+        row_inputs: names of all inputs with one row for each box, where every output has one too;
+            empty where that is not known.
+        max_rows: most boxes of one run where there are `row_inputs`; the session runs the segment
+            on so many boxes at a time.
     """
 
     name: str
@@ -202,6 +206,8 @@ class Segment:
     outputs: tuple[str, ...]
     rows: str = ""
     empty_outputs: tuple[TensorSpec, ...] = ()
+    row_inputs: tuple[str, ...] = ()
+    max_rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def paddlex_pipeline(model_dir: Path, name: str, folder: Path, threads: int) -> 
     }
     pipeline = {
         "pipeline_name": "instance_segmentation",
-        # What PaddleX would choose, oneDNN, has been seen to give wrong answers for these models.
+        # The server's overhead is measured, so both sides run the same engine: plain Paddle.
         "engine": "paddle_static",
         "engine_config": {"run_mode": "paddle", "cpu_threads": threads},
         "SubModules": {"InstanceSegmentation": module},

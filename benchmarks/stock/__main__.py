@@ -18,9 +18,9 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.stock.goals import GOALS, MODELS, SUITES, THRESHOLD, Suite
-from benchmarks.stock.table import goal_table
+from benchmarks.stock.table import goal_table, reports_in
 from hpip._files import write_atomically
-from hpip.bench.record import Report, load_report
+from hpip.bench.record import load_report
 from hpip.bench.render.tables import machine_line
 from hpip.bench.render.terminal import TerminalWatcher
 from hpip.bench.render.text import markdown_table
@@ -70,11 +70,9 @@ def measure(settings: BenchSettings, path: Path, *, resume: bool) -> None:
 
 def table_of(folder: Path) -> str:
     """All models that were measured, as Markdown."""
-    reports: dict[str, Report] = {
-        model: load_report(path) for model in MODELS if (path := folder / f"{model}.json").exists()
-    }
-    machines = [f"- {model}: {machine_line(report)}" for model, report in reports.items()]
-    return "\n".join([markdown_table(goal_table(GOALS, list(reports.values()))), "", *machines, ""])
+    reports = reports_in(folder)
+    machines = [f"- {report.rows[0].model}: {machine_line(report)}" for report in reports]
+    return "\n".join([markdown_table(goal_table(GOALS, reports)), "", *machines, ""])
 
 
 def main() -> None:

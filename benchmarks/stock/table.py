@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from benchmarks.stock.goals import DEFAULT, PLAIN, THRESHOLD, Goal
+from benchmarks.stock.goals import DEFAULT, MODELS, PLAIN, THRESHOLD, Goal
 from hpip.bench.contender import AUTO
-from hpip.bench.record import MEASURED, Report, Row
+from hpip.bench.record import MEASURED, Report, Row, load_report
 from hpip.bench.render.tables import NOTHING, Table, milliseconds
 from hpip.bench.settings import parse_size
 
@@ -33,6 +34,36 @@ def goal_table(goals: Sequence[Goal], reports: Sequence[Report]) -> Table:
     rows = [row for report in reports for row in report.rows]
     cells = [_cells(goal, own, rows) for goal in goals if (own := _find(goal, AUTO, rows))]
     return Table("hpip against stock PaddleX", "", _HEADINGS, cells, names=3)
+
+
+def reports_in(folder: Path) -> list[Report]:
+    """The reports of all models that were measured, in the order of `MODELS`."""
+    paths = (folder / f"{model}.json" for model in MODELS)
+    return [load_report(path) for path in paths if path.exists()]
+
+
+def speed_table(models: Sequence[str], reports: Sequence[Report]) -> Table:
+    """A row for each model at 1080x1920: stock PaddleX, hpip, and how they compare."""
+    rows = [row for report in reports for row in report.rows]
+    cells = []
+    for model in models:
+        goal = Goal(model)
+        own, stock = _find(goal, AUTO, rows), _find(goal, DEFAULT, rows)
+        if own is None or stock is None or own.state != MEASURED:
+            continue
+        share = _ratio(own.peak_rss_bytes, stock.peak_rss_bytes)
+        cells.append(
+            (
+                model,
+                milliseconds(stock.p50_ms),
+                milliseconds(own.p50_ms),
+                _text(_ratio(stock.p50_ms, own.p50_ms)),
+                NOTHING if share is None else f"{share:.0%}",
+                own.runs.split(", ")[1] if ", " in own.runs else NOTHING,
+            )
+        )
+    headings = ("model", "PaddleX (ms)", "hpip (ms)", "speed-up", "memory", "engine")
+    return Table("", "", headings, cells)
 
 
 def _find(goal: Goal, backend: str, rows: Sequence[Row]) -> Row | None:

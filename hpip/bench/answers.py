@@ -26,6 +26,7 @@ class Answer:
         self.scores = np.array(content["scores"], np.float64)
         self.class_ids = np.array(content["class_ids"], np.int64)
         self.rle: Sequence[RleMask | None] = [_mask(mask) for mask in content["masks"]]
+        self.boxes_from_masks = bool(content["boxes_from_masks"])
 
 
 def _mask(content: Mapping[str, Any] | None) -> RleMask | None:
@@ -50,7 +51,7 @@ def compare_answers(
     found: list[Comparison] = []
     violations = []
     for number, (reference, answer) in enumerate(zip(references, answers, strict=True)):
-        one = compare(reference, answer, threshold, gate)
+        one = compare(reference, answer, threshold, _for_boxes(answer, gate))
         found.append(one)
         violations += [f"image {number}: {text}" for text in one.violations()]
     pairs = sum(one.masks_compared for one in found)
@@ -63,6 +64,12 @@ def compare_answers(
     weighted = sum(one.mean_mask_iou * one.masks_compared for one in found)
     row.mean_mask_iou = weighted / pairs if pairs else 1.0
     return violations
+
+
+def _for_boxes(answer: Answer, tolerance: Tolerance) -> Tolerance:
+    if not answer.boxes_from_masks:
+        return tolerance
+    return tolerance.for_whole_pixels()
 
 
 class Memory:

@@ -20,6 +20,8 @@ class DensePart:
     program: Program
     rows: str = ""
     empty_outputs: tuple[TensorSpec, ...] = ()
+    row_inputs: tuple[str, ...] = ()
+    max_rows: int = 0
 
     @property
     def file_name(self) -> str:
@@ -46,6 +48,8 @@ def part_to_json(part: Part) -> dict[str, Any]:
         "outputs": [op.attribute("name") for op in part.program.outputs],
         "rows": part.rows,
         "empty_outputs": [(spec.dtype, spec.shape) for spec in part.empty_outputs],
+        "row_inputs": part.row_inputs,
+        "max_rows": part.max_rows,
     }
 
 
@@ -71,4 +75,6 @@ def _step(record: Mapping[str, Any], folder: Path, params: Path) -> PlanStep:
         outputs,
         record["rows"],
         tuple(TensorSpec(dtype, tuple(shape)) for dtype, shape in record["empty_outputs"]),
+        tuple(record["row_inputs"]),
+        record["max_rows"],
     )

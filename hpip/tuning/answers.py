@@ -79,6 +79,15 @@ class Judgement:
     matched: int
 
 
+def compare_answers(
+    reference: Answer, candidate: Answer, tolerance: Tolerance = FLOAT32
+) -> Comparison:
+    """Compare two answers to one picture, at the reference's threshold."""
+    if reference.found.boxes_from_masks:
+        tolerance = tolerance.for_whole_pixels()
+    return compare(reference, candidate, reference.threshold, tolerance)
+
+
 def judge(
     reference: Sequence[Answer], candidate: Sequence[Answer], tolerance: Tolerance
 ) -> Judgement:
@@ -90,7 +99,7 @@ def judge(
         tolerance: see `GATES`.
     """
     comparisons = [
-        compare(right, given, right.threshold, tolerance)
+        compare_answers(right, given, tolerance)
         for right, given in zip(reference, candidate, strict=True)
     ]
     matched = sum(comparison.matched for comparison in comparisons)

@@ -18,7 +18,7 @@ from hpip.postprocess import Selection
 from hpip.runner import Engine, Runner
 from hpip.sameness import compare
 from hpip.sources import iter_sources
-from hpip.tuning.answers import Answer
+from hpip.tuning.answers import Answer, compare_answers
 from hpip.types import UInt8Array
 from tests.backends.conftest import engines, skip_where_absent
 
@@ -66,7 +66,7 @@ def assert_same_answers(model_dir: Path, engine: Engine, images: list[UInt8Array
     with runner(spec, engine) as candidate:
         found = [candidate.infer([image], Selection(threshold))[0] for image in images]
     for mine, theirs in zip(found, wanted, strict=True):
-        comparison = compare(Answer(threshold, theirs), Answer(threshold, mine), threshold)
+        comparison = compare_answers(Answer(threshold, theirs), Answer(threshold, mine))
         assert comparison.same, comparison.violations()
     assert sum(len(answer.scores) for answer in wanted) > 0
 

@@ -30,6 +30,7 @@ FOUND = {
     "scores": [0.9],
     "class_ids": [1],
     "masks": [None],
+    "boxes_from_masks": False,
 }
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,49 @@ def test_no_boxes_run_no_head(exported: Path) -> None:
     assert rows.shape == (0, 6)
     assert counts.tolist() == [0, 0]
     assert (masks.shape, masks.dtype) == ((0, 6, 6), np.float32)
+
+
+class Counting(Session):
+    """Notes how many rows each run gets."""
+
+    def __init__(self, inner: Session, rows: str, seen: list[int]) -> None:
+        super().__init__(inner.input_names, inner.output_names)
+        self._inner, self._rows, self._seen = inner, rows, seen
+
+    def _run(self, inputs: Mapping[str, Array]) -> list[Array]:
+        self._seen.append(len(inputs[self._rows]))
+        return self._inner.run(inputs)
+
+    def _close(self) -> None:
+        self._inner.close()
+
+
+@pytest.mark.parametrize("max_rows", [1, 3, 1000])
+def test_heads_run_on_some_boxes_at_a_time(exported: Path, max_rows: int) -> None:
+    inputs, seen = batch_feeds(2), {"head 1": [], "head 2": []}
+    steps = split_folder(exported)
+    heads = [step for step in steps if isinstance(step, Segment) and step.rows]
+    assert [head.name for head in heads] == list(seen)
+    assert all(head.rows in head.row_inputs and head.max_rows > 0 for head in heads)
+    wanted = run_plan(exported, steps, inputs)
+    limited = tuple(replace(step, max_rows=max_rows) if step in heads else step for step in steps)
+
+    def open_segment(segment: Segment) -> Session:
+        session = open_with_paddle(segment)
+        if segment.name not in seen:
+            return session
+        return Counting(session, segment.rows, seen[segment.name])
+
+    outputs = [op.attribute("name") for op in Program.read(exported / "inference.json").outputs]
+    session = PlanSession(limited, outputs, open_segment, threads=1)
+    found = session.run({name: inputs[name] for name in session.input_names})
+    session.close()
+    assert_same(found, wanted)
+    assert sum(seen["head 2"]) == len(wanted[0])
+    for counts in seen.values():
+        assert max(counts) <= max_rows
+        assert len(counts) == -(-sum(counts) // max_rows)
+        assert max(counts) - min(counts) <= 1
 
 
 class WrongEngine(Session):

@@ -39,6 +39,7 @@ class Instances:
     are whole numbers, so one pixel of a mask moves them by a whole pixel.
     """
 
+    boxes_from_masks: bool
     boxes_xyxy: list[list[float]]
     scores: list[float]
     class_ids: list[int]

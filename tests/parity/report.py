@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from record import Call, Instances, Record
 
-from hpip.sameness import Comparison, compare
+from hpip.sameness import FLOAT32, Comparison, compare
 from hpip.types import RleMask
 
 
@@ -51,7 +51,12 @@ def comparisons(pair: Pair) -> Iterator[tuple[Call, Comparison]]:
         if record.pixels_sha256 != reference.pixels_sha256:
             raise ValueError(f"{record.photo} decodes to other pixels in PaddleX's environment")
         for expected, call in zip(reference.calls, record.calls, strict=True):
-            result = compare(_found(expected.instances), _found(call.instances), call.threshold)
+            tolerance = FLOAT32
+            if expected.instances.boxes_from_masks:
+                tolerance = FLOAT32.for_whole_pixels()
+            result = compare(
+                _found(expected.instances), _found(call.instances), call.threshold, tolerance
+            )
             yield call, result
 
 

@@ -14,6 +14,7 @@ import hpip
 
 def instances_of(result: Any) -> Instances:
     return Instances(
+        boxes_from_masks=False,
         boxes_xyxy=result.boxes_xyxy.tolist(),
         scores=result.scores.tolist(),
         class_ids=result.class_ids.tolist(),

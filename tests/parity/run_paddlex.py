@@ -53,6 +53,7 @@ def boxed_instances(result: dict[str, Any], masks_belong_to_boxes: bool) -> Inst
     boxes = result["boxes"]
     corners = [[float(value) for value in box["coordinate"]] for box in boxes]
     return Instances(
+        boxes_from_masks=False,
         boxes_xyxy=corners,
         scores=[float(box["score"]) for box in boxes],
         class_ids=[int(box["cls_id"]) for box in boxes],
@@ -81,6 +82,7 @@ def boxless_instances(result: dict[str, Any]) -> Instances:
         if mask.any()
     ]
     return Instances(
+        boxes_from_masks=True,
         boxes_xyxy=[bounds_xyxy(mask) for _, mask in found],
         scores=[float(box["score"]) for box, _ in found],
         class_ids=[int(box["class_id"]) for box, _ in found],

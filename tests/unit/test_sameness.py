@@ -110,9 +110,9 @@ def test_another_class_is_another_instance() -> None:
 @pytest.mark.parametrize(
     ("field", "change", "words"),
     [
-        ("scores", 2e-3, "score"),
+        ("scores", 6e-4, "score"),
         ("scores", np.nan, "score"),
-        ("boxes_xyxy", 0.6, "box"),
+        ("boxes_xyxy", 0.3, "box"),
     ],
 )
 def test_a_difference_beyond_the_tolerance_is_told(field: str, change: float, words: str) -> None:
@@ -149,6 +149,25 @@ def test_a_mask_that_differs_breaks_the_least_and_the_mean() -> None:
     assert compare(
         THREE, candidate, THRESHOLD, Tolerance(mask_iou_each=0.4, mask_iou_mean=0.8)
     ).same
+
+
+@pytest.mark.parametrize(("pixels", "same"), [(3, True), (4, False)])
+def test_masks_that_differ_in_three_pixels_count_as_equal(pixels: int, same: bool) -> None:
+    crop = np.ones((10, 10), np.uint8)
+    one = found(((0, 0, 10, 10), 0.9, 0))
+    other = crop.copy()
+    other.flat[:pixels] = 0
+    candidate = replace(one, rle=[rle_of(other)])
+    comparison = compare(replace(one, rle=[rle_of(crop)]), candidate, THRESHOLD)
+    assert comparison.same is same
+    assert comparison.min_mask_iou == pytest.approx(1 - pixels / 100)
+
+
+def test_boxes_of_whole_pixels_may_lie_a_pixel_apart() -> None:
+    nudged = replace(THREE, boxes_xyxy=THREE.boxes_xyxy + np.float32(1))
+    assert not compare(THREE, nudged, THRESHOLD).same
+    assert compare(THREE, nudged, THRESHOLD, Tolerance().for_whole_pixels()).same
+    assert Tolerance(box_px=2.0).for_whole_pixels().box_px == 2.0
 
 
 def test_a_missing_mask_leaves_the_pair_in_everything_else() -> None:

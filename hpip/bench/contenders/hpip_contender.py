@@ -65,6 +65,7 @@ class HpipContender:
                 {"counts": mask.counts.decode("ascii"), "hw": mask.crop_hw, "yx": mask.offset_yx}
                 for mask in result.rle
             ],
+            "boxes_from_masks": result.full_image_masks,
         }
 
     def output(self, request: dict[str, Any]) -> dict[str, Any]:

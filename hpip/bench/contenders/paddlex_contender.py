@@ -208,6 +208,7 @@ def _boxed_answer(result: Any, *, masks_belong_to_boxes: bool) -> dict[str, Any]
             _encode(np.asarray(mask), (round(y0), round(x0))) if masks_belong_to_boxes else None
             for mask, (x0, y0, _, _) in zip(result["masks"], corners)  # noqa: B905
         ],
+        "boxes_from_masks": False,
     }
 
 
@@ -223,6 +224,7 @@ def _boxless_answer(result: Any) -> dict[str, Any]:
         "scores": [float(box["score"]) for box, _ in found],
         "class_ids": [int(box["class_id"]) for box, _ in found],
         "masks": [_encode(mask, (0, 0)) for _, mask in found],
+        "boxes_from_masks": True,
     }
 
 
