@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow test-training test-paddlex lint sanitize wheel clean
+.PHONY: setup demo test test-slow test-training test-paddlex lint tidy sanitize wheel clean
 
 setup: $(VENV)/.ready
 
@@ -38,6 +38,12 @@ test-slow: setup
 
 lint: setup
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pre-commit run --all-files
+
+# clang-tidy on all of csrc/: it runs beside the compiler, and again only where a file changed.
+tidy: setup
+	PATH="$(abspath $(BIN)):$$PATH" cmake --preset tidy -DPython_EXECUTABLE="$(abspath $(BIN))/python" \
+	  -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" >/dev/null
+	PATH="$(abspath $(BIN)):$$PATH" cmake --build --preset tidy -- -k 0
 
 sanitize: setup
 	PATH="$(abspath $(BIN)):$$PATH" tools/sanitize.sh

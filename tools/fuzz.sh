@@ -26,7 +26,7 @@ else
   cxx=${CXX:-g++}
   instrument=-fsanitize=address,undefined
 fi
-cmake -S . -B "$work" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER="$cxx" \
+cmake -S . -B "$work" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER="$cxx" -DHPIP_DCHECKS=ON \
   -DCMAKE_CXX_FLAGS="$instrument -fno-sanitize-recover=undefined" >/dev/null
 cmake --build "$work" --target hpip_kernels >/dev/null
 

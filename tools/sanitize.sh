@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs pytest on a build of hpip with AddressSanitizer and UndefinedBehaviorSanitizer.
-#   tools/sanitize.sh [pytest arguments, by default tests/kernels]
-# The build lives in build/sanitize, where the next run finds it; the installed hpip stays as it is.
+# Runs the tests on builds with sanitizers, which also check all preconditions (HPIP_DCHECK).
+#   tools/sanitize.sh                     the C++ tests, then tests/kernels
+#   tools/sanitize.sh --cpp               the C++ tests alone: presets asan-ubsan and tsan
+#   tools/sanitize.sh PYTEST_ARGUMENTS    pytest alone, with AddressSanitizer and
+#                                         UndefinedBehaviorSanitizer
+# The builds live in build/, where the next run finds them; the installed hpip stays as it is.
 # PYTHON chooses the interpreter, which needs the packages of the `dev` extra; CXX the compiler,
 # which must be GCC.
 set -euo pipefail
@@ -11,12 +14,24 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python}
 cxx=${CXX:-g++}
 work=$PWD/build/sanitize
+
+if [ $# -eq 0 ] || [ "$1" = --cpp ]; then
+  for preset in asan-ubsan tsan; do
+    CXX=$cxx cmake --preset "$preset" >/dev/null
+    cmake --build --preset "$preset"
+    ctest --preset "$preset"
+  done
+  if [ $# -gt 0 ]; then
+    exit
+  fi
+fi
+
 rm -rf "$work/site"
 
 CXX=$cxx "$python" -m pip install --quiet --no-deps --no-build-isolation --target "$work/site" \
   --config-settings=build-dir="$work/build" \
   --config-settings=cmake.build-type=RelWithDebInfo \
-  --config-settings=cmake.define.HPIP_SANITIZE=ON \
+  --config-settings=cmake.define.HPIP_SANITIZE=address,undefined \
   --config-settings=cmake.define.HPIP_WERROR=ON \
   --config-settings=install.strip=false .
 

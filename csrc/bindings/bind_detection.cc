@@ -92,6 +92,7 @@ py::list bind_generate_proposals(const std::vector<LevelArrays>& levels, const p
   const auto* sizes = contiguous<float>("image_hw", image_hw, {kAnyLength, 2});
   const py::ssize_t batch = image_hw.shape(0);
   std::vector<ProposalLevel> views;
+  views.reserve(levels.size());
   for (const LevelArrays& level : levels) {
     views.push_back(level_view(level, batch));
   }

@@ -58,6 +58,7 @@ void bind_paste_masks(const py::array& masks, std::optional<py::array> boxes, co
   auto* first = array_data<std::uint8_t>(out);
   Boxes windows(static_cast<std::size_t>(count), {0, 0, image.width, image.height});
   std::vector<std::uint8_t*> targets;
+  targets.reserve(static_cast<std::size_t>(count));
   for (std::ptrdiff_t n = 0; n < count; ++n) {
     targets.push_back(first + n * image.height * image.width);
   }

@@ -176,6 +176,7 @@ std::vector<std::string_view> texts_of(const std::vector<py::bytes>& counts) {
 
 std::vector<Runs> runs_of(const std::vector<std::string_view>& texts, ImageSize size) {
   std::vector<Runs> runs;
+  runs.reserve(texts.size());
   for (const std::string_view text : texts) {
     runs.push_back(rle_from_string(text, size));
   }

@@ -37,6 +37,7 @@ PYBIND11_MODULE(_core, module) {
   hpip::active_isa();  // a wrong HPIP_FORCE_ISA fails the import, not the first image
 
   // Imported when an error is raised, so that importing _core imports nothing of Python's.
+  // pybind11 gives the parameter's type. NOLINTNEXTLINE(performance-unnecessary-value-param)
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
       if (pending) std::rethrow_exception(pending);

@@ -26,6 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::abort();
     }
   } catch (const hpip::InvalidInput&) {
+    return 0;  // refused
   }
   return 0;
 }

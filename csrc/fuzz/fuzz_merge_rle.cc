@@ -11,8 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const hpip::ImageSize image{bytes.take_up_to(300), bytes.take_up_to(300)};
   const std::ptrdiff_t height = bytes.take_up_to(100);
   const std::ptrdiff_t width = bytes.take_up_to(100);
-  const std::ptrdiff_t y = bytes.take<std::int8_t>();
-  const std::ptrdiff_t x = bytes.take<std::int8_t>();
+  const std::ptrdiff_t y = bytes.take_up_to(255) - 128;
+  const std::ptrdiff_t x = bytes.take_up_to(255) - 128;
   try {
     const hpip::Runs runs = hpip::rle_from_string(bytes.rest(), {height, width});
     const hpip::PixelBox crop{x, y, x + width, y + height};
@@ -22,6 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::abort();
     }
   } catch (const hpip::InvalidInput&) {
+    return 0;  // refused
   }
   return 0;
 }

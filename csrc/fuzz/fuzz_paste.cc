@@ -38,6 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       hpip::rle_from_string(counts.at(0), {crop.height(), crop.width()});
     }
   } catch (const hpip::InvalidInput&) {
+    return 0;  // refused
   }
   return 0;
 }

@@ -9,7 +9,8 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 int main(int argc, char** argv) {
-  const long runs = argc > 1 ? std::atol(argv[1]) : 1000;
+  const long runs = argc > 1 ? std::strtol(argv[1], nullptr, 10) : 1000;
+  // The same inputs in every run. NOLINTNEXTLINE(bugprone-random-generator-seed)
   std::mt19937 random(0);
   for (long run = 0; run < runs; ++run) {
     std::vector<std::uint8_t> input(random() % 400);

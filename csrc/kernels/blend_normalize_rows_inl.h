@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/multiply_add_inl.h"
 #include "kernels/round_inl.h"
+#include "kernels/tap_limits.h"
 #include "kernels/target.h"
 
 // The vertical half of the fused resize, of one channel: filtered rows to a row of the network's
@@ -39,6 +41,9 @@ inline void blend_normalize_linear_u8(const std::int16_t* __restrict upper,
                                       std::int16_t upper_weight, std::int16_t lower_weight,
                                       float factor, float offset, std::ptrdiff_t count,
                                       float* __restrict out) noexcept {
+  HPIP_DCHECK(upper_weight, >=, 0);
+  HPIP_DCHECK(lower_weight, >=, 0);
+  HPIP_DCHECK(upper_weight + lower_weight, <=, kLinearWeightOne);
   for (std::ptrdiff_t i = 0; i < count; ++i) {
     const auto upper_part = static_cast<std::int16_t>((upper[i] * upper_weight) >> 16);
     const auto lower_part = static_cast<std::int16_t>((lower[i] * lower_weight) >> 16);

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
+#include "kernels/tap_limits.h"
 #include "kernels/target.h"
 
 namespace hpip::HPIP_TARGET {
@@ -16,6 +18,9 @@ void blend_normalize_linear_u8_simd(const std::int16_t* upper, const std::int16_
                                     std::int16_t upper_weight, std::int16_t lower_weight,
                                     float factor, float offset, std::ptrdiff_t count,
                                     float* __restrict out) noexcept {
+  HPIP_DCHECK(upper_weight, >=, 0);
+  HPIP_DCHECK(lower_weight, >=, 0);
+  HPIP_DCHECK(upper_weight + lower_weight, <=, kLinearWeightOne);
   constexpr std::ptrdiff_t kBlock = 2 * Vector::kLanes;
   const auto upper_weights = Vector::set_shorts(upper_weight);
   const auto lower_weights = Vector::set_shorts(lower_weight);

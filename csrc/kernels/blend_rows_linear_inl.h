@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/multiply_add_inl.h"
+#include "kernels/tap_limits.h"
 #include "kernels/target.h"
 
 namespace hpip::HPIP_TARGET {
@@ -18,6 +20,9 @@ inline void blend_rows_linear_u8(const std::int32_t* __restrict upper,
                                  std::ptrdiff_t count, std::uint8_t* __restrict out) noexcept {
   const std::int32_t upper_weight = weight[0];
   const std::int32_t lower_weight = weight[1];
+  HPIP_DCHECK(upper_weight, >=, 0);
+  HPIP_DCHECK(lower_weight, >=, 0);
+  HPIP_DCHECK(upper_weight + lower_weight, <=, kLinearWeightOne);
   for (std::ptrdiff_t i = 0; i < count; ++i) {
     const std::int32_t sum =
         (((upper[i] >> 4) * upper_weight) >> 16) + (((lower[i] >> 4) * lower_weight) >> 16);

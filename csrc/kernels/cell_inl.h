@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/cell.h"
 #include "kernels/lanes_inl.h"
 #include "kernels/target.h"
@@ -31,6 +32,13 @@ inline bool cell_pixel_passes(const Cell& cell, float right_weight, float bottom
 // `changes` has room, for up to kCellReadAhead items more.
 inline CellColumns cell_columns(const Cell& cell, const float* right_weights, std::size_t columns,
                                 const CellRows& rows, float limit, std::int32_t* changes) noexcept {
+  HPIP_DCHECK(columns, >=, 1U);
+  HPIP_DCHECK(columns, <=, kCellColumns);
+  HPIP_DCHECK(rows.last, >=, 1);
+  HPIP_DCHECK(cell.top_left * 0.0F, ==, 0.0F);  // finite
+  HPIP_DCHECK(cell.top_right * 0.0F, ==, 0.0F);
+  HPIP_DCHECK(cell.bottom_left * 0.0F, ==, 0.0F);
+  HPIP_DCHECK(cell.bottom_right * 0.0F, ==, 0.0F);
   const float first_weight = rows.bottom_weights[0];
   const float last_weight = rows.bottom_weights[rows.last];
   const auto top_left = all_lanes(blend(cell.top_left, cell.bottom_left, first_weight));
@@ -73,6 +81,8 @@ inline CellColumns cell_columns(const Cell& cell, const float* right_weights, st
 // cell_columns does.
 inline std::uint64_t cell_row_bits(const Cell& cell, const float* right_weights,
                                    std::size_t columns, float bottom_weight, float limit) noexcept {
+  HPIP_DCHECK(columns, >=, 1U);
+  HPIP_DCHECK(columns, <=, kCellColumns);
   const auto left = all_lanes(blend(cell.top_left, cell.bottom_left, bottom_weight));
   const auto right = all_lanes(blend(cell.top_right, cell.bottom_right, bottom_weight));
   std::uint64_t bits = 0;
@@ -86,6 +96,8 @@ inline std::uint64_t cell_row_bits(const Cell& cell, const float* right_weights,
 // arithmetic around `guess`; both are rows of the picture.
 inline std::int32_t search_crossing(const Cell& cell, float right_weight, const CellRows& rows,
                                     std::int32_t guess, bool last_passes, float limit) noexcept {
+  HPIP_DCHECK(rows.last, >=, 1);
+  HPIP_DCHECK(guess, >=, rows.first);
   const auto is_behind = [&](std::ptrdiff_t y) {
     return cell_pixel_passes(cell, right_weight, rows.bottom_weights[y], limit) == last_passes;
   };

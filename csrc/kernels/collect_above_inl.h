@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/lanes_inl.h"
 #include "kernels/target.h"
 
@@ -13,6 +14,8 @@ namespace hpip::HPIP_TARGET {
 // and returns how many. Few values pass, so 64 are first compared without a branch for each.
 inline std::ptrdiff_t collect_above(const float* values, std::ptrdiff_t count, float limit,
                                     std::int32_t* out) noexcept {
+  HPIP_DCHECK(count, >=, 0);
+  HPIP_DCHECK(count, <=, std::ptrdiff_t{INT32_MAX});  // positions are 32 bits wide
   constexpr std::ptrdiff_t kBlock = 64;
   std::ptrdiff_t found = 0;
   std::ptrdiff_t begin = 0;

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "hpip/dcheck.h"
+
 namespace hpip::kernels {
 
 // What a decoded box is clipped to and measured by.
@@ -17,6 +19,7 @@ struct ProposalBounds {
 // null, and clips it. Rounds as Paddle does: centres in double, all else in float.
 inline void decode_anchor(const float* anchor, const float* delta, const float* variance,
                           const ProposalBounds& bounds, float* box) noexcept {
+  HPIP_DCHECK(bounds.offset == 0.0F || bounds.offset == 1.0F, ==, true);
   constexpr float kMostGrowth = 4.135166556742356F;  // ln(1000 / 16), against overflow of exp
   const float limits[2] = {bounds.width - bounds.offset, bounds.height - bounds.offset};
   for (int axis = 0; axis < 2; ++axis) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/cell_inl.h"
 #include "kernels/strip.h"
 #include "kernels/target.h"
@@ -28,6 +29,7 @@ class StripWalker {
   void set_side(bool is_above, std::ptrdiff_t y) noexcept { set_state(is_above ? all_ : 0, y); }
 
   void walk_cell(const SampleSpan& span) noexcept {
+    HPIP_DCHECK(span.begin, <, span.end);
     const Cell cell{strip_.left[span.first], strip_.left[span.second], strip_.right[span.first],
                     strip_.right[span.second]};
     const CellRows rows{rows_.bottom_weights + span.begin, span.begin, span.end - span.begin - 1,
@@ -96,6 +98,18 @@ class StripWalker {
 // and two more as there are rows of pixels.
 inline ColumnChanges* encode_strip(const Strip& strip, const StripRows& rows, float limit,
                                    ColumnChanges* changes) noexcept {
+  HPIP_DCHECK(strip.columns, >=, 1U);
+  HPIP_DCHECK(strip.columns, <=, kCellColumns);
+  HPIP_DCHECK(rows.count, >=, 1);
+  HPIP_DCHECK(rows.regular, >=, 0);
+  HPIP_DCHECK(rows.regular, <=, rows.count);
+  for (std::ptrdiff_t i = 0; i < rows.count; ++i) {
+    HPIP_DCHECK(rows.spans[i].first, >=, rows.items_begin);
+    HPIP_DCHECK(rows.spans[i].begin, ==, i == 0 ? 0 : rows.spans[i - 1].end);
+  }
+  for (std::ptrdiff_t i = rows.regular + 1; i < rows.count; ++i) {
+    HPIP_DCHECK(rows.spans[i].first, ==, rows.spans[i - 1].first + 1);
+  }
   StripWalker walker(strip, rows, limit, changes);
   const auto sides = [&](std::ptrdiff_t word) {
     return Sides{strip.left_sides[word].above & strip.right_sides[word].above,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "hpip/dcheck.h"
 #include "kernels/multiply_add_inl.h"
 #include "kernels/target.h"
 
@@ -20,6 +21,7 @@ void filter_row_hwc(const T* __restrict source, const std::int32_t* __restrict i
                     const Sum* __restrict weight, std::ptrdiff_t width,
                     Sum* __restrict out) noexcept {
   for (std::ptrdiff_t x = 0; x < width; ++x, index += kTaps, weight += kTaps, out += kChannels) {
+    HPIP_DCHECK(index[0], >=, 0);
     for (int c = 0; c < kChannels; ++c) {
       const auto value = [&](int k) {
         return static_cast<Sum>(source[std::ptrdiff_t{index[k]} * kChannels + c]);

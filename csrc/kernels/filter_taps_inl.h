@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/multiply_add_inl.h"
+#include "kernels/tap_limits.h"
 #include "kernels/target.h"
 
 // The horizontal half of the fused resize: one interleaved uint8 row to planes, so that everything
@@ -19,6 +21,8 @@ template <int kTaps, bool kAffine>
 void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* __restrict begin,
                      const float* __restrict weight, const float* factor, const float* offset,
                      std::ptrdiff_t count, std::ptrdiff_t plane, float* __restrict out) noexcept {
+  HPIP_DCHECK(count % kTapBlock, ==, 0);
+  HPIP_DCHECK(count, <=, plane);
   for (std::ptrdiff_t x = 0; x < count; ++x) {
     const std::uint8_t* pixel = pixels + begin[x];
     for (int c = 0; c < 3; ++c) {
@@ -49,6 +53,8 @@ void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* 
 inline void pick_taps_f32(const std::uint8_t* __restrict pixels,
                           const std::int32_t* __restrict begin, std::ptrdiff_t count,
                           std::ptrdiff_t plane, float* __restrict out) noexcept {
+  HPIP_DCHECK(count % kTapBlock, ==, 0);
+  HPIP_DCHECK(count, <=, plane);
   for (std::ptrdiff_t x = 0; x < count; ++x) {
     for (int c = 0; c < 3; ++c) {
       out[c * plane + x] = static_cast<float>(pixels[begin[x] + 3 + c]);
@@ -62,7 +68,10 @@ inline void filter_taps_u8(const std::uint8_t* __restrict pixels,
                            const std::int32_t* __restrict begin,
                            const std::int16_t* __restrict weight, std::ptrdiff_t count,
                            std::ptrdiff_t plane, std::int16_t* __restrict out) noexcept {
+  HPIP_DCHECK(count % kTapBlock, ==, 0);
+  HPIP_DCHECK(count, <=, plane);
   for (std::ptrdiff_t x = 0; x < count; ++x) {
+    HPIP_DCHECK(weight[2 * x] + weight[2 * x + 1], <=, kLinearWeightOne);
     const std::uint8_t* pixel = pixels + begin[x];
     for (int c = 0; c < 3; ++c) {
       const std::int32_t sum = pixel[c] * weight[2 * x] + pixel[3 + c] * weight[2 * x + 1];

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
+#include "kernels/tap_limits.h"
 #include "kernels/target.h"
 
 // filter_taps_inl.h on Vector::kLanes target pixels at a time. Where a scalar loop loads byte by
@@ -84,6 +86,8 @@ template <typename Vector, int kTaps, bool kAffine>
 void filter_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, const float* weight,
                      const float* factor, const float* offset, std::ptrdiff_t count,
                      std::ptrdiff_t plane, float* out) noexcept {
+  HPIP_DCHECK(count % kTapBlock, ==, 0);
+  HPIP_DCHECK(count, <=, plane);
   for (std::ptrdiff_t x = 0; x < count; x += Vector::kLanes) {
     typename Vector::Ints words[3];
     load_transposed<Vector>(pixels, begin + x, words);
@@ -102,6 +106,8 @@ void filter_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, cons
 template <typename Vector>
 void pick_taps_f32(const std::uint8_t* pixels, const std::int32_t* begin, std::ptrdiff_t count,
                    std::ptrdiff_t plane, float* out) noexcept {
+  HPIP_DCHECK(count % kTapBlock, ==, 0);
+  HPIP_DCHECK(count, <=, plane);
   for (std::ptrdiff_t x = 0; x < count; x += Vector::kLanes) {
     typename Vector::Ints words[3];
     load_transposed<Vector>(pixels + 3, begin + x, words);
@@ -116,6 +122,8 @@ template <typename Vector>
 void filter_taps_u8(const std::uint8_t* pixels, const std::int32_t* begin,
                     const std::int16_t* weight, std::ptrdiff_t count, std::ptrdiff_t plane,
                     std::int16_t* out) noexcept {
+  HPIP_DCHECK(count % kTapBlock, ==, 0);
+  HPIP_DCHECK(count, <=, plane);
   for (std::ptrdiff_t x = 0; x < count; x += 2 * Vector::kLanes) {
     typename Vector::Ints first[3];
     typename Vector::Ints second[3];

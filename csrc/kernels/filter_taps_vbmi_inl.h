@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/filter_taps_simd_inl.h"
+#include "kernels/tap_limits.h"
 #include "kernels/target.h"
 #include "kernels/vector_avx512.h"
 
@@ -17,6 +19,9 @@ namespace hpip::HPIP_TARGET {
 __attribute__((target("avx512vbmi"))) inline void load_near_pairs(const std::uint8_t* pixels,
                                                                   const std::int32_t* begin,
                                                                   __m512i* pairs) noexcept {
+  for (std::ptrdiff_t x = 1; x < Vector::kLanes; ++x) {
+    HPIP_DCHECK(begin[x - 1], <=, begin[x]);
+  }
   constexpr int kLastByte = 5;  // of two pixels
   if (begin[Vector::kLanes - 1] - begin[0] + kLastByte > 127) {
     load_transposed_pairs<Vector>(pixels, begin, pairs);
@@ -42,6 +47,8 @@ __attribute__((target("avx512vbmi"))) inline void load_near_pairs(const std::uin
 __attribute__((target("avx512vbmi"))) inline void filter_taps_u8_vbmi(
     const std::uint8_t* pixels, const std::int32_t* begin, const std::int16_t* weight,
     std::ptrdiff_t count, std::ptrdiff_t plane, std::int16_t* out) noexcept {
+  HPIP_DCHECK(count % kTapBlock, ==, 0);
+  HPIP_DCHECK(count, <=, plane);
   for (std::ptrdiff_t x = 0; x < count; x += 2 * Vector::kLanes) {
     __m512i first[3];
     __m512i second[3];

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/axis_taps.h"
 
 namespace hpip::kernels {
@@ -13,6 +14,9 @@ namespace hpip::kernels {
 inline void image_taps(std::ptrdiff_t source_length, std::ptrdiff_t image_length,
                        std::ptrdiff_t first_pixel, std::size_t count,
                        const MutableAxisTaps& taps) noexcept {
+  HPIP_DCHECK(source_length, >=, 1);
+  HPIP_DCHECK(image_length, >=, 1);
+  HPIP_DCHECK(first_pixel, >=, 0);
   const float ratio = static_cast<float>(source_length) / static_cast<float>(image_length);
   const auto last = static_cast<std::int32_t>(source_length - 1);
   const auto pixel0 = static_cast<std::int32_t>(first_pixel);

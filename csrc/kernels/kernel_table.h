@@ -8,13 +8,9 @@
 #include "kernels/axis_taps.h"
 #include "kernels/region_taps.h"
 #include "kernels/strip.h"
+#include "kernels/tap_limits.h"
 
 namespace hpip {
-
-// Planes that filter_taps_* write hold a multiple of this many values: the widest vector's of 16
-// bits. They may read this many bytes from where a target pixel's taps begin.
-inline constexpr std::ptrdiff_t kTapBlock = 32;
-inline constexpr std::ptrdiff_t kTapBytes = 128;
 
 // Characters that write_counts may change beyond its last.
 inline constexpr std::size_t kTextPadding = 64;

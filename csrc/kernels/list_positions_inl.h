@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/strip.h"
 #include "kernels/target.h"
 
@@ -18,9 +19,13 @@ namespace hpip::HPIP_TARGET {
 inline std::uint32_t* list_positions(const ColumnChanges* changes, const ColumnChanges* changes_end,
                                      std::size_t columns, std::uint32_t position,
                                      std::uint32_t height, std::uint32_t* out) noexcept {
+  HPIP_DCHECK(columns, >=, 1U);
+  HPIP_DCHECK(columns, <=, kCellColumns);
+  HPIP_DCHECK(position + columns * std::uint64_t{height}, <=, UINT32_MAX);
   for (std::size_t x = 0; x < columns; ++x, position += height) {
     std::uint32_t* const begin = out;
     for (const ColumnChanges* change = changes; change != changes_end; ++change) {
+      HPIP_DCHECK(change->rows[x] >= 0 || (change->columns >> x & 1) == 0, ==, true);
       *out = position + static_cast<std::uint32_t>(change->rows[x]);
       out += change->columns >> x & 1;
     }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "hpip/dcheck.h"
 #include "kernels/target.h"
 
 namespace hpip::HPIP_TARGET {
@@ -68,6 +69,11 @@ inline bool overlaps_any(const float* __restrict kept, std::ptrdiff_t stride, st
                          float threshold) noexcept {
   constexpr std::ptrdiff_t kMany = 64;
   constexpr std::ptrdiff_t kFew = 16;
+  HPIP_DCHECK(stride % kMany, ==, 0);
+  HPIP_DCHECK(count, <=, stride);
+  for (std::ptrdiff_t i = count; i % kMany != 0; ++i) {
+    HPIP_DCHECK(kept[i], >, kept[2 * stride + i]);  // meets no other
+  }
   const Candidate candidate{box, area, extra, threshold};
   std::ptrdiff_t begin = 0;
   for (; count - begin > kFew; begin += kMany) {

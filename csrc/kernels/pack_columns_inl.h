@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hpip/dcheck.h"
 #include "hpip/strided_array.h"
 
 #if defined(__SSE2__)
@@ -42,6 +43,8 @@ inline std::uint64_t gather_bits(const std::uint8_t* bytes) noexcept {
 // One row of up to 64 neighbouring items.
 template <typename T, typename Predicate>
 std::uint64_t pack_dense_row(const T* row, std::size_t columns, Predicate predicate) noexcept {
+  HPIP_DCHECK(columns, >=, 1U);
+  HPIP_DCHECK(columns, <=, std::size_t{kWordColumns});
   std::uint8_t passes[kWordColumns];
   if (columns == kWordColumns) {  // apart, so that the compiler can vectorise it
     for (std::size_t x = 0; x < kWordColumns; ++x) {

@@ -22,7 +22,7 @@ inline std::uint64_t bytes_at_least(const std::uint8_t* bytes, std::uint8_t limi
 #elif defined(__AVX2__)
   const __m256i limits = _mm256_set1_epi8(static_cast<char>(limit));
   std::uint64_t word = 0;
-  for (int half = 0; half < 2; ++half) {
+  for (std::ptrdiff_t half = 0; half < 2; ++half) {
     const __m256i part = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + 32 * half));
     const __m256i passes = _mm256_cmpeq_epi8(_mm256_max_epu8(part, limits), part);
     const auto bits = static_cast<std::uint32_t>(_mm256_movemask_epi8(passes));
@@ -32,7 +32,7 @@ inline std::uint64_t bytes_at_least(const std::uint8_t* bytes, std::uint8_t limi
 #elif defined(__SSE2__)
   const __m128i limits = _mm_set1_epi8(static_cast<char>(limit));
   std::uint64_t word = 0;
-  for (int quarter = 0; quarter < 4; ++quarter) {
+  for (std::ptrdiff_t quarter = 0; quarter < 4; ++quarter) {
     const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + 16 * quarter));
     const __m128i passes = _mm_cmpeq_epi8(_mm_max_epu8(part, limits), part);
     const auto bits = static_cast<std::uint32_t>(_mm_movemask_epi8(passes));
@@ -44,7 +44,7 @@ inline std::uint64_t bytes_at_least(const std::uint8_t* bytes, std::uint8_t limi
   const uint8x16_t limits = vdupq_n_u8(limit);
   const uint8x16_t own_bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201U));
   uint8x16_t parts[4];
-  for (int quarter = 0; quarter < 4; ++quarter) {
+  for (std::ptrdiff_t quarter = 0; quarter < 4; ++quarter) {
     parts[quarter] = vandq_u8(vcgeq_u8(vld1q_u8(bytes + 16 * quarter), limits), own_bits);
   }
   const uint8x16_t fours = vpaddq_u8(vpaddq_u8(parts[0], parts[1]), vpaddq_u8(parts[2], parts[3]));

@@ -5,10 +5,18 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hpip/dcheck.h"
+
 namespace hpip::kernels {
 
 // Pixels that a padded row has room for beyond either end: enough for four taps from any position.
 inline constexpr std::ptrdiff_t kRowPad = 3;
+
+// The pixel of a row that is nearest to x.
+inline std::ptrdiff_t inside_row(std::ptrdiff_t x, std::ptrdiff_t width) noexcept {
+  if (x < 0) return 0;
+  return x < width ? x : width - 1;
+}
 
 // Pixels [begin, end) of a row of `channels` (1 or 3) as three channels, the first and the last
 // repeated beyond the row's ends: filters need neither clamp nor know grey. `out` is where pixel 0
@@ -16,8 +24,13 @@ inline constexpr std::ptrdiff_t kRowPad = 3;
 inline void pad_pixels(const std::uint8_t* row, std::ptrdiff_t width, std::ptrdiff_t channels,
                        std::ptrdiff_t begin, std::ptrdiff_t end,
                        std::uint8_t* __restrict out) noexcept {
-  const std::ptrdiff_t first = begin < 0 ? 0 : begin < width ? begin : width - 1;
-  const std::ptrdiff_t last = end > width ? width - 1 : end > 0 ? end - 1 : 0;
+  HPIP_DCHECK(channels == 1 || channels == 3, ==, true);
+  HPIP_DCHECK(width, >=, 1);
+  HPIP_DCHECK(begin, >=, -kRowPad);
+  HPIP_DCHECK(begin, <, end);
+  HPIP_DCHECK(end, <=, width + kRowPad);
+  const std::ptrdiff_t first = inside_row(begin, width);
+  const std::ptrdiff_t last = inside_row(end - 1, width);
   if (channels == 3) {
     std::memcpy(out + 3 * first, row + 3 * first, static_cast<std::size_t>(3 * (last + 1 - first)));
   } else {

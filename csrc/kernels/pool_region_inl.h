@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "hpip/dcheck.h"
 #include "kernels/region_taps.h"
 #include "kernels/target.h"
 
@@ -16,6 +17,7 @@ void blend_row_group(const float* __restrict plane, std::ptrdiff_t row_stride,
   const float* rows[kCount];
   float weights[kCount];
   for (std::size_t t = 0; t < kCount; ++t) {
+    HPIP_DCHECK(taps[t].index, >=, 0);
     rows[t] = plane + taps[t].index * row_stride;
     weights[t] = taps[t].weight;
   }
@@ -31,6 +33,8 @@ void blend_row_group(const float* __restrict plane, std::ptrdiff_t row_stride,
 template <bool kAdd>
 void blend_rest(const float* plane, std::ptrdiff_t row_stride, const RegionTap* taps,
                 std::ptrdiff_t count, std::ptrdiff_t width, float* out) noexcept {
+  HPIP_DCHECK(count, >=, 0);
+  HPIP_DCHECK(count, <=, 3);
   switch (count) {
     case 3:
       return blend_row_group<3, kAdd>(plane, row_stride, taps, width, out);
@@ -47,8 +51,10 @@ void blend_rest(const float* plane, std::ptrdiff_t row_stride, const RegionTap* 
 // more.
 inline void blend_region_rows(const float* plane, std::ptrdiff_t row_stride, const RegionTap* taps,
                               std::ptrdiff_t count, std::ptrdiff_t width, float* out) noexcept {
+  HPIP_DCHECK(count, >=, 1);
   if (count < 4) {
-    return blend_rest<false>(plane, row_stride, taps, count, width, out);
+    blend_rest<false>(plane, row_stride, taps, count, width, out);
+    return;
   }
   blend_row_group<4, false>(plane, row_stride, taps, width, out);
   for (taps += 4, count -= 4; count >= 4; taps += 4, count -= 4) {
@@ -67,6 +73,8 @@ void blend_region_columns(const float* __restrict row, const RegionColumns& colu
   for (std::ptrdiff_t bin = 0; bin < columns.bins; ++bin, tap += count) {
     float sum = 0.0F;
     for (std::ptrdiff_t t = 0; t < count; ++t) {
+      HPIP_DCHECK(tap[t].index, >=, 0);
+      HPIP_DCHECK(tap[t].index, <, columns.length);
       sum += row[tap[t].index] * tap[t].weight;
     }
     out[bin] = sum;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/pool_region_inl.h"
 #include "kernels/region_taps.h"
 #include "kernels/target.h"
@@ -19,8 +20,11 @@ namespace hpip::HPIP_TARGET {
 inline void pool_region_lanes(const float* plane, std::ptrdiff_t row_stride, const RegionRows& rows,
                               const RegionColumns& columns, float* row, float* out) noexcept {
   if (columns.lane_taps == nullptr) {
-    return pool_region(plane, row_stride, rows, columns, row, out);
+    pool_region(plane, row_stride, rows, columns, row, out);
+    return;
   }
+  HPIP_DCHECK(columns.length, <=, kLaneCells);
+  HPIP_DCHECK(columns.bins, <=, kLaneBins);
   const auto cells = static_cast<std::uint32_t>((std::uint64_t{1} << columns.length) - 1);
   const auto low_cells = static_cast<__mmask16>(cells);
   const auto high_cells = static_cast<__mmask16>(cells >> 16);

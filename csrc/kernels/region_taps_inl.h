@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/axis_taps.h"
 #include "kernels/lanes_inl.h"
 #include "kernels/target.h"
@@ -16,6 +17,7 @@ namespace hpip::HPIP_TARGET {
 // low == high, get 0, 0 and the weight 0. Writes up to kTapPadding items more.
 inline void region_taps(float low, float high, std::int32_t source_length, std::int32_t first_pixel,
                         std::size_t count, const MutableAxisTaps& taps) noexcept {
+  HPIP_DCHECK(source_length, >=, 1);
   const auto length = static_cast<float>(source_length);
   IntLanes pixel = lane_numbers() + first_pixel;
   for (std::size_t i = 0; i < count; i += kLanes, pixel += static_cast<std::int32_t>(kLanes)) {

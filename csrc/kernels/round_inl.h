@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hpip/dcheck.h"
 #include "kernels/target.h"
 
 namespace hpip::HPIP_TARGET {
@@ -12,11 +13,14 @@ namespace hpip::HPIP_TARGET {
 // Adding 1.5 * 2^23 leaves a float no bits for a fraction, so the addition itself rounds and the
 // low bits hold the integer. Unlike lrintf, and unlike a clamp of floats, this vectorises.
 inline std::int32_t round_to_level(float value) noexcept {
+  HPIP_DCHECK(value, >, -4194304.0F);
+  HPIP_DCHECK(value, <, 4194304.0F);
   const float shifted = value + 12582912.0F;
   std::int32_t bits = 0;
   std::memcpy(&bits, &shifted, sizeof bits);
   const std::int32_t rounded = bits - 0x4B400000;  // the bits of 12582912.0F
-  return rounded < 0 ? 0 : (rounded > 255 ? 255 : rounded);
+  const std::int32_t at_most_255 = rounded > 255 ? 255 : rounded;
+  return at_most_255 < 0 ? 0 : at_most_255;
 }
 
 inline std::uint8_t round_to_u8(float value) noexcept {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/axis_taps.h"
 #include "kernels/lanes_inl.h"
 #include "kernels/target.h"
@@ -13,6 +14,8 @@ namespace hpip::HPIP_TARGET {
 // Bit i tells whether tap i is made of other items than tap i + 1, for 1 to 64 taps. Reads up to
 // kTapPadding taps more.
 inline std::uint64_t span_ends(const AxisTaps& taps, std::size_t count) noexcept {
+  HPIP_DCHECK(count, >=, 1U);
+  HPIP_DCHECK(count, <=, 64U);
   std::uint64_t ends = 0;
   for (std::size_t i = 0; i < count; i += kLanes) {
     const IntLanes same = (load_lanes(taps.first + i) == load_lanes(taps.first + i + 1)) &

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/target.h"
 
 namespace hpip::HPIP_TARGET {
@@ -16,6 +17,7 @@ namespace hpip::HPIP_TARGET {
 inline void stream_row_f32(const float* __restrict values, std::ptrdiff_t count,
                            float* __restrict out) noexcept {
   constexpr std::ptrdiff_t kLine = 64 / sizeof(float);
+  HPIP_DCHECK(reinterpret_cast<std::uintptr_t>(out) % alignof(float), ==, 0U);
   const auto beyond_line =
       static_cast<std::ptrdiff_t>(reinterpret_cast<std::uintptr_t>(out) / sizeof(float)) % kLine;
   const std::ptrdiff_t to_next_line = (kLine - beyond_line) % kLine;

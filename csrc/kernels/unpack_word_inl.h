@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hpip/dcheck.h"
+
 namespace hpip::kernels {
 
 // Byte i of the result is 1 where bit i of the low byte is set: each byte keeps its own bit, and
@@ -16,6 +18,8 @@ inline std::uint64_t spread_bits(std::uint64_t byte) noexcept {
 
 // out[x] = bit x of the word, for 1 to 64 columns.
 inline void unpack_word(std::uint64_t word, std::size_t columns, std::uint8_t* out) noexcept {
+  HPIP_DCHECK(columns, >=, 1U);
+  HPIP_DCHECK(columns, <=, 64U);
   std::size_t x = 0;
   for (; x + 8 <= columns; x += 8, word >>= 8) {
     const std::uint64_t bytes = spread_bits(word);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/dcheck.h"
 #include "kernels/target.h"
 
 namespace hpip::HPIP_TARGET {
@@ -22,6 +23,8 @@ inline void store_characters(std::uint32_t characters, char* text) noexcept {
 // Most numbers of a mask have one or two groups, at random: four are made at once without asking,
 // so that no branch is mispredicted.
 inline char* write_number(std::int64_t number, char* text) noexcept {
+  HPIP_DCHECK(number, <, std::int64_t{1} << 33);
+  HPIP_DCHECK(number, >=, -(std::int64_t{1} << 33));
   // Characters of the number's four lowest groups, and bits that say that another group follows.
   constexpr std::uint32_t kZeros = 0x30303030U;
   constexpr std::uint32_t kMore[5] = {0, 0, 0x20U, 0x2020U, 0x202020U};

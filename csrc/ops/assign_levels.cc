@@ -42,7 +42,7 @@ FpnAssignment assign_fpn_levels(const float* boxes_xyxy,
                "refer_level, refer_scale: expected a level below ", kMostLevels,
                " and a scale of at least 1, received ", rules.refer_level, " and ",
                rules.refer_scale);
-  const auto levels = static_cast<std::size_t>(rules.max_level - rules.min_level + 1);
+  const auto levels = static_cast<std::size_t>(rules.max_level - rules.min_level) + 1;
   const std::size_t images = first_rows.size() - 1;
   FpnAssignment assignment;
   assignment.rows.resize(levels);

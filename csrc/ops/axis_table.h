@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "hpip/dcheck.h"
 #include "kernels/axis_taps.h"
 #include "kernels/cell.h"
 
@@ -20,6 +21,7 @@ class AxisTable {
 
   // From pixel `begin` on.
   AxisTaps taps(std::size_t begin) const {
+    HPIP_DCHECK(begin, <=, count_);
     return {first() + begin, second() + begin, second_weight() + begin};
   }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "hpip/dcheck.h"
 #include "hpip/rle.h"
 
 namespace hpip {
@@ -18,6 +19,7 @@ class ColumnRuns {
 
   // [rows, end): where the next column changes, ascending, an even number of rows.
   void add_column(const std::uint32_t* rows, const std::uint32_t* end) {
+    HPIP_DCHECK((end - rows) % 2, ==, 0);
     if (ends_in_foreground_) {
       if (rows != end && *rows == 0) {
         ++rows;
@@ -27,6 +29,7 @@ class ColumnRuns {
       ends_in_foreground_ = false;
     }
     for (; rows != end; ++rows) {
+      HPIP_DCHECK(*rows, <=, height_);
       if (*rows == static_cast<std::uint32_t>(height_)) {
         ends_in_foreground_ = true;
         break;
@@ -44,6 +47,7 @@ class ColumnRuns {
 
  private:
   void add(std::uint32_t position) {
+    HPIP_DCHECK(position, >=, previous_);
     runs_.push_back(position - previous_);
     previous_ = position;
   }

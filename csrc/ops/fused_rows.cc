@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "hpip/dcheck.h"
 #include "kernels/kernel_table.h"
 #include "kernels/pad_row_inl.h"
 #include "ops/aligned_buffer.h"
@@ -56,6 +57,8 @@ struct TapTable {
         only_picks(taps == 4),
         begin(plane),
         weight(plane * taps) {
+    HPIP_DCHECK(table.index.size(), >=, static_cast<std::size_t>(taps));
+    HPIP_DCHECK(table.weight.size(), ==, table.index.size());
     std::fill_n(weight.data(), plane * taps, Weight{0});
     const std::ptrdiff_t width = static_cast<std::ptrdiff_t>(table.index.size()) / taps;
     for (std::ptrdiff_t x = 0; x < width; ++x) {
@@ -187,6 +190,10 @@ class FusedRows final : public PlanarRows {
   }
 
   void row(std::ptrdiff_t y, const RowTarget& out) override {
+    HPIP_DCHECK(y, >=, 0);
+    HPIP_DCHECK(y, <, tables_.item.resized_height);
+    HPIP_DCHECK(out.width, >=, tables_.item.resized_width);
+    HPIP_DCHECK(!out.streams || active_kernels().stream_f32 != nullptr, ==, true);
     for (const std::int32_t source_y : hold_rows(y)) {
       filter(source_y);
     }
@@ -248,6 +255,9 @@ class FusedRows final : public PlanarRows {
   // Straight from the picture, but for target pixels at the row's ends, and for grey.
   void filter(std::int32_t source_y) {
     const ImageView<const std::uint8_t>& image = tables_.item.image;
+    HPIP_DCHECK(image.channels == 1 || image.channels == 3, ==, true);
+    HPIP_DCHECK(source_y, >=, 0);
+    HPIP_DCHECK(source_y, <, image.height);
     const std::uint8_t* row = image.row(source_y);
     const Columns direct = image.channels == 3 ? tables_.x.direct : Columns{0, 0};
     Filtered* out = filtered_[slot_of(source_y)].data();
@@ -276,6 +286,7 @@ class FusedRows final : public PlanarRows {
           source_channel(tables_.params.order, 3, static_cast<std::ptrdiff_t>(c));
       const Filtered* rows[Rule::kTaps];
       for (int k = 0; k < Rule::kTaps; ++k) {
+        HPIP_DCHECK(held_[slot_of(source_rows(y)[k])], ==, source_rows(y)[k]);
         rows[k] = filtered_[slot_of(source_rows(y)[k])].data() + plane * tables_.x.plane;
       }
       Rule::blend(rows, tables_.y.weight.data() + y * Rule::kTaps, affine.factor[c],

@@ -44,7 +44,8 @@ void map_band(const ImageView<std::uint8_t>& image, const MaskLayer& layer, std:
     std::uint8_t* block = image.data + begin * image.row_stride + 3 * x;
     for (std::int64_t y = begin; y < end; ++y, ++words, block += image.row_stride) {
       for_each_bit_run(*words, [&](int first, int count) {
-        map_levels(layer.levels[0].data(), static_cast<std::size_t>(count), block + 3 * first);
+        map_levels(layer.levels[0].data(), static_cast<std::size_t>(count),
+                   block + std::ptrdiff_t{3} * first);
       });
     }
   }

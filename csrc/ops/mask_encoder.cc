@@ -5,13 +5,14 @@
 #include <limits>
 #include <utility>
 
+#include "hpip/dcheck.h"
 #include "hpip/rle.h"
 #include "kernels/kernel_table.h"
 
 namespace hpip {
 
 void MaskEncoder::load(SourceColumns& source, std::int32_t index, const SampleAxis& ys, float limit,
-                       Column* column) const {
+                       Column* column) {
   const auto count = static_cast<std::size_t>(ys.items_end - ys.items_begin);
   column->items.resize(static_cast<std::size_t>(ys.items_end) + kCellReadAhead);
   column->sides.resize(count / kSidesItems + 1);
@@ -37,6 +38,7 @@ void MaskEncoder::reserve_positions(std::size_t count) {
 
 std::string MaskEncoder::encode(SourceColumns& source, const SampleAxis& xs, const SampleAxis& ys,
                                 float limit) {
+  HPIP_DCHECK(xs.spans.empty() || ys.spans.empty(), ==, false);
   const StripRows rows{ys.spans.data(),
                        static_cast<std::ptrdiff_t>(ys.spans.size()),
                        ys.regular,
@@ -63,12 +65,14 @@ std::string MaskEncoder::encode(SourceColumns& source, const SampleAxis& xs, con
         encode_strip({left_.items.data(), right_.items.data(), left_.sides.data(),
                       right_.sides.data(), xs.table.second_weight() + strip.begin, columns},
                      rows, limit, changes_.data());
+    HPIP_DCHECK(changes_end - changes_.data(), <, static_cast<std::ptrdiff_t>(changes_.size()));
     reserve_positions(count + columns * static_cast<std::size_t>(changes_end - changes_.data()) +
                       1);
     const std::uint32_t* positions_end = list_positions(
         changes_.data(), changes_end, columns, static_cast<std::uint32_t>(strip.begin) * height,
         height, positions_.data() + count);
     count = static_cast<std::size_t>(positions_end - positions_.data());
+    HPIP_DCHECK(count, <=, positions_.size());
   }
   return finish(count, static_cast<std::uint32_t>(xs.spans.back().end) * height);
 }

@@ -28,8 +28,8 @@ class MaskEncoder {
     std::vector<Sides> sides;
   };
 
-  void load(SourceColumns& source, std::int32_t index, const SampleAxis& ys, float limit,
-            Column* column) const;
+  static void load(SourceColumns& source, std::int32_t index, const SampleAxis& ys, float limit,
+                   Column* column);
   void reserve_changes(const SampleAxis& ys, bool is_finite);
   void reserve_positions(std::size_t count);
   // Of the changes at positions_[1] to before positions_[count].

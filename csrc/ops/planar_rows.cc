@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "hpip/dcheck.h"
 #include "kernels/normalize_plane_f32_inl.h"
 #include "ops/row_resizer.h"
 
@@ -64,6 +65,7 @@ class SplitPlan final : public PlanarPlan {
 
     void row(std::ptrdiff_t y, const RowTarget& out) override {
       const std::ptrdiff_t width = plan_.item_.resized_width;
+      HPIP_DCHECK(out.width, >=, width);
       resizer_->row(y, resized_.data());
       const ChannelAffine affine = kNormalizeFirst ? ChannelAffine{} : plan_.params_.affine_rgb;
       const ChannelOrder order = kNormalizeFirst ? ChannelOrder::kRgb : plan_.params_.order;

@@ -4,17 +4,22 @@
 #include <algorithm>
 #include <cmath>
 
+#include "hpip/dcheck.h"
+#include "hpip/preprocess_ops.h"
+#include "kernels/tap_limits.h"
+
 namespace hpip {
 namespace {
-
-// OpenCV's fixed point: weights are counts of 1 / 2048.
-constexpr float kWeightOne = 2048.0F;
 
 // OpenCV leaves out an area cell's sliver of less than a thousandth of a source pixel.
 constexpr double kSmallestShare = 1e-3;
 
 // Source pixels per target pixel, by OpenCV's two divisions.
 double source_step(std::ptrdiff_t source, std::ptrdiff_t target) {
+  HPIP_DCHECK(source, >=, 1);
+  HPIP_DCHECK(source, <=, kMaxSide);
+  HPIP_DCHECK(target, >=, 1);
+  HPIP_DCHECK(target, <=, kMaxSide);
   return 1.0 / (static_cast<double>(target) / static_cast<double>(source));
 }
 
@@ -57,7 +62,7 @@ Position<Real> linear_position(std::ptrdiff_t i, std::ptrdiff_t source, std::ptr
 }
 
 std::int32_t fixed_point(float weight) {
-  return static_cast<std::int32_t>(std::nearbyint(weight * kWeightOne));
+  return static_cast<std::int32_t>(std::nearbyint(weight * static_cast<float>(kLinearWeightOne)));
 }
 
 }  // namespace
@@ -133,6 +138,7 @@ std::vector<std::int32_t> nearest_table(std::ptrdiff_t source, std::ptrdiff_t ta
 }
 
 AreaTable area_table(std::ptrdiff_t source, std::ptrdiff_t target) {
+  HPIP_DCHECK(source, >=, target);
   const double step = source_step(source, target);
   AreaTable table;
   const auto add = [&table](std::ptrdiff_t index, double share) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "hpip/check.h"
+#include "hpip/dcheck.h"
 #include "hpip/parallel.h"
 #include "kernels/pack_columns_inl.h"
 #include "kernels/unpack_word_inl.h"
@@ -45,6 +46,8 @@ void for_each_column(std::int64_t begin, std::int64_t end, std::int64_t height, 
 class RunBuilder {
  public:
   void add_foreground(std::int64_t begin, std::int64_t end) {
+    HPIP_DCHECK(begin, >=, end_);
+    HPIP_DCHECK(begin, <, end);
     if (begin == end_ && !runs_.empty()) {
       runs_.back() += static_cast<std::uint32_t>(end - begin);
     } else {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "hpip/check.h"
+#include "hpip/dcheck.h"
 #include "hpip/rle.h"
 #include "kernels/kernel_table.h"
 
@@ -66,7 +67,9 @@ std::string rle_to_string(const Runs& runs) { return rle_to_string(runs.data(), 
 std::string rle_to_string(const std::uint32_t* runs, std::size_t count) {
   // Of the longest that it may become; not a string, whose memory would be cleared and kept.
   const std::unique_ptr<char[]> text(new char[kMostGroups * count + kTextPadding]);
-  return {text.get(), active_kernels().write_counts(runs, 0, count, text.get())};
+  char* const end = active_kernels().write_counts(runs, 0, count, text.get());
+  HPIP_DCHECK(static_cast<std::size_t>(end - text.get()), <=, kMostGroups * count);
+  return {text.get(), end};
 }
 
 Runs rle_from_string(std::string_view counts) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "hpip/dcheck.h"
 #include "kernels/area_rows_hwc_inl.h"
 #include "kernels/blend_rows_linear_inl.h"
 #include "kernels/filter_row_hwc_inl.h"
@@ -24,6 +25,7 @@ constexpr std::ptrdiff_t kMaxIntegerCell = (std::ptrdiff_t{1} << 31) / 256;
 // Calls body with the channel count as a compile-time constant.
 template <typename Body>
 void with_channels(std::ptrdiff_t channels, const Body& body) {
+  HPIP_DCHECK(channels == 1 || channels == 3 || channels == 4, ==, true);
   switch (channels) {
     case 1:
       return body(std::integral_constant<int, 1>{});
@@ -114,6 +116,10 @@ class FilterResizer final : public RowResizer<T> {
     for (int k = 0; k < kTaps; ++k) {
       rows[k] = filtered_row(tables_.y.index[static_cast<std::size_t>(y * kTaps + k)]);
     }
+    for (int k = 0; k < kTaps; ++k) {
+      const std::int32_t source_y = tables_.y.index[static_cast<std::size_t>(y * kTaps + k)];
+      HPIP_DCHECK(held_[static_cast<std::size_t>(source_y % kTaps)], ==, source_y);
+    }
     constexpr bool kIsByte = std::is_same_v<T, std::uint8_t>;
     if constexpr (kTaps == 4 && kIsByte) {
       active_kernels().blend_cubic_u8(rows, weight, count, out);
@@ -128,6 +134,8 @@ class FilterResizer final : public RowResizer<T> {
 
  private:
   const Weight* filtered_row(std::int32_t source_y) {
+    HPIP_DCHECK(source_y, >=, 0);
+    HPIP_DCHECK(source_y, <, shape_.source_height);
     const std::size_t slot = static_cast<std::size_t>(source_y % kTaps);
     Weight* buffer = filtered_[slot].data();
     if (held_[slot] != source_y) {
@@ -140,6 +148,9 @@ class FilterResizer final : public RowResizer<T> {
   void filter(const float* source_row, float* out) {
     const auto& filters =
         kTaps == 2 ? active_kernels().filter_linear_hwc_f32 : active_kernels().filter_cubic_hwc_f32;
+    HPIP_DCHECK(shape_.channels, >=, 1);
+    HPIP_DCHECK(shape_.channels, <=, kMaxChannels);
+    HPIP_DCHECK(filters[shape_.channels] != nullptr, ==, true);
     filters[shape_.channels](source_row, tables_.x.index.data(), tables_.x.weight.data(),
                              shape_.target_width, out);
   }

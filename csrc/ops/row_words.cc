@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "hpip/dcheck.h"
 #include "kernels/pack_columns_inl.h"
 
 namespace hpip {
@@ -13,10 +14,16 @@ RowWords::RowWords(const Runs& runs, std::int64_t height, std::int64_t first_row
       height_(height),
       first_row_(first_row),
       row_count_(end_row - first_row),
-      words_(static_cast<std::size_t>(row_count_ + 1)) {}
+      words_(static_cast<std::size_t>(row_count_ + 1)) {
+  HPIP_DCHECK(first_row, >=, 0);
+  HPIP_DCHECK(first_row, <=, end_row);
+  HPIP_DCHECK(end_row, <=, height);
+}
 
 // Foreground rows [begin, end) of a column: a change at the first and one behind the last.
 void RowWords::mark(std::int64_t column, std::int64_t begin, std::int64_t end) {
+  HPIP_DCHECK(column, >=, 0);
+  HPIP_DCHECK(column, <, kernels::kWordColumns);
   begin = std::max<std::int64_t>(begin - first_row_, 0);
   end = std::min(end - first_row_, row_count_);
   if (begin < end) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "hpip/dcheck.h"
+
 namespace hpip {
 namespace {
 
@@ -18,7 +20,10 @@ void move_median_to_front(ScoredIndex* items, std::ptrdiff_t count) {
     std::swap(a, b);
   }
   // Of equals the library takes one by these very comparisons.
-  ScoredIndex* median = is_better(*b, *c) ? b : (is_better(*a, *c) ? c : a);
+  ScoredIndex* median = b;
+  if (!is_better(*b, *c)) {
+    median = is_better(*a, *c) ? c : a;
+  }
   std::swap(*items, *median);
 }
 
@@ -94,6 +99,8 @@ ScoredIndex* partition(ScoredIndex* first, ScoredIndex* last, float pivot) {
 }  // namespace
 
 void select_best(ScoredIndex* items, std::ptrdiff_t count, std::ptrdiff_t best) {
+  HPIP_DCHECK(best, >, 0);
+  HPIP_DCHECK(best, <, count);
   // The library would do the same partitions, and after 2 log2(count) of them, which only happens
   // to sequences made for it, others. What is left of a range this small is not worth our own.
   constexpr std::ptrdiff_t kSmallRange = 4 * kBlock;

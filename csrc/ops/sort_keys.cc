@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "hpip/dcheck.h"
+
 namespace hpip {
 namespace {
 
@@ -19,6 +21,7 @@ std::size_t digit_of(std::uint64_t key, std::size_t digit) {
 }  // namespace
 
 std::uint64_t score_key(float score, std::uint32_t number) {
+  HPIP_DCHECK(score, ==, score);     // not NaN
   const float value = score + 0.0F;  // makes +0 of -0
   std::uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);

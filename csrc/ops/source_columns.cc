@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "hpip/dcheck.h"
 #include "kernels/image_taps_inl.h"
 #include "kernels/resample_row_inl.h"
 
@@ -41,6 +42,7 @@ const float* UpsampledColumns::tall_column(std::ptrdiff_t column, RowRange rows)
                            taps_.rows.taps(static_cast<std::size_t>(rows.begin)), tall.items.size(),
                            tall.items.data());
   }
+  HPIP_DCHECK(rows.end - rows.begin, ==, static_cast<std::ptrdiff_t>(tall.items.size()));
   return tall.items.data();
 }
 

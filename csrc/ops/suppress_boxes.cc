@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "hpip/dcheck.h"
 #include "kernels/kernel_table.h"
 
 namespace hpip {
@@ -31,6 +32,7 @@ class KeptBoxes {
   }
 
   void add(const float* box, float area) {
+    HPIP_DCHECK(count_, <, stride_);
     for (std::size_t row = 0; row < 4; ++row) {
       values_[row * stride_ + count_] = box[row];
     }

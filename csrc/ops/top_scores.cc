@@ -31,6 +31,7 @@ std::vector<std::int64_t> top_scores(const float* scores, std::ptrdiff_t count,
     items.erase(last, items.end());
   }
   std::vector<std::int64_t> indices;
+  indices.reserve(items.size());
   for (const Item& item : items) {
     indices.push_back(item.second);
   }

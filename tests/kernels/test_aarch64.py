@@ -45,5 +45,5 @@ def test_every_target_gives_the_same_bits_on_aarch64(tmp_path: Path) -> None:
     assert len(own.splitlines()) >= 9
     for isa in ("scalar", "neon"):
         assert run("qemu-aarch64", cross / "check_digests", HPIP_FORCE_ISA=isa) == own
-    for check in ("check_ops", "check_memory"):
+    for check in ("check_ops", "check_memory", "check_dcheck"):
         run("qemu-aarch64", cross / check)

@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "hpip/dcheck.h"
+
 namespace hpip {
 
 enum class DType {
@@ -63,6 +65,12 @@ struct PixelBox {
 // The part of `plane` inside `window`, which must lie within it.
 template <typename T>
 Plane<T> crop_plane(const Plane<T>& plane, const PixelBox& window) {
+  HPIP_DCHECK(window.x0, >=, 0);
+  HPIP_DCHECK(window.y0, >=, 0);
+  HPIP_DCHECK(window.x0, <=, window.x1);
+  HPIP_DCHECK(window.y0, <=, window.y1);
+  HPIP_DCHECK(window.x1, <=, plane.width);
+  HPIP_DCHECK(window.y1, <=, plane.height);
   const T* origin =
       plane.at(static_cast<std::ptrdiff_t>(window.y0), static_cast<std::ptrdiff_t>(window.x0));
   return {origin, window.height(), window.width(), plane.row_stride, plane.column_stride};
@@ -71,6 +79,7 @@ Plane<T> crop_plane(const Plane<T>& plane, const PixelBox& window) {
 // The last two axes of `array` as a plane; of a stack, the plane at `index`.
 template <typename T>
 Plane<T> plane_of(const StridedArray& array, std::ptrdiff_t index = 0) {
+  HPIP_DCHECK(array.shape.size(), >=, 2U);
   const std::size_t y = array.shape.size() - 2;
   const std::ptrdiff_t offset = y == 0 ? 0 : index * array.strides[0];
   return {static_cast<const T*>(array.data) + offset, array.shape[y], array.shape[y + 1],
