@@ -5,8 +5,8 @@
 
 Checks that the exports look as hpip assumes, tunes on every engine, compares with stock PaddleX,
 and computes mask AP on every engine beside the published figure. Writes official.md, official.json
-and each step's record to --output; run it again to go on. Exit codes: 0, every step is done or was
-skipped; 1, a step failed or an engine was rejected; 2, usage; 130, interrupted.
+and each step's record to --output; run it again to go on. Exit codes: 0, no step failed; 1, a step
+failed, or a model could not be read; 2, usage; 130, interrupted.
 """
 
 from __future__ import annotations

@@ -127,4 +127,4 @@ def _typed(name: str, tensor: ProgramTensor) -> str:
 
 
 def _steps(plan: PreprocessPlan) -> str:
-    return ", ".join(str(step) for step in plan.steps)
+    return ", ".join(str(step).replace("Step(", "(") for step in plan.steps)

@@ -25,11 +25,11 @@ from benchmarks.stock.goals import SUITES
 from hpip._files import write_atomically
 from hpip.cli.progress import image_progress
 from hpip.devices import parse_devices
-from hpip.errors import BackendUnavailableError, HpipError
+from hpip.errors import BackendError, BackendUnavailableError, HpipError
 from hpip.evaluation import CocoDataset, evaluate, load_dataset
 from hpip.evaluation.scores import score_detections
 from hpip.model import load_model_spec
-from hpip.pipeline import create_pipeline
+from hpip.pipeline import InstanceSegPipeline, create_pipeline
 from hpip.system import available_cpus
 from hpip.tuning.budget import Limits
 from hpip.tuning.candidates import Request, candidates
@@ -37,6 +37,8 @@ from hpip.tuning.records import Trial, label
 from hpip.tuning.tune import tune
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+# The gate refused the engine, which is a finding and no failure.
+REJECTED = "rejected"
 AP = "ap-"
 # The exported model on plain Paddle, as `use_hpip=False` runs it.
 ORIGINAL = "original"
@@ -81,6 +83,10 @@ class Job:
 
 class SkippedError(HpipError):
     """A step can't be made here, and nothing is broken."""
+
+
+class RejectedError(HpipError):
+    """hpip does not run the model on the engine that the step names."""
 
 
 def engines_of(model_dir: Path) -> list[str]:
@@ -178,13 +184,10 @@ def _chunks(dataset: CocoDataset, folder: Path) -> Iterator[tuple[Path, CocoData
 def _detect(job: Job, chunks: list[tuple[Path, CocoDataset]], total: int) -> None:
     """Predict the images of these chunks on the engine that the step names."""
     engine = job.step.removeprefix(AP)
-    hpi_config = None if engine == ORIGINAL else {"backend": engine}
     done = total - sum(len(part.images) for _, part in chunks)
     title = f"mask AP of {Path(job.model_dir).name} on {engine}"
     with (
-        create_pipeline(
-            model_dir=job.model_dir, use_hpip=engine != ORIGINAL, hpi_config=hpi_config
-        ) as pipeline,
+        _pipeline(job, engine) as pipeline,
         image_progress(title, Console(stderr=True), total) as show,
     ):
         for path, part in chunks:
@@ -197,6 +200,17 @@ def _detect(job: Job, chunks: list[tuple[Path, CocoDataset]], total: int) -> Non
                 "categories": found.to_json()["categories"],
             }
             write_atomically(path, json.dumps(content).encode())
+
+
+def _pipeline(job: Job, engine: str) -> InstanceSegPipeline:
+    if engine == ORIGINAL:
+        return create_pipeline(model_dir=job.model_dir, use_hpip=False)
+    try:
+        return create_pipeline(
+            model_dir=job.model_dir, use_hpip=True, hpi_config={"backend": engine}
+        )
+    except BackendError as error:
+        raise RejectedError(str(error)) from error
 
 
 _STEPS: Mapping[str, Callable[[Job], dict[str, Any]]] = {
@@ -213,6 +227,8 @@ def run(job: Job) -> dict[str, Any]:
         return {"state": DONE, **step(job)}
     except (SkippedError, BackendUnavailableError) as error:
         return {"state": SKIPPED, "reason": str(error)}
+    except RejectedError as error:
+        return {"state": REJECTED, "reason": str(error)}
     except HpipError as error:
         return {"state": FAILED, "reason": str(error)}
     except Exception as error:  # a bug in one step must not cost the report of the others
