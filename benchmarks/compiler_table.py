@@ -23,12 +23,12 @@ from typing import Any
 
 from benchmarks.cut_program import compare_sides, run_side
 from hpip.bench.environment import environment
-from hpip.choice import choose
-from hpip.devices import Device
-from hpip.graph.cache import CACHE_VARIABLE
-from hpip.model import load_model_spec
-from hpip.options import EngineOptions
-from hpip.plans import CutPlan
+from hpip.common.cache import CACHE_VARIABLE
+from hpip.common.devices import Device
+from hpip.inference.execution.plan import CutPlan
+from hpip.inference.tuning.candidates import EngineOptions
+from hpip.inference.tuning.choose import choose
+from hpip.model.spec import load_model_spec
 
 RESULTS = Path(__file__).parent / "results" / "compiler-table.json"
 SMALL, LARGE, LARGEST = (480, 640), (1080, 1920), (2160, 3840)

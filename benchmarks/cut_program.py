@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from hpip.choice import choose
-from hpip.devices import Device
-from hpip.model import load_model_spec
-from hpip.options import EngineOptions
-from hpip.sameness import compare
+from hpip.common.devices import Device
+from hpip.inference.tuning.candidates import EngineOptions
+from hpip.inference.tuning.choose import choose
+from hpip.model.spec import load_model_spec
+from hpip.results.comparison import compare
 from hpip.types import RleMask
 
 

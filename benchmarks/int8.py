@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kernels.environment import environment
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.graph.compile import compile_model
-from hpip.model import load_model_spec
-from hpip.plans import CutPlan
-from hpip.postprocess import Selection
-from hpip.runner import Engine, Runner
-from hpip.tuning.answers import GATES, Answer, judge
-from hpip.tuning.calibrate import Calibration, calibrate
-from hpip.tuning.candidates import versions
-from hpip.tuning.check import small_input
-from hpip.tuning.pictures import MOST_TO_CALIBRATE, read_pictures, split_for_calibration
+from hpip.inference.execution.plan import CutPlan
+from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.runner import Engine, Runner
+from hpip.inference.tuning.calibrate import Calibration, calibrate
+from hpip.inference.tuning.candidates import versions
+from hpip.inference.tuning.cut_check import small_input
+from hpip.inference.tuning.gates import GATES, Answer, judge
+from hpip.inference.tuning.images import MOST_TO_CALIBRATE, read_pictures, split_for_calibration
+from hpip.model.spec import load_model_spec
 from hpip.types import UInt8Array
 
 RESULTS = Path(__file__).parent / "results" / "int8.json"

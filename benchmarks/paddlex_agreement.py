@@ -21,7 +21,7 @@ from hpip.bench import process
 from hpip.bench.process import ContenderProcess, start_worker
 from hpip.bench.stats import median_interval, paired_ratio
 from hpip.bench.subject import find_subjects
-from hpip.model_files.official import demo_pictures
+from hpip.model.official import demo_pictures
 
 _TIMEOUT_S = 1800.0
 # PaddleX's name of each part, and ours; it counts reading as preprocessing.

@@ -29,7 +29,7 @@ import paddlex
 import hpip
 from benchmarks.serving.figures import write_figures
 from hpip.bench.stats import paired_ratio
-from hpip.model import load_model_spec
+from hpip.model.spec import load_model_spec
 from tests.paddlex.answers import assert_same_answer
 from tests.paddlex.conftest import pipeline_config
 

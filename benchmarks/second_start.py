@@ -19,15 +19,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hpip.artifacts import artifact
 from hpip.backends.base import SessionOptions
 from hpip.backends.registry import backend_named
 from hpip.bench.environment import environment
-from hpip.choice import choose
-from hpip.devices import Device
-from hpip.model import load_model_spec
-from hpip.predictor import create_predictor
-from hpip.system import available_cpus
+from hpip.common.devices import Device
+from hpip.common.system import available_cpus
+from hpip.inference.execution.program_formats import artifact
+from hpip.inference.predictor import create_predictor
+from hpip.inference.tuning.choose import choose
+from hpip.model.spec import load_model_spec
 from hpip.types import Segment
 
 RESULTS = Path(__file__).parent / "results" / "second-start.json"

@@ -23,17 +23,17 @@ from typing import Any
 
 from hpip.backends.base import SessionOptions
 from hpip.backends.paddle import PaddleBackend
-from hpip.devices import Device
-from hpip.graph.cache import Cache
+from hpip.common.cache import Cache
+from hpip.common.devices import Device
 from hpip.graph.compile import CompiledModel
+from hpip.inference.execution.plan import CutPlan, Plan, UntouchedPlan
+from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.preprocess import network_inputs
+from hpip.inference.tuning.budget import Clock, Limits
+from hpip.inference.tuning.cut_check import cut_and_checked
+from hpip.inference.tuning.gates import Answer, compare_answers
 from hpip.inputs.decode import decode_image
-from hpip.model import ModelSpec, load_model_spec
-from hpip.plans import CutPlan, Plan, UntouchedPlan
-from hpip.postprocess import Selection
-from hpip.preprocess import network_inputs
-from hpip.tuning.answers import Answer, compare_answers
-from hpip.tuning.budget import Clock, Limits
-from hpip.tuning.check import cut_and_checked
+from hpip.model.spec import ModelSpec, load_model_spec
 from hpip.types import Segment
 
 RESULTS = Path(__file__).parent / "results" / "verify-zoo.json"

@@ -11,16 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hpip._core import __version__
+from hpip.common.logs import set_up_logging
 from hpip.errors import HpipError
-from hpip.logs import set_up_logging
 
 if TYPE_CHECKING:
-    from hpip import ops
+    import hpip.ops as ops
+    from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
+    from hpip.inference.predictor import Predictor, create_predictor
     from hpip.integrations.instance_seg_predictor import InstanceSegPredictor
     from hpip.integrations.paddlex_switch import disable_paddlex, enable_paddlex
-    from hpip.pipeline import InstanceSegPipeline, create_pipeline
-    from hpip.predictor import Predictor, create_predictor
-    from hpip.results import InstanceSegResult
+    from hpip.results.result import InstanceSegResult
 
 __all__ = [
     "HpipError",
@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "InstanceSegPipeline": "hpip.pipeline",
+    "InstanceSegPipeline": "hpip.inference.pipeline",
     "InstanceSegPredictor": "hpip.integrations.instance_seg_predictor",
-    "InstanceSegResult": "hpip.results",
-    "Predictor": "hpip.predictor",
-    "create_pipeline": "hpip.pipeline",
-    "create_predictor": "hpip.predictor",
+    "InstanceSegResult": "hpip.results.result",
+    "Predictor": "hpip.inference.predictor",
+    "create_pipeline": "hpip.inference.pipeline",
+    "create_predictor": "hpip.inference.predictor",
     "disable_paddlex": "hpip.integrations.paddlex_switch",
     "enable_paddlex": "hpip.integrations.paddlex_switch",
 }

@@ -212,7 +212,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class NativeStep:
-    """What hpip does itself between two segments; see `hpip.native_steps`.
+    """What hpip does itself between two segments; see `hpip.inference.execution.native_steps`.
 
     Attributes:
         kind: which work.

@@ -5,11 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.tiny_model import export_tiny_model
+
+if TYPE_CHECKING:
+    from hpip.types import ModelFiles
 
 # How long an example takes says nothing on a shared machine or under a sanitizer.
 settings.register_profile("hpip", deadline=None)
@@ -82,3 +86,12 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_classes_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with SOLOv2's outputs: no boxes."""
     return export_tiny_model(tmp_path_factory.mktemp("models") / "tiny-classes", layout="classes")
+
+
+@pytest.fixture(scope="session")
+def demo_files() -> ModelFiles:
+    """The model that the package carries, untouched."""
+    from hpip.types import ModelFiles
+
+    folder = ROOT / "hpip" / "demo"
+    return ModelFiles(folder / "inference.json", folder / "inference.pdiparams")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hpip.errors import InvalidInputError
-from hpip.sources import Source, iter_sources
+from hpip.inputs.sources import Source, iter_sources
 from hpip.types import UInt8Array
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hpip
-from hpip.model_files.official import demo_pictures
+from hpip.model.official import demo_pictures
 
 
 def main() -> None:

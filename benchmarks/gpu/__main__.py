@@ -26,9 +26,9 @@ from benchmarks.gpu.plan import Plan, bench_arguments, make_plan
 from hpip.bench.environment import environment, gpus
 from hpip.bench.record import FAILED, WRONG, load_report
 from hpip.bench.settings import load_suite
-from hpip.doctor import Environment, diagnose, examine
+from hpip.cli.doctor import Environment, diagnose, examine
 from hpip.errors import HpipError
-from hpip.model_files.official import DEMO_NAME, find_model
+from hpip.model.official import DEMO_NAME, find_model
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SUITE = _ROOT / "benchmarks" / "suite-gpu.yaml"

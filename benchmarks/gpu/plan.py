@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from hpip.backends.base import Probe
-from hpip.doctor import Environment
+from hpip.cli.doctor import Environment
 
 DEVICE = "gpu:0"
 # What `hpip bench` calls contenders that are no engines, and the engine that they run on.

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 from benchmarks.kernels.case import HPIP, Case, Run, UnavailableError
 from benchmarks.kernels.pictures import PICTURES_HW, picture
 from hpip import ops
-from hpip.draw import draw_instances
+from hpip.results.drawing import draw_instances
 from hpip.types import Float32Array, RleMask, UInt8Array
 
 GRID = 160

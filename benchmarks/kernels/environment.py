@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip import ops
-from hpip.system import cpu_facts, cpu_model, installed_version
+from hpip.common.system import cpu_facts, cpu_model, installed_version
 
 _PACKAGES = (
     *("numpy", "opencv-python-headless", "opencv-contrib-python", "paddlex", "pycocotools"),

@@ -27,15 +27,15 @@ from typing import Any
 from benchmarks.official.published import OFFICIAL, official_name
 from benchmarks.official.report import markdown
 from benchmarks.official.steps import AP, DONE, FAILED, ORIGINAL, Job, engines_of
-from hpip._files import files_digest, write_atomically
 from hpip.bench.environment import environment, same_place
-from hpip.bench.pictures import find_pictures
+from hpip.bench.images import find_pictures
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject, find_subjects
+from hpip.common.files import files_digest, write_atomically
 from hpip.errors import DatasetError, HpipError, InvalidInputError
 from hpip.evaluation import load_dataset
-from hpip.model_files.official import demo_pictures
-from hpip.tuning.budget import THOROUGH_BUDGET_S
+from hpip.inference.tuning.budget import THOROUGH_BUDGET_S
+from hpip.model.official import demo_pictures
 
 RESULTS = Path(__file__).parents[1] / "results" / "official"
 _ANNOTATIONS, _IMAGES = Path("annotations") / "instances_val2017.json", "val2017"

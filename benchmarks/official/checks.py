@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from benchmarks.official.published import OFFICIAL, Family
-from hpip.graph.cache import Cache
+from hpip.common.cache import Cache
 from hpip.graph.compile import compile_model
+from hpip.graph.interface import ProgramTensor
 from hpip.graph.operation import Operation
 from hpip.graph.program import Program
 from hpip.graph.translate import translate
-from hpip.model import ModelOutputs, ModelSpec
-from hpip.model_files.program_io import ProgramTensor
+from hpip.model.spec import ModelOutputs, ModelSpec
 from hpip.types import PreprocessPlan
 
 _NORMS = ("pd_op.batch_norm", "pd_op.batch_norm_")

@@ -21,7 +21,7 @@ class Family:
 
     Attributes:
         name: for people.
-        layout: "boxes" or "classes", as in `hpip.model.ModelOutputs`.
+        layout: "boxes" or "classes", as in `hpip.model.spec.ModelOutputs`.
         masks: element type of the mask output.
         network_hw: height and width of the network's input; None where the export leaves them open.
         preprocess: the steps of `inference.yml`.

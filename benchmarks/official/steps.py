@@ -22,19 +22,19 @@ from rich.console import Console
 from benchmarks.official.checks import check_model
 from benchmarks.stock.__main__ import measure, settings_of
 from benchmarks.stock.goals import SUITES
-from hpip._files import write_atomically
 from hpip.cli.progress import image_progress
-from hpip.devices import parse_devices
+from hpip.common.devices import parse_devices
+from hpip.common.files import write_atomically
+from hpip.common.system import available_cpus
 from hpip.errors import BackendError, BackendUnavailableError, HpipError
 from hpip.evaluation import CocoDataset, evaluate, load_dataset
 from hpip.evaluation.scores import score_detections
-from hpip.model import load_model_spec
-from hpip.pipeline import InstanceSegPipeline, create_pipeline
-from hpip.system import available_cpus
-from hpip.tuning.budget import Limits
-from hpip.tuning.candidates import Request, candidates
-from hpip.tuning.records import Trial, label
-from hpip.tuning.tune import tune
+from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
+from hpip.inference.tuning.budget import Limits
+from hpip.inference.tuning.candidates import Request, candidates
+from hpip.inference.tuning.records import Trial, label
+from hpip.inference.tuning.tune import tune
+from hpip.model.spec import load_model_spec
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 # The gate refused the engine, which is a finding and no failure.

@@ -17,7 +17,7 @@ import hpip
 from benchmarks.serving.questions import Asked
 from benchmarks.serving.raw_http import Reply
 from hpip import ops
-from hpip.results import InstanceSegResult
+from hpip.results.result import InstanceSegResult
 from hpip.types import AnyArray, UInt8Array
 
 SCORE_TOLERANCE = 1e-3

@@ -19,13 +19,13 @@ from rich.console import Console
 
 from benchmarks.stock.goals import GOALS, MODELS, SUITES, THRESHOLD, Suite
 from benchmarks.stock.table import goal_table, reports_in
-from hpip._files import write_atomically
 from hpip.bench.record import load_report
 from hpip.bench.render.tables import machine_line
 from hpip.bench.render.terminal import TerminalWatcher
 from hpip.bench.render.text import markdown_table
 from hpip.bench.run import BenchRun
 from hpip.bench.settings import BenchSettings
+from hpip.common.files import write_atomically
 
 RESULTS = Path(__file__).parents[1] / "results" / "stock"
 _BUDGET_S = 60.0

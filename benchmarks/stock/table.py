@@ -45,7 +45,7 @@ def reports_in(folder: Path) -> list[Report]:
 def speed_table(models: Sequence[str], reports: Sequence[Report]) -> Table:
     """A row for each model at 1080x1920: stock PaddleX, hpip, and how they compare."""
     rows = [row for report in reports for row in report.rows]
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for model in models:
         goal = Goal(model)
         own, stock = _find(goal, AUTO, rows), _find(goal, DEFAULT, rows)

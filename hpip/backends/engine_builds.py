@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpip._files import files_digest
 from hpip.backends.base import Backend, SessionOptions, require_engine, require_precision
+from hpip.common.files import files_digest
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
 

@@ -29,9 +29,9 @@ from hpip.backends.cuda_libraries import (
 )
 from hpip.backends.engine_builds import build_key
 from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
-from hpip.devices import Device
+from hpip.common.devices import Device
+from hpip.common.system import nvidia_gpu_count
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
-from hpip.system import nvidia_gpu_count
 from hpip.types import AnyArray, ModelFiles
 
 Provider: TypeAlias = tuple[str, dict[str, str]]

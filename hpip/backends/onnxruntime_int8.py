@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from hpip.backends.base import Feeds, SessionOptions
 from hpip.backends.engine_builds import load_onnx
-from hpip.devices import Device
+from hpip.common.devices import Device
+from hpip.common.system import cpu_facts, installed_version
 from hpip.errors import BackendError
-from hpip.system import cpu_facts, installed_version
 from hpip.types import ModelFiles
 
 if TYPE_CHECKING:

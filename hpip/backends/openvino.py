@@ -28,7 +28,7 @@ from hpip.backends.base import (
 )
 from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
 from hpip.backends.openvino_builds import kept_model
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpip.backends.base import SessionOptions
 from hpip.backends.engine_builds import build_key, built_folder
-from hpip.system import cpu_facts, cpu_model
+from hpip.common.system import cpu_facts, cpu_model
 from hpip.types import ModelFiles
 
 if TYPE_CHECKING:

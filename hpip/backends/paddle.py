@@ -18,9 +18,9 @@ from hpip.backends.base import (
     require_engine,
     require_precision,
 )
-from hpip.devices import Device
+from hpip.common.devices import Device
+from hpip.common.system import installed_version, nvidia_gpu_count
 from hpip.errors import BackendError
-from hpip.system import installed_version, nvidia_gpu_count
 from hpip.types import AnyArray, ModelFiles
 
 # Engines that drive an NVIDIA GPU without Paddle.

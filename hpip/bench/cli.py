@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 
-from hpip._files import write_atomically
 from hpip.bench.compare import compare_reports
 from hpip.bench.contender import known_backends
 from hpip.bench.record import Report, load_report
@@ -21,8 +20,9 @@ from hpip.bench.render.terminal import TerminalWatcher, print_report
 from hpip.bench.render.text import csv_text, markdown
 from hpip.bench.run import BenchRun
 from hpip.bench.settings import FORMATS, QUICK, BenchSettings, load_suite, merge
+from hpip.common.files import write_atomically
 from hpip.errors import HpipError, InvalidInputError, ModelNotFoundError
-from hpip.model_files.official import DEMO_NAME, find_model
+from hpip.model.official import DEMO_NAME, find_model
 
 _INTERRUPTED = 130
 # Tables in a file or a pipe are not folded to a terminal's width.

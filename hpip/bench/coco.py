@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hpip import ops
-from hpip.bench.answers import Answer
+import hpip.ops as ops
 from hpip.bench.entry import Entry
+from hpip.bench.reference_answers import Answer
 from hpip.bench.subject import Subject
 from hpip.evaluation import CocoDataset
 from hpip.evaluation.categories import CategoryMapping, map_categories

@@ -10,10 +10,10 @@ from typing import cast, get_args
 
 from hpip.backends.base import Precision
 from hpip.backends.registry import backend_names
-from hpip.devices import parse_devices
+from hpip.common.devices import parse_devices
+from hpip.common.system import available_cpus
 from hpip.errors import InvalidInputError
-from hpip.options import check_count, check_score_threshold
-from hpip.system import available_cpus
+from hpip.inference.arguments import check_count, check_score_threshold
 
 PLAIN = "paddle"
 AUTO = "auto"

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpip.bench.answers import Answer
 from hpip.bench.contender import PADDLEX, PLAIN, URL, Contender
 from hpip.bench.process import ContenderError, ContenderProcess, start_worker
 from hpip.bench.record import FAILED, UNAVAILABLE, Row
+from hpip.bench.reference_answers import Answer
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject
 from hpip.errors import HpipError
-from hpip.tuning.budget import BUDGET_VARIABLE, without_tuning
+from hpip.inference.tuning.budget import BUDGET_VARIABLE, without_tuning
 
 Doing = Callable[[str], None]
 

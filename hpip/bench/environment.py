@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hpip
-from hpip import ops
-from hpip.system import MKL_CPU_VARIABLE, available_cpus, cpu_facts, cpu_model
+import hpip.ops as ops
+from hpip._core import __version__
+from hpip.common.system import MKL_CPU_VARIABLE, available_cpus, cpu_facts, cpu_model
 
 _PACKAGES = (
     *("hpip", "numpy", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu"),
@@ -140,7 +140,7 @@ def _here() -> dict[str, str]:
         (one.metadata["Name"] or "").lower(): one.version
         for one in importlib.metadata.distributions()
     }
-    have.setdefault("hpip", hpip.__version__)
+    have.setdefault("hpip", __version__)
     return {name: have[name] for name in _PACKAGES if name in have}
 
 

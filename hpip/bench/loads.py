@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hpip.bench.entry import Entry
-from hpip.bench.pictures import Picture
+from hpip.bench.images import Picture
 from hpip.bench.record import LoadRow, Row
 from hpip.bench.stats import percentile
 

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpip.bench.answers import Memory
 from hpip.bench.coco import fill_average_precision
 from hpip.bench.contender import PADDLEX, URL, Contender
 from hpip.bench.entry import Entry
 from hpip.bench.environment import device_memory_bytes
 from hpip.bench.figures import fill_facts, fill_speedups, fill_times
+from hpip.bench.images import Picture
 from hpip.bench.loads import load_tests
-from hpip.bench.pictures import Picture
 from hpip.bench.process import ContenderError
 from hpip.bench.record import (
     GOOD_STATES,
@@ -27,6 +26,7 @@ from hpip.bench.record import (
     LoadRow,
     Row,
 )
+from hpip.bench.reference_answers import Memory
 from hpip.bench.settings import BenchSettings
 from hpip.bench.stats import median_interval, percentile
 from hpip.bench.subject import Subject

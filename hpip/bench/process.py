@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpip._closing import Closing
+from hpip.common.closing import Closing
 from hpip.errors import HpipError
 
 _LAST_WORDS = 300

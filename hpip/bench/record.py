@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hpip._files import write_atomically
 from hpip.backends.base import Precision
 from hpip.bench.contender import Contender, Workload
+from hpip.common.files import write_atomically
 from hpip.errors import HpipError
 
 SCHEMA = "hpip.bench"

@@ -14,20 +14,20 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
-from hpip.bench.answers import Memory
 from hpip.bench.contender import URL, Contender, Workload, check_backends, contenders
 from hpip.bench.environment import environment, same_place
 from hpip.bench.figures import fill_peak_share
+from hpip.bench.images import Picture, find_pictures, resized
 from hpip.bench.measure import Job, WorkloadRun
 from hpip.bench.peak import sgemm_gflops
-from hpip.bench.pictures import Picture, find_pictures, resized
 from hpip.bench.record import FINAL_STATES, Report
+from hpip.bench.reference_answers import Memory
 from hpip.bench.settings import BenchSettings, parse_size
 from hpip.bench.subject import find_subjects
 from hpip.bench.watcher import Watcher
+from hpip.common.system import available_cpus
 from hpip.errors import InvalidInputError
 from hpip.evaluation import load_dataset
-from hpip.system import available_cpus
 
 
 class BenchRun:

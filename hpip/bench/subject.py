@@ -12,13 +12,14 @@ from pathlib import Path
 
 import yaml
 
-from hpip._files import files_digest
-from hpip.artifacts import artifact
+from hpip.common.files import files_digest
 from hpip.errors import HpipError, InvalidInputError
 from hpip.graph.inspect import parameter_count, work
 from hpip.graph.program import Program
-from hpip.model import CONFIG_NAME, ModelSpec, load_model_spec
-from hpip.model_files.official import DEMO_NAME, find_model, official_models
+from hpip.inference.execution.program_formats import artifact
+from hpip.model.files import CONFIG_NAME
+from hpip.model.official import DEMO_NAME, find_model, official_models
+from hpip.model.spec import ModelSpec, load_model_spec
 
 _ONNX_NAME = "inference.onnx"
 # PaddleX runs models under official names only: one of the same `arch`, for those that have others.

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpip.bench.answers import Answer, Memory, compare_answers
 from hpip.bench.contender import PLAIN, Contender
 from hpip.bench.entry import Entry
-from hpip.bench.pictures import Picture
+from hpip.bench.images import Picture
 from hpip.bench.process import ContenderError
 from hpip.bench.record import UNVERIFIED, WRONG, Row
+from hpip.bench.reference_answers import Answer, Memory, compare_answers
 from hpip.bench.subject import Subject
-from hpip.tuning.answers import GATES
+from hpip.inference.tuning.gates import GATES
 
 _VIOLATIONS_TOLD = 3
 

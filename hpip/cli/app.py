@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-import hpip
+from hpip._core import __version__
 from hpip.cli.bench import bench_command
+from hpip.cli.compile import cache_app, compile_command, inspect_command
 from hpip.cli.evaluate import EvalRequest, run_eval
 from hpip.cli.flags import (
     BatchSize,
@@ -28,15 +29,14 @@ from hpip.cli.flags import (
     Threads,
     Threshold,
 )
-from hpip.cli.graph import cache_app, compile_command, inspect_command
 from hpip.cli.predict import Request, run_predict
 from hpip.cli.serve import run_serve, serve_command
 from hpip.cli.tune import doctor_command, explain_command, tune_command
 from hpip.cli.values import parse_classes, parse_mapping
-from hpip.config import pipeline_file_text
 from hpip.errors import HpipError, InvalidInputError
 from hpip.evaluation.run import DEFAULT_THRESHOLD
-from hpip.model_files.official import DEMO_NAME, demo_pictures
+from hpip.inference.pipeline_file import pipeline_file_text
+from hpip.model.official import DEMO_NAME, demo_pictures
 
 app = typer.Typer(
     name="hpip",
@@ -102,7 +102,7 @@ def paddlex_style(
     if context.invoked_subcommand is not None:
         return
     if version:
-        typer.echo(hpip.__version__)
+        typer.echo(__version__)
     elif get_pipeline_config is not None:
         _give_pipeline_file(get_pipeline_config, save_path)
     elif pipeline is None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-import hpip
-from hpip._files import target_file, write_atomically
+from hpip._core import __version__
 from hpip.cli.evaluate_tables import class_table, metric_table
 from hpip.cli.progress import image_progress
+from hpip.common.files import target_file, write_atomically
 from hpip.errors import describe_failure
 from hpip.evaluation import CocoDataset, Evaluation, evaluate, load_dataset, metric_differences
-from hpip.pipeline import create_pipeline
+from hpip.inference.pipeline import create_pipeline
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def run_eval(request: EvalRequest) -> int:
     err = Console(stderr=True, soft_wrap=True)
     dataset = load_dataset(request.annotations, max_images=request.max_images)
     content: dict[str, Any] = {
-        "hpip_version": hpip.__version__,
+        "hpip_version": __version__,
         "images_dir": str(request.images_dir),
         "annotations": str(request.annotations),
     }

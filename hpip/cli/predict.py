@@ -15,9 +15,9 @@ from rich.console import Console
 from hpip.cli.progress import image_progress
 from hpip.cli.waiting import tell_progress
 from hpip.errors import describe_failure
-from hpip.pipeline import InstanceSegPipeline, create_pipeline
-from hpip.results import InstanceSegResult
-from hpip.sources import count_files
+from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
+from hpip.inputs.sources import count_files
+from hpip.results.result import InstanceSegResult
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import typer
 
 from hpip.cli.flags import Debug, Device, HpiConfig, Model, ModelDir, Threads, Threshold
 from hpip.cli.values import parse_mapping
-from hpip.config import load_pipeline_config
 from hpip.errors import BackendUnavailableError, InvalidInputError
+from hpip.inference.pipeline_file import load_pipeline_config
 
 TOKEN_VARIABLE = "HPIP_SERVING_TOKEN"
 

@@ -12,20 +12,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hpip.cli.doctor import Finding, diagnose, examine
 from hpip.cli.flags import Debug, Device, Threads
 from hpip.cli.waiting import tell_progress
-from hpip.devices import parse_devices
-from hpip.doctor import Finding, diagnose, examine
+from hpip.common.devices import parse_devices
+from hpip.common.system import available_cpus, installed_version
 from hpip.errors import InvalidInputError
-from hpip.model import load_model_spec
-from hpip.model_files.official import find_model
-from hpip.options import check_count, check_precision
-from hpip.system import available_cpus, installed_version
-from hpip.tuning.budget import THOROUGH_BUDGET_S, Limits
-from hpip.tuning.candidates import Request
-from hpip.tuning.pictures import MOST_TO_CALIBRATE, MOST_TO_COMPARE, read_pictures
-from hpip.tuning.records import Trial, Verdict, label
-from hpip.tuning.tune import known, tune
+from hpip.inference.arguments import check_count, check_precision
+from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits
+from hpip.inference.tuning.candidates import Request
+from hpip.inference.tuning.images import MOST_TO_CALIBRATE, MOST_TO_COMPARE, read_pictures
+from hpip.inference.tuning.records import Trial, Verdict, label
+from hpip.inference.tuning.tune import known, tune
+from hpip.model.official import find_model
+from hpip.model.spec import load_model_spec
 
 ModelName = Annotated[str, typer.Argument(help="Directory or name of the model, or demo.")]
 Precision = Annotated[

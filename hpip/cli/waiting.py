@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from hpip.tuning.budget import tell
+from hpip.inference.tuning.budget import tell
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpip import ops
+import hpip.ops as ops
 from hpip.errors import DatasetError, InvalidInputError
 from hpip.evaluation._pycocotools import require_pycocotools
-from hpip.options import check_count
+from hpip.inference.arguments import check_count
 
 _SECTIONS = ("images", "annotations", "categories")
 

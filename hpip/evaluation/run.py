@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpip._files import write_atomically
+from hpip.common.files import write_atomically
 from hpip.errors import DatasetError
 from hpip.evaluation._pycocotools import require_pycocotools
 from hpip.evaluation.categories import CategoryMapping, map_categories
 from hpip.evaluation.dataset import CocoDataset, DatasetImage, load_dataset
 from hpip.evaluation.scores import METRICS, RegionScores, score_detections
-from hpip.options import check_score_threshold
-from hpip.pipeline import InstanceSegPipeline
-from hpip.results import InstanceSegResult
+from hpip.inference.arguments import check_score_threshold
+from hpip.inference.pipeline import InstanceSegPipeline
+from hpip.results.result import InstanceSegResult
 
 DEFAULT_THRESHOLD = 0.05
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hpip import ops
+import hpip.ops as ops
 from hpip.evaluation._pycocotools import require_pycocotools
 from hpip.evaluation.dataset import CocoDataset
 from hpip.types import AnyArray

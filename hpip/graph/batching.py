@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hpip.graph.evaluate import constant
+from hpip.graph.constant_folding import constant
 from hpip.graph.operation import Operation
 from hpip.graph.program import Program
 

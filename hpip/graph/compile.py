@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hpip.common.cache import Cache, content_key
 from hpip.errors import GraphRewriteError, ModelFormatError
 from hpip.graph.batching import takes_batches
-from hpip.graph.cache import Cache, content_key
 from hpip.graph.params import ParameterFile
 from hpip.graph.parts import DensePart, Part, part_to_json, plan_from_json
 from hpip.graph.passes.base import NoMatchError, Sequential

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpip.graph.evaluate import constant
+from hpip.graph.constant_folding import constant
 from hpip.graph.operation import PARAMETER, Operation, TensorType
 from hpip.graph.program import Program
 from hpip.graph.sizes import infer_sizes, known

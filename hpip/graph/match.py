@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from hpip.graph.evaluate import NotEvaluableError, constant, evaluate
+from hpip.graph.constant_folding import NotEvaluableError, constant, evaluate
 from hpip.graph.operation import NO_VALUE, Operation
 from hpip.graph.passes.base import NoMatchError
 from hpip.graph.program import Program

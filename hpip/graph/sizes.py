@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from hpip.graph.evaluate import constant
+from hpip.graph.constant_folding import constant
 from hpip.graph.operation import NO_VALUE, Operation
 from hpip.graph.program import INPUT, Program
 

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from hpip.common.cache import Cache, content_key
 from hpip.errors import ModelFormatError
-from hpip.graph.cache import Cache, content_key
 from hpip.types import ModelFiles
 
 # Raise when another program comes out for the same file.

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From bytes to pixels: files, URLs, PDFs. `hpip.sources` is the face of it."""
+"""From paths, URLs, bytes, PDFs and arrays to images."""
 
 from __future__ import annotations

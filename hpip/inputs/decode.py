@@ -13,7 +13,7 @@ import struct
 
 import numpy as np
 
-from hpip._cv2 import require_cv2
+from hpip.common.opencv import require_cv2
 from hpip.errors import InvalidInputError
 from hpip.inputs.image_headers import ImageHeader, read_header
 from hpip.inputs.jpeg import decode_plain_jpeg

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-from hpip._closing import Closing
+from hpip.common.closing import Closing
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.inputs.decode import max_image_pixels
 from hpip.types import UInt8Array

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpip._closing import Closing
+from hpip.common.closing import Closing
 from hpip.errors import InvalidInputError
-from hpip.options import check_count
-from hpip.predictor import create_predictor
-from hpip.results import InstanceSegResult
+from hpip.inference.arguments import check_count
+from hpip.inference.predictor import create_predictor
+from hpip.results.result import InstanceSegResult
 
 
 class InstanceSegPredictor(Closing):

@@ -27,6 +27,7 @@ from paddlex.inference.models.object_detection.processors import ReadImage
 from paddlex.inference.models.runners import InferenceRunner
 
 from hpip.errors import HpipError
+from hpip.inference.predictor import Predictor
 from hpip.integrations.paddlex_segment import (
     DEMO_MODEL_NAME,
     SegmentationResult,
@@ -38,7 +39,6 @@ from hpip.integrations.paddlex_segment import (
     static_program,
 )
 from hpip.integrations.static_program import EngineRun, TunedRun
-from hpip.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 

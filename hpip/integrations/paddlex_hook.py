@@ -36,9 +36,9 @@ class EnableAfterImport:
 
 def _enable() -> None:
     try:
-        import hpip
+        from hpip.integrations.paddlex_switch import enable_paddlex
 
-        hpip.enable_paddlex()
+        enable_paddlex()
     except ImportError as error:
         import warnings
 

@@ -18,6 +18,7 @@ from paddlex.inference.models.object_detection.processors import ReadImage
 from paddlex.inference.utils.pp_option import PaddlePredictorOption
 
 from hpip.errors import BackendUnavailableError
+from hpip.inference.predictor import Predictor
 from hpip.integrations.paddlex_segment import (
     DEMO_MODEL_NAME,
     SegmentationResult,
@@ -25,7 +26,6 @@ from hpip.integrations.paddlex_segment import (
     open_predictor,
     process_batch,
 )
-from hpip.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from paddlex.inference.models.instance_segmentation.result import InstanceSegResult
 
-from hpip.devices import DEVICE_KINDS, Device, parse_devices
+from hpip.common.devices import DEVICE_KINDS, Device, parse_devices
+from hpip.common.system import available_cpus
 from hpip.errors import InvalidInputError, ModelFormatError
+from hpip.inference.arguments import check_count, check_engine_options
+from hpip.inference.execution.runner import Engine
+from hpip.inference.predictor import Predictor, create_predictor
 from hpip.inputs.decode import as_bgr
+from hpip.inputs.sources import Source
 from hpip.integrations.static_program import StaticProgram
-from hpip.model import find_model_files
-from hpip.options import check_count, check_engine_options
-from hpip.predictor import Predictor, create_predictor
-from hpip.runner import Engine
-from hpip.sources import Source
-from hpip.system import available_cpus
+from hpip.model.files import find_model_files
 
 # The model that comes with hpip, under the name in its inference.yml.
 DEMO_MODEL_NAME = "hpip-demo"
@@ -82,7 +82,7 @@ def named_engine(hpi_config: Mapping[str, Any]) -> Engine | None:
     """The engine that a model of another kind is to run on, or None where PaddleX's own may run it.
 
     Raises:
-        InvalidInputError, BackendUnavailableError: as `hpip.options.check_engine_options`.
+        InvalidInputError, BackendUnavailableError: as `check_engine_options`.
     """
     if hpi_config.get("backend") in (None, "paddle"):
         return None

@@ -18,19 +18,18 @@ from typing import TypeAlias
 
 import numpy as np
 
-import hpip
+from hpip._core import __version__
 from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_names
-from hpip.devices import Device
+from hpip.common.cache import Cache, content_key
+from hpip.common.devices import Device
 from hpip.errors import HpipError
-from hpip.graph.cache import Cache, content_key
-from hpip.model_files.program_io import read_interface
-from hpip.runner import Engine
-from hpip.sessions import open_session
-from hpip.tuning.budget import default_limits
-from hpip.tuning.candidates import machine_name, versions
-from hpip.tuning.check import fingerprint
-from hpip.tuning.child import Child, ChildError
+from hpip.graph.interface import read_interface
+from hpip.inference.execution.runner import Engine, open_session
+from hpip.inference.tuning.budget import default_limits
+from hpip.inference.tuning.candidates import machine_name, versions
+from hpip.inference.tuning.child_process import Child, ChildError
+from hpip.inference.tuning.cut_check import fingerprint
 from hpip.types import AnyArray, ModelFiles
 
 logger = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ class StaticProgram:
         """Names the program, this machine and the engines on it."""
         return content_key(
             f"static program {_VERSION}",
-            hpip.__version__,
+            __version__,
             json.dumps(versions()),
             machine_name(self.device),
             f"{self.device}, {self.threads}",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from hpip import _core
+import hpip._core as _core
 
 
 def build_info() -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpip import _core
+import hpip._core as _core
 from hpip.errors import InvalidInputError
 from hpip.ops._arguments import int_pair, thread_count
 from hpip.types import RleMask, UInt8Array

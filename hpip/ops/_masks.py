@@ -9,7 +9,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hpip import _core
+import hpip._core as _core
 from hpip.errors import InvalidInputError
 from hpip.ops._arguments import (
     boxes_array,

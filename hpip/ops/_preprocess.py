@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hpip import _core
+import hpip._core as _core
 from hpip.errors import InvalidInputError
 from hpip.ops._arguments import int_pair, thread_count
 from hpip.types import (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hpip import _core
+import hpip._core as _core
 from hpip.errors import InvalidInputError
 from hpip.ops._arguments import int_pair, native_array, thread_count
 from hpip.types import Float64Array, UInt8Array

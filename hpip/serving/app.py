@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-import hpip
+from hpip._core import __version__
 from hpip.errors import HpipError
 from hpip.serving.access_log import AccessLog
 from hpip.serving.bodies import BodyBudget
@@ -88,7 +88,7 @@ def create_app(
 
     app = FastAPI(
         title="hpip instance segmentation",
-        version=hpip.__version__,
+        version=__version__,
         lifespan=lifespan,
         redoc_url=None,
     )

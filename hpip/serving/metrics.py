@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-import hpip
+from hpip._core import __version__
 from hpip.serving.scheduler import Scheduler
 from hpip.serving.supervisor import Supervisor
 
@@ -60,7 +60,7 @@ class Metrics:
             "hpip_open_requests", "Requests that are being answered.", registry=self.registry
         )
         build = Gauge("hpip_build_info", "Versions.", ("version", "python"), registry=self.registry)
-        build.labels(hpip.__version__, platform.python_version()).set(1)
+        build.labels(__version__, platform.python_version()).set(1)
         ProcessCollector(namespace="hpip_front", registry=self.registry)
 
     def watch(self, scheduler: Scheduler, supervisor: Supervisor) -> None:

@@ -13,15 +13,15 @@ from typing import Any
 
 import uvicorn
 
-from hpip.config import PipelineConfig
-from hpip.devices import parse_devices
+from hpip.common.devices import parse_devices
+from hpip.common.logs import set_up_logging
+from hpip.common.system import available_cpus
 from hpip.errors import HpipError, InvalidInputError
-from hpip.logs import set_up_logging
+from hpip.inference.pipeline_file import PipelineConfig
 from hpip.serving.app import create_app
 from hpip.serving.protocol import BoundedHttpProtocol
 from hpip.serving.settings import ServingSettings
 from hpip.serving.wire import LoadOrder
-from hpip.system import available_cpus
 
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048

@@ -14,10 +14,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hpip.serving.answers import MEDIA_TYPES, encode_failure, encode_success
 from hpip.serving.bodies import Asked, BodyBudget, BodyReader, parse_body, wait_for_disconnect
 from hpip.serving.metrics import Metrics
 from hpip.serving.problems import RequestError
+from hpip.serving.rendering import MEDIA_TYPES, encode_failure, encode_success
 from hpip.serving.scheduler import Job, Scheduler
 from hpip.serving.schemas import SegmentRequest
 from hpip.serving.settings import ServingSettings

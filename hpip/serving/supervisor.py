@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from hpip.errors import HpipError
+from hpip.inference.tuning.budget import without_tuning
 from hpip.serving.scheduler import Job, Scheduler
 from hpip.serving.wire import (
     Answer,
@@ -26,7 +27,6 @@ from hpip.serving.wire import (
     pack,
     read_record,
 )
-from hpip.tuning.budget import without_tuning
 
 logger = logging.getLogger(__name__)
 

@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 
 from hpip.errors import HpipError, InvalidInputError
+from hpip.inference.execution.postprocess import Selection
+from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
+from hpip.inference.predictor import Predictor
+from hpip.inference.tuning.budget import default_limits, tell
 from hpip.inputs.decode import decode_image
-from hpip.pipeline import InstanceSegPipeline, create_pipeline
-from hpip.postprocess import Selection
-from hpip.predictor import Predictor
-from hpip.results import InstanceSegResult
-from hpip.serving.answers import draw_jpeg, encode_result, render_instances
+from hpip.inputs.sources import Source
+from hpip.results.result import InstanceSegResult
 from hpip.serving.batcher import Batcher
+from hpip.serving.rendering import draw_jpeg, encode_result, render_instances
 from hpip.serving.wire import (
     Answer,
     Cancel,
@@ -35,8 +37,6 @@ from hpip.serving.wire import (
     Progress,
     Ready,
 )
-from hpip.sources import Source
-from hpip.tuning.budget import default_limits, tell
 
 logger = logging.getLogger(__name__)
 

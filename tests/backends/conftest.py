@@ -2,16 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import hpip
 from hpip.backends.cuda_libraries import TENSORRT_PROVIDER, missing_library
 from hpip.backends.registry import backend_named, backend_names
-from hpip.devices import Device
-from hpip.runner import Engine
-from hpip.types import ModelFiles
+from hpip.common.devices import Device
+from hpip.inference.execution.runner import Engine
 
 GPU = Device("gpu", 0)
 GPU_ONLY = ("paddle_tensorrt", "tensorrt")
@@ -42,10 +39,3 @@ def skip_where_absent(engine: Engine) -> None:
         library = missing_library(TENSORRT_PROVIDER)
         if library:
             pytest.skip(f"{engine.backend}: {TENSORRT_PROVIDER} needs {library}, which is not here")
-
-
-@pytest.fixture(scope="session")
-def demo_files() -> ModelFiles:
-    """The model that the package carries, untouched."""
-    folder = Path(hpip.__file__).parent / "demo"
-    return ModelFiles(folder / "inference.json", folder / "inference.pdiparams")

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpip.artifacts import artifact
 from hpip.backends.base import Backend, Session, SessionOptions
 from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_named
-from hpip.devices import Device
+from hpip.common.cache import Cache
+from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
-from hpip.graph.cache import Cache
-from hpip.runner import Engine
+from hpip.inference.execution.program_formats import artifact
+from hpip.inference.execution.runner import Engine
 from hpip.types import ModelFiles
 from tests.backends.conftest import engines, skip_where_absent
 from tests.graph.programs import paddle_module, run, save_layer

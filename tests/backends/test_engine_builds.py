@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpip.artifacts import artifact
 from hpip.backends.base import Feeds, SessionOptions
 from hpip.backends.engine_builds import (
     ShapeRange,
@@ -23,11 +22,12 @@ from hpip.backends.engine_builds import (
 )
 from hpip.backends.paddle_tensorrt import _together
 from hpip.backends.registry import backend_named
-from hpip.devices import Device
+from hpip.common.cache import Cache
+from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError
-from hpip.graph.cache import Cache
-from hpip.preprocess import example_inputs, network_size_range
-from hpip.runner import segment_examples
+from hpip.inference.execution.preprocess import example_inputs, network_size_range
+from hpip.inference.execution.program_formats import artifact
+from hpip.inference.execution.runner import segment_examples
 from hpip.types import (
     ModelFiles,
     NormalizeStep,

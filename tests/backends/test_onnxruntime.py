@@ -23,7 +23,7 @@ from hpip.backends.onnxruntime import (
     tensorrt_options,
     with_own_build_dir,
 )
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.types import ModelFiles
 

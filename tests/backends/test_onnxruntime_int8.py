@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpip.artifacts import artifact
 from hpip.backends.onnxruntime_int8 import quantize, quantizer
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.errors import BackendError
+from hpip.inference.execution.program_formats import artifact
 from hpip.types import ModelFiles
 from tests.graph.programs import paddle_module, save_layer
 

@@ -5,7 +5,7 @@ import pytest
 
 from hpip.backends.base import SessionOptions
 from hpip.backends.openvino import compile_properties
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.errors import BackendUnavailableError, InvalidInputError
 
 CPU = Device("cpu")

@@ -18,8 +18,8 @@ pytest.importorskip("openvino", reason="the engine under test")
 from hpip.backends import openvino as backend_module
 from hpip.backends.base import SessionOptions
 from hpip.backends.openvino import OpenVinoBackend
-from hpip.devices import Device
-from hpip.graph.cache import Cache
+from hpip.common.cache import Cache
+from hpip.common.devices import Device
 from hpip.types import ModelFiles
 
 X = np.linspace(-1, 1, 3 * 16 * 16, dtype=np.float32).reshape(1, 3, 16, 16)

@@ -8,7 +8,7 @@ import pytest
 
 from hpip.backends.base import Backend, SessionOptions
 from hpip.backends.registry import backend_named, backend_names
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.types import ModelFiles
 

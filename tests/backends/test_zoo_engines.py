@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import hpip
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.graph.compile import compile_model
-from hpip.model import ModelSpec, load_model_spec
-from hpip.plans import CutPlan
-from hpip.postprocess import Selection
-from hpip.runner import Engine, Runner
-from hpip.sameness import compare
-from hpip.sources import iter_sources
-from hpip.tuning.answers import Answer, compare_answers
+from hpip.inference.execution.plan import CutPlan
+from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.runner import Engine, Runner
+from hpip.inference.tuning.gates import Answer, compare_answers
+from hpip.inputs.sources import iter_sources
+from hpip.model.spec import ModelSpec, load_model_spec
+from hpip.results.comparison import compare
 from hpip.types import UInt8Array
 from tests.backends.conftest import engines, skip_where_absent
 

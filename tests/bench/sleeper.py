@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip.bench.contenders.channel import Clock, memory, serve
-from hpip.tuning.budget import BUDGET_VARIABLE
+from hpip.inference.tuning.budget import BUDGET_VARIABLE
 
 
 class Sleeper:

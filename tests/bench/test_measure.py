@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpip.bench.answers import Answer, Memory
 from hpip.bench.contender import Contender, Workload
 from hpip.bench.environment import environment
+from hpip.bench.images import find_pictures
 from hpip.bench.measure import Job, WorkloadRun
-from hpip.bench.pictures import find_pictures
 from hpip.bench.record import FAILED, INTERRUPTED, MEASURED, UNVERIFIED, WRONG, Row
+from hpip.bench.reference_answers import Answer, Memory
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import find_subjects
 from hpip.bench.verify import Verifier

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hpip.bench.pictures import find_pictures, resized
+from hpip.bench.images import find_pictures, resized
 from hpip.bench.subject import find_subjects
 from hpip.errors import InvalidInputError
-from hpip.model import load_model_spec
+from hpip.model.spec import load_model_spec
 
 
 def test_models_of_one_folder_name_are_told_apart(tiny_model_dir: Path, tmp_path: Path) -> None:

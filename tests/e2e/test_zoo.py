@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_cli import run
+from tests.cli.test_app import run
 
 FAMILIES = (
     "Mask-RT-DETR-S",

@@ -11,11 +11,11 @@ import numpy as np
 
 from hpip.backends.base import Session, SessionOptions
 from hpip.backends.paddle import PaddleBackend
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.graph.parts import DensePart, part_to_json, plan_from_json
 from hpip.graph.program import Program
 from hpip.graph.split import split
-from hpip.plan_session import PlanSession
+from hpip.inference.execution.plan_session import PlanSession
 from hpip.types import PlanStep, Segment
 
 Array = np.ndarray[Any, Any]

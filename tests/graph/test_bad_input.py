@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from hpip.common.cache import Cache
 from hpip.errors import HpipError
-from hpip.graph.cache import Cache
 from hpip.graph.compile import CompiledModel, compile_model
 from hpip.types import ModelFiles
 
@@ -90,7 +90,7 @@ def run_child(code: str, *arguments: str) -> subprocess.Popen[str]:
 COMPILE = """
 import sys
 from pathlib import Path
-from hpip.graph.cache import Cache
+from hpip.common.cache import Cache
 from hpip.graph.compile import compile_model
 from hpip.types import ModelFiles
 folder = Path(sys.argv[1])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hpip.common.cache import Cache
 from hpip.errors import GraphRewriteError, ModelFormatError
 from hpip.graph import compile as compiling
-from hpip.graph.cache import Cache
 from hpip.graph.compile import compile_model
 from hpip.graph.passes.base import Pass, PassResult
 from hpip.graph.program import Program

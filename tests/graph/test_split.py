@@ -17,7 +17,7 @@ from hpip.graph.passes.base import NoMatchError, Sequential
 from hpip.graph.passes.cut_coefficient_masks import CutCoefficientMasksPass
 from hpip.graph.program import Program
 from hpip.graph.split import split
-from hpip.plan_session import PlanSession
+from hpip.inference.execution.plan_session import PlanSession
 from hpip.types import NativeStep, Segment
 
 from .heads import coefficient_masks, feeds, image_masks

@@ -13,20 +13,20 @@ import pytest
 import yaml
 
 import hpip
+from hpip.common.cache import Cache
 from hpip.errors import ModelFormatError
 from hpip.graph import translate as translating
-from hpip.graph.cache import Cache
 from hpip.graph.compile import compile_model
 from hpip.graph.params import ParameterFile
 from hpip.graph.program import Program
 from hpip.graph.translate import translate
-from hpip.sameness import compare
-from hpip.tuning.pictures import scene
+from hpip.inference.tuning.images import scene
+from hpip.results.comparison import compare
 from hpip.types import ModelFiles
+from tests.inference.tuning.test_choose import PLAIN, SETTINGS
 
 from .heads import feeds
 from .programs import paddle_module, run
-from .test_choice import PLAIN, SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 

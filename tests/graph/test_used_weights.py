@@ -10,10 +10,10 @@ import pytest
 
 from hpip.backends.base import Session, SessionOptions
 from hpip.backends.paddle import PaddleBackend
-from hpip.devices import Device
+from hpip.common.devices import Device
 from hpip.graph.program import Program
 from hpip.graph.used_weights import used_weights
-from hpip.plan_session import PlanSession
+from hpip.inference.execution.plan_session import PlanSession
 from hpip.types import ModelFiles, PlanStep, Segment
 
 from .splitting import run_plan, split_folder

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpip import ops
-from hpip.sameness import FLOAT32, compare
+from hpip.results.comparison import FLOAT32, compare
 from hpip.types import RleMask
 
 

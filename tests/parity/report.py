@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from record import Call, Instances, Record
 
-from hpip.sameness import FLOAT32, Comparison, compare
+from hpip.results.comparison import FLOAT32, Comparison, compare
 from hpip.types import RleMask
 
 
@@ -23,7 +23,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Found:
-    """A record's instances as `hpip.sameness` wants them."""
+    """A record's instances as `hpip.results.comparison` wants them."""
 
     boxes_xyxy: np.ndarray
     scores: np.ndarray

@@ -15,8 +15,8 @@ import pytest
 
 import hpip
 from benchmarks.serving.server import RunningServer
-from hpip._files import encode_picture
-from hpip.results import InstanceSegResult
+from hpip.common.files import encode_picture
+from hpip.results.result import InstanceSegResult
 
 CLIENTS = Path(__file__).resolve().parents[2] / "docs" / "clients"
 COINS = Path(hpip.__file__).parent / "demo" / "coins.png"

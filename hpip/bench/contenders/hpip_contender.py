@@ -11,15 +11,15 @@ from typing import Any
 from hpip.bench.contender import UNCUT_ONNXRUNTIME
 from hpip.bench.contenders.channel import Clock, RefusalError, memory, serve
 from hpip.bench.contenders.load import run_load
-from hpip.choice import Choice
-from hpip.devices import parse_devices
+from hpip.common.devices import parse_devices
 from hpip.errors import BackendUnavailableError, GraphRewriteError
-from hpip.model import load_model_spec
-from hpip.plans import UntouchedPlan
-from hpip.postprocess import Selection
-from hpip.predictor import Predictor, create_predictor
-from hpip.results import InstanceSegResult
-from hpip.runner import Engine
+from hpip.inference.execution.plan import UntouchedPlan
+from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.runner import Engine
+from hpip.inference.predictor import Predictor, create_predictor
+from hpip.inference.tuning.choose import Choice
+from hpip.model.spec import load_model_spec
+from hpip.results.result import InstanceSegResult
 
 _STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms")
 

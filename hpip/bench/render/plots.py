@@ -11,9 +11,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from hpip._files import write_atomically
 from hpip.bench.record import STAGES, LoadRow, Report, Row
 from hpip.bench.render.tables import milliseconds
+from hpip.common.files import write_atomically
 from hpip.errors import BackendUnavailableError
 
 # Inches; at 96 pixels each a phone's width, so that text keeps its size there.

@@ -18,7 +18,7 @@ from hpip.bench.record import (
     Report,
     Row,
 )
-from hpip.system import MKL_CPU_VARIABLE
+from hpip.common.system import MKL_CPU_VARIABLE
 
 NOTHING = "-"
 _STATES = {

@@ -13,10 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hpip._closing import Closing
 from hpip.bench.record import FAILED, WRONG, Report, Row
 from hpip.bench.render.tables import Table, machine_line, milliseconds, remarks, tables_of
 from hpip.bench.watcher import Watcher
+from hpip.common.closing import Closing
 
 _LEAST_MODEL_WIDTH = 12
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hpip.errors import GraphRewriteError
-from hpip.graph.evaluate import constant
+from hpip.graph.constant_folding import constant
 from hpip.graph.operation import NO_VALUE, Operation, TensorType
 from hpip.graph.params import ParameterFile
 from hpip.graph.program import Program

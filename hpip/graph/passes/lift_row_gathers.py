@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from hpip.graph.evaluate import constant
+from hpip.graph.constant_folding import constant
 from hpip.graph.native_ops import is_native, make_native
 from hpip.graph.operation import Operation
 from hpip.graph.passes.base import NoMatchError, Pass, PassResult

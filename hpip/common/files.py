@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from hpip.common.opencv import require_cv2
+from hpip.errors import InvalidInputError, SaveError
+from hpip.types import UInt8Array
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """SHA-256 of files behind one another, block by block, so that none has to fit into memory."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def target_file(
+    save_path: str | os.PathLike[str],
+    default_name: str,
+    suffixes: tuple[str, ...],
+    *,
+    is_folder: bool = False,
+) -> Path:
+    """The file that `save_path` means: itself, or `default_name` in it where it is a folder.
+
+    It is a folder when `is_folder` says so, when one is there, when it ends in a slash, or when it
+    has no suffix.
+
+    Raises:
+        InvalidInputError: a file with none of `suffixes`, which are lower case.
+    """
+    path = Path(save_path)
+    ends_as_folder = os.fspath(save_path).endswith(("/", os.sep))
+    if is_folder or not path.suffix or ends_as_folder or path.is_dir():
+        return path / default_name
+    if path.suffix.lower() not in suffixes:
+        raise InvalidInputError(
+            f"save_path: expected a folder or a file that ends in {', '.join(suffixes)}, received"
+            f" {path}; a new folder whose name has a dot must end in a slash"
+        )
+    return path
+
+
+def encode_picture(
+    picture_bgr: UInt8Array, suffix: str, *, jpeg_quality: int | None = None
+) -> bytes:
+    """A picture's file in the format of `suffix`, one of `PICTURE_SUFFIXES` in any case.
+
+    Args:
+        picture_bgr: (H, W, 3).
+        suffix: names the format.
+        jpeg_quality: 0 to 100, of a JPEG; None takes OpenCV's 95.
+
+    Raises:
+        InvalidInputError: the format has no room for so many rows or columns.
+        BackendUnavailableError: OpenCV is missing.
+    """
+    cv2 = require_cv2("saving a picture")
+    height, width = picture_bgr.shape[:2]
+    refusal = (
+        f"can't save {width}x{height} pixels as {suffix}; .png and .tif have room for more rows"
+        " and columns than .jpg and .webp"
+    )
+    try:
+        options = [] if jpeg_quality is None else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+        done, data = cv2.imencode(suffix.lower(), picture_bgr, options)
+    except cv2.error as error:
+        raise InvalidInputError(refusal) from error
+    if not done:
+        raise InvalidInputError(refusal)
+    return bytes(data)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, so that readers see the old file or all of the new one.
+
+    Missing parent folders are created.
+
+    Raises:
+        SaveError: the file system refuses.
+    """
+    # Not the `tempfile` module: its files are readable by their owner only, whatever the umask.
+    partial = path.with_name(f".hpip-{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise SaveError(
+            f"can't write {path}: {error.strerror or error}. Check that the folder exists or can be"
+            " created, that it is writable and that the disk has room."
+        ) from error

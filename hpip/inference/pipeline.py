@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instance-segmentation pipeline: PaddleX's entry point, on one or several devices."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from hpip.common.closing import Closing
+from hpip.common.devices import parse_devices
+from hpip.errors import InvalidInputError
+from hpip.inference.batches import FailureReport, OnFailure, Outcome, read_batches
+from hpip.inference.execution.postprocess import Selection
+from hpip.inference.pipeline_file import PipelineConfig, load_pipeline_config
+from hpip.inference.predictor import Predictor, create_predictor
+from hpip.inputs.sources import Source
+from hpip.results.result import InstanceSegResult
+
+
+class InstanceSegPipeline(Closing):
+    """Segments images with one predictor per device; made by `create_pipeline`.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(self, predictors: Sequence[Predictor]) -> None:
+        self.predictors = tuple(predictors)
+        # A predictor stands here as often as it serves callers at once.
+        self._workers = tuple(p for p in predictors for _ in range(p.workers))
+
+    def predict(
+        self,
+        input: Any,
+        threshold: float | None = None,
+        *,
+        max_detections: int | None = None,
+        classes: Collection[int | str] | int | str | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> Iterator[InstanceSegResult]:
+        """Segment images, one result at a time, in input order: see `Predictor.predict`."""
+        first = self.predictors[0]
+        if len(self._workers) == 1:
+            return first.predict(
+                input,
+                threshold,
+                max_detections=max_detections,
+                classes=classes,
+                on_failure=on_failure,
+            )
+        selection = first.select(threshold, max_detections, classes)
+        return self._predict(input, selection, FailureReport(input, on_failure))
+
+    def __call__(self, input: Any, **options: Any) -> Iterator[InstanceSegResult]:
+        """Same as `predict`."""
+        return self.predict(input, **options)
+
+    def warm_up(self, image_hw: tuple[int, int] = (480, 640)) -> None:
+        """Run each device's network once."""
+        for predictor in self.predictors:
+            predictor.warm_up(image_hw)
+
+    def explain(self) -> str:
+        """Tell what runs where, and why."""
+        return "\n\n".join(predictor.explain() for predictor in self.predictors)
+
+    def close(self) -> None:
+        """Free the networks' memory. Twice does nothing."""
+        for predictor in self.predictors:
+            predictor.close()
+
+    def _predict(
+        self, input: Any, selection: Selection, report: FailureReport
+    ) -> Iterator[InstanceSegResult]:
+        batches = read_batches(input, self.predictors[0].batch_size, report)
+        yield from report.deliver(_segment_in_parallel(self._workers, batches, selection))
+        report.finish()
+
+
+def _segment_in_parallel(
+    predictors: Sequence[Predictor], batches: Iterable[list[Source]], selection: Selection
+) -> Iterator[Outcome]:
+    """Whichever predictor is free takes the next batch; results keep the input's order.
+
+    At most two batches per predictor are read ahead, so memory does not grow with the input, and a
+    slow device never holds up the others for more than that (PaddleX 3.7 waits for all in each
+    round: defect B8).
+    """
+    free: SimpleQueue[Predictor] = SimpleQueue()
+    for predictor in predictors:
+        free.put(predictor)
+
+    def work(batch: list[Source]) -> list[Outcome]:
+        predictor = free.get()
+        try:
+            return list(predictor.segment(batch, selection))
+        finally:
+            free.put(predictor)
+
+    ahead: deque[Future[list[Outcome]]] = deque()
+    with ThreadPoolExecutor(len(predictors), thread_name_prefix="hpip") as executor:
+        try:
+            for batch in batches:
+                ahead.append(executor.submit(work, batch))
+                if len(ahead) >= 2 * len(predictors):
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def create_pipeline(
+    pipeline: str | Path | None = None,
+    *,
+    model: str | None = None,
+    model_dir: str | Path | None = None,
+    config: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    use_hpip: bool | None = None,
+    hpi_config: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    threshold: float | None = None,
+    max_detections: int | None = None,
+    classes: Collection[int | str] | int | str | None = None,
+    threads: int | None = None,
+    precision: str = "auto",
+    workers: int = 1,
+    engine: str | None = None,
+    engine_config: Mapping[str, Any] | None = None,
+    pp_option: Any = None,
+) -> InstanceSegPipeline:
+    """Make an instance-segmentation pipeline; the arguments are PaddleX's.
+
+    An argument that is given wins over the pipeline file.
+
+    Args:
+        pipeline: "instance_segmentation" (also when None), or the path of a pipeline file.
+        model: an official model's name, "demo", or a model directory.
+        model_dir: directory of the model; wins over `model`.
+        config: a pipeline file's content, in place of `pipeline`.
+        device: as in `create_predictor`; several indices, as in `gpu:0,1`, share the work.
+        use_hpip: False runs the untouched program on plain Paddle. None takes the file's value,
+            else True (PaddleX's default is False).
+        hpi_config: see `create_predictor`.
+        batch_size: images per run.
+        threshold: lowest score; None takes the file's, else the model's.
+        max_detections: keep this many of the highest scores in each picture.
+        classes: keep these classes only, by label or id.
+        threads: CPU threads; None takes those that the process may use.
+        precision: see `create_predictor`.
+        workers: see `create_predictor`; a list or directory is worked on by all of them, and the
+            results keep its order.
+        engine: accepted for PaddleX's sake: None, "paddle" or "paddle_static".
+        engine_config: not supported: `hpi_config` takes its place.
+        pp_option: not supported: `hpi_config` takes its place.
+
+    Raises:
+        InvalidInputError: an argument or the pipeline file is out of contract.
+        ModelNotFoundError, ModelFormatError, BackendUnavailableError, BackendError: see
+            `create_predictor`.
+    """
+    if pipeline is not None and config is not None:
+        raise InvalidInputError("expected a pipeline or a config; received both")
+    if engine not in (None, "paddle", "paddle_static") or engine_config or pp_option is not None:
+        raise InvalidInputError(
+            "engine, engine_config and pp_option: expected none (hpip chooses the engine); "
+            "give hpi_config={'backend': ..., 'backend_config': {...}} instead"
+        )
+    source = config if config is not None else pipeline or "instance_segmentation"
+    settings = _override(load_pipeline_config(source), model, model_dir)
+    chosen = device or settings.device
+    devices = [str(one) for one in parse_devices(chosen)] if chosen else [None]
+    predictors = [
+        create_predictor(
+            settings.model_name,
+            model_dir=settings.model_dir,
+            device=one,
+            use_hpip=settings.use_hpip if use_hpip is None else use_hpip,
+            hpi_config=settings.hpi_config if hpi_config is None else hpi_config,
+            batch_size=settings.batch_size if batch_size is None else batch_size,
+            threshold=settings.threshold if threshold is None else threshold,
+            max_detections=max_detections,
+            classes=classes,
+            threads=threads,
+            precision=precision,
+            workers=workers,
+        )
+        for one in devices
+    ]
+    return InstanceSegPipeline(predictors)
+
+
+def _override(
+    settings: PipelineConfig, model: str | None, model_dir: str | Path | None
+) -> PipelineConfig:
+    if model_dir is not None:
+        return replace(settings, model_name=model, model_dir=str(model_dir))
+    if model is None:
+        return settings
+    if Path(model).is_dir():
+        return replace(settings, model_name=None, model_dir=model)
+    return replace(settings, model_name=model, model_dir=None)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parent's side of a trial's process: time limits, memory watch, and what it died of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+from hpip.backends.base import Feeds, Probe
+from hpip.backends.registry import backend_path
+from hpip.common.closing import Closing
+from hpip.common.system import available_memory_bytes, resident_bytes
+from hpip.errors import HpipError
+from hpip.inference.execution.plan import Plan
+from hpip.inference.execution.postprocess import Instances
+from hpip.inference.execution.runner import Engine
+from hpip.inference.tuning.calibrate import Calibration
+from hpip.inference.tuning.records import State
+from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
+
+# Often enough to stop a process that takes a gigabyte a second before it has taken half of one.
+_LOOK_EVERY_S = 0.1
+# A child may take this share of the memory that is free when it starts.
+_MEMORY_SHARE = 0.8
+
+
+class ChildError(HpipError):
+    """A child did not do what it was asked for.
+
+    Attributes:
+        state: what that says about its engine.
+        reason: the evidence.
+    """
+
+    def __init__(self, state: State, reason: str) -> None:
+        self.state = state
+        self.reason = reason
+        super().__init__(f"{state}: {reason}")
+
+
+class Child(Closing):
+    """One engine in a process of its own; for one thread. Leave it with `with` or `close`.
+
+    Args:
+        most_bytes: resident memory at which it is stopped; None takes most of what is free.
+
+    Raises:
+        ChildError: no process can be started.
+    """
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        free = available_memory_bytes()
+        share = None if free is None else int(free * _MEMORY_SHARE)
+        self._most_bytes = share if most_bytes is None else most_bytes
+        self.peak_rss_bytes = 0
+        self._connection, theirs = Pipe()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        try:
+            # In its own session, so that an interrupt from the keyboard reaches the parent alone,
+            # which then ends the child. In this package's folder, because -m looks there first, and
+            # not in a source tree of the same name that the user happens to stand in.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hpip.inference.tuning.child_main", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=[theirs.fileno()],
+                cwd=Path(__file__).resolve().parents[3],
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._connection.close()
+            self._stderr.close()
+            raise ChildError("unfinished", f"no process could be started: {error}") from error
+        finally:
+            theirs.close()
+
+    def probe(self, backend: str, *, limit_s: float) -> Probe:
+        """Whether an engine is here.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        found: Probe = self._call("probe", backend, backend_path(backend), limit_s=limit_s)
+        return found
+
+    def paddle_cuda(self, *, limit_s: float) -> tuple[str, str] | None:
+        """Versions of CUDA and cuDNN that Paddle was built with; None for a build without.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        found: tuple[str, str] | None = self._call("paddle_cuda", limit_s=limit_s)
+        return found
+
+    def open(
+        self, plan: Plan, preprocess: PreprocessPlan, engine: Engine, *, limit_s: float
+    ) -> tuple[str, dict[str, str]]:
+        """Load a plan on an engine.
+
+        Returns:
+            The engine's version, and the segments that it refused, which plain Paddle runs.
+
+        Raises:
+            ChildError: the engine refused, crashed, took too much memory or too long.
+        """
+        path = backend_path(engine.backend)
+        opened: tuple[str, dict[str, str]] = self._call(
+            "open", plan, preprocess, engine, path, limit_s=limit_s
+        )
+        return opened
+
+    def calibrate(
+        self, plan: Plan, engine: Engine, calibration: Calibration, *, limit_s: float
+    ) -> None:
+        """Make a plan's segments in int8, where they are not in the cache yet.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        path = backend_path(engine.backend)
+        self._call("calibrate", plan, engine, calibration, path, limit_s=limit_s)
+
+    def answer(
+        self, image: UInt8Array, thresholds: Sequence[float], *, limit_s: float
+    ) -> list[Instances]:
+        """The image's instances at each threshold.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        found: list[Instances] = self._call("answer", image, tuple(thresholds), limit_s=limit_s)
+        return found
+
+    def time_ms(self, image: UInt8Array, threshold: float, *, limit_s: float) -> float:
+        """Milliseconds for one image, from pixels to run-length codes.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        return float(self._call("time_ms", image, threshold, limit_s=limit_s))
+
+    def load(self, files: ModelFiles, engine: Engine, *, limit_s: float) -> str:
+        """Load a program, without a plan around it, on an engine; returns the engine's version.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        return str(self._call("load", files, engine, backend_path(engine.backend), limit_s=limit_s))
+
+    def run(self, feeds: Feeds, *, limit_s: float) -> tuple[list[AnyArray], float]:
+        """Outputs of the loaded program, and the milliseconds that they took.
+
+        Raises:
+            ChildError: as `open`.
+        """
+        outputs, took_ms = self._call("run", dict(feeds), limit_s=limit_s)
+        return list(outputs), float(took_ms)
+
+    def close(self) -> None:
+        """End the process, whatever it does. Twice does nothing."""
+        self._connection.close()
+        self._kill()
+        self._stderr.close()
+
+    def _call(self, method: str, *parameters: object, limit_s: float) -> Any:
+        try:
+            self._connection.send((method, parameters))
+            self._wait(time.monotonic() + limit_s, limit_s)
+            kind, result = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        self._look()
+        if kind != "ok":
+            raise ChildError(kind, str(result))
+        return result
+
+    def _wait(self, deadline: float, limit_s: float) -> None:
+        while not self._connection.poll(min(_LOOK_EVERY_S, max(0.0, deadline - time.monotonic()))):
+            now_bytes = self._look()
+            if self._most_bytes is not None and now_bytes > self._most_bytes:
+                self._kill()
+                raise ChildError(
+                    "out of memory",
+                    f"stopped at {now_bytes / 1e9:.1f} GB; "
+                    f"it may take {self._most_bytes / 1e9:.1f} GB",
+                )
+            if time.monotonic() >= deadline:
+                self._kill()
+                raise ChildError("hung", f"no answer within {limit_s:.3g} s")
+
+    def _look(self) -> int:
+        now_bytes, most_bytes = resident_bytes(self._process.pid)
+        self.peak_rss_bytes = max(self.peak_rss_bytes, most_bytes)
+        return now_bytes
+
+    def _death(self) -> ChildError:
+        code = self._process.wait()
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        last = f": {lines[-1].strip()}" if lines else ""
+        if code == -signal.SIGKILL:
+            return ChildError("out of memory", "the system ended it, most likely for its memory")
+        if code < 0:
+            return ChildError("crashed", f"ended by {signal.Signals(-code).name}{last}")
+        return ChildError("crashed", f"ended with exit code {code}{last}")
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()

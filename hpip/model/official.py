@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model's name to its directory: given, cached by PaddleX or hpip, or downloaded."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from hpip.common.file_lock import exclusive
+from hpip.errors import InvalidInputError, ModelFormatError, ModelNotFoundError
+from hpip.model.download import download, unpack_tar
+from hpip.model.files import CONFIG_NAME, PARAMS_NAME, PROGRAM_NAMES, find_model_files
+
+DEMO_NAME = "demo"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OfficialModels:
+    """Names of the official models and where their archives are.
+
+    Attributes:
+        base_url: HTTP address in front of the version.
+        version: folder of the export's generation.
+        names: every official instance-segmentation model.
+    """
+
+    base_url: str
+    version: str
+    names: tuple[str, ...]
+
+    def archive_url(self, model_name: str) -> str:
+        """Address of one model's archive."""
+        return f"{self.base_url.rstrip('/')}/{self.version}/{model_name}_infer.tar"
+
+
+def official_models() -> OfficialModels:
+    """The shipped `configs/official_models.yaml`, with `HPIP_MODEL_BASE_URL` laid over it.
+
+    Raises:
+        InvalidInputError: the variable is not an HTTP address.
+    """
+    shipped = _shipped_models()
+    base_url = os.environ.get("HPIP_MODEL_BASE_URL") or shipped.base_url
+    if not base_url.startswith(("http://", "https://")):
+        raise InvalidInputError(
+            f"HPIP_MODEL_BASE_URL: expected an http:// or https:// address, received {base_url!r}"
+        )
+    return OfficialModels(base_url, shipped.version, shipped.names)
+
+
+@functools.cache
+def _shipped_models() -> OfficialModels:
+    text = (resources.files("hpip") / "configs" / "official_models.yaml").read_text("utf-8")
+    config = yaml.safe_load(text)
+    return OfficialModels(config["base_url"], config["version"], tuple(config["models"]))
+
+
+def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
+    """Directory of a model, downloaded into PaddleX's cache where it is not there yet.
+
+    Args:
+        model_name: an official name, or "demo" for the model that comes with hpip.
+        model_dir: wins over everything; nothing else is looked at then.
+
+    Raises:
+        ModelNotFoundError: the name is unknown, or the model is neither cached nor to be had; says
+            which files to put where.
+        ModelFormatError: the cached directory is incomplete, or the downloaded archive is damaged
+            or hostile.
+    """
+    if model_dir is not None:
+        return Path(model_dir).expanduser()
+    if model_name == DEMO_NAME:
+        return _demo_dir()
+    official = official_models()
+    if model_name not in official.names:
+        raise ModelNotFoundError(_unknown_name_message(model_name, official.names))
+    folder = _cache_dir() / model_name
+    if not folder.exists():
+        _download_model(model_name, official.archive_url(model_name), folder)
+    try:
+        find_model_files(folder)
+    except ModelFormatError as error:
+        raise ModelFormatError(
+            f"{error} Or delete {folder}: it is then downloaded anew."
+        ) from error
+    return folder
+
+
+def demo_pictures() -> list[str]:
+    """Paths of the pictures that come with the demo model, sorted.
+
+    Raises:
+        ModelNotFoundError: this build has no demo model.
+    """
+    pictures = (path for path in _demo_dir().iterdir() if path.suffix in (".jpg", ".png"))
+    return sorted(map(str, pictures))
+
+
+def _demo_dir() -> Path:
+    folder = Path(__file__).parents[1] / "demo"
+    if not (folder / CONFIG_NAME).is_file():
+        raise ModelNotFoundError(
+            f"this build of hpip has no demo model: expected one in {folder}. Install a released "
+            "wheel, or name another model."
+        )
+    return folder
+
+
+def _unknown_name_message(model_name: str, names: tuple[str, ...]) -> str:
+    by_folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(model_name.casefold(), by_folded, n=3, cutoff=0.5)
+    guess = f" Did you mean {' or '.join(by_folded[name] for name in close)}?" if close else ""
+    return (
+        f"unknown model {model_name!r}.{guess} Expected one of {', '.join(names)}, or {DEMO_NAME}; "
+        "a model of your own is given by its directory (model_dir, --model_dir)."
+    )
+
+
+def _cache_dir() -> Path:
+    """PaddleX's own cache, so that a model is downloaded once for both."""
+    home = os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex"
+    return Path(home).expanduser() / "official_models"
+
+
+def _download_model(model_name: str, url: str, folder: Path) -> None:
+    """Make `folder` from the official archive, in one step for anybody who looks at it."""
+    archive = folder.with_name(f".{model_name}_infer.tar")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder.with_name(f".{model_name}.lock")):
+            if folder.exists():
+                return
+            _logger.info("downloading %s from %s to %s", model_name, url, folder)
+            download(url, archive)
+            try:
+                _unpack_model(archive, folder)
+            finally:
+                archive.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"{model_name} is not in {folder} and could not be downloaded from {url}: {error}. "
+            f"Put {CONFIG_NAME}, {' or '.join(PROGRAM_NAMES)}, and {PARAMS_NAME} into that folder, "
+            "or give the folder that holds them (model_dir, --model_dir); a mirror is set with "
+            "HPIP_MODEL_BASE_URL, another cache with PADDLE_PDX_CACHE_HOME. "
+            f'model="{DEMO_NAME}" (--model {DEMO_NAME}) works without a download.'
+        ) from error
+
+
+def _unpack_model(archive: Path, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{archive.name}.") as scratch:
+        unpacked = Path(scratch) / "unpacked"
+        unpacked.mkdir()
+        unpack_tar(archive, unpacked)
+        entries = list(unpacked.iterdir())
+        # Official archives hold one folder; an archive of the bare files is as good.
+        content = entries[0] if len(entries) == 1 and entries[0].is_dir() else unpacked
+        find_model_files(content)
+        content.replace(folder)

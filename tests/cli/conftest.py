@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from tests.inference.tuning.conftest import only as only

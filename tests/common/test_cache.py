@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hpip.common.cache import Cache, content_key, default_cache_dir
+
+FILES = {"inference.json": b"{}", "more": b"abc"}
+
+
+def test_an_entry_comes_back(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    assert cache.load("k") is None
+    folder = cache.store("k", {"title": "t", "n": 1}, FILES)
+    loaded = Cache(tmp_path).load("k")
+    assert loaded == (folder, {"title": "t", "n": 1})
+    assert (folder / "more").read_bytes() == b"abc"
+    assert [(entry.key, entry.title) for entry in cache.entries()] == [("k", "t")]
+    assert cache.clear() > 0
+    assert cache.load("k") is None
+    assert cache.entries() == []
+    assert cache.clear() == 0
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "index", "foreign"])
+def test_a_damaged_entry_is_made_anew(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = Cache(tmp_path)
+    folder = cache.store("k", {}, FILES)
+    if damage == "truncate":
+        (folder / "more").write_bytes(b"ab")
+    elif damage == "remove":
+        (folder / "more").unlink()
+    elif damage == "index":
+        (folder / "index.json").write_text("{")
+    else:
+        (folder / "index.json").write_text("[1]")
+    with caplog.at_level(logging.WARNING):
+        assert cache.load("k") is None
+    assert "damaged" in caplog.text
+    assert cache.store("k", {}, FILES).joinpath("more").read_bytes() == b"abc"
+    assert cache.load("k") is not None
+
+
+def test_writers_at_the_same_time_agree(tmp_path: Path) -> None:
+    def work(_: int) -> bool:
+        cache = Cache(tmp_path)
+        cache.store("k", {}, FILES)
+        return cache.load("k") is not None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(32)))
+    assert [path.name for path in (tmp_path / "graph").iterdir()] == ["k"]
+
+
+def test_a_cache_that_is_no_folder_costs_speed_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "graph").write_text("in the way")
+    cache = Cache(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        folder = cache.store("k", {"a": 1}, FILES)
+    assert "can't be written" in caplog.text
+    assert (folder / "more").read_bytes() == b"abc"
+    assert cache.load("k") == (folder, {"a": 1})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_cache_costs_speed_only(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        assert Cache(tmp_path).store("k", {}, FILES).is_dir()
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_the_environment_chooses_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPIP_CACHE_DIR", "/somewhere")
+    assert default_cache_dir() == Path("/somewhere")
+    monkeypatch.delenv("HPIP_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert default_cache_dir() == Path("/cache/hpip")
+
+
+def test_keys_depend_on_every_part_and_on_where_it_ends() -> None:
+    assert content_key("ab", "c") != content_key("a", "bc")
+    assert content_key("a", b"b") == content_key(b"a", "b")

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hpip.errors import InvalidInputError
+from hpip.inputs.fetch import UrlPolicy, fetch_url
+from hpip.inputs.sources import iter_sources
+from tests.source_images import failure, only, picture, png, shades, tiff_pages
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Answers by path; `release` lets the slow answers go on when the test is over."""
+
+    release = threading.Event()
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith("/to/") or path == "/loop":
+            self.send_response(302)
+            self.send_header("Location", path.removeprefix("/to/"))
+            self.end_headers()
+        elif path == "/hang":
+            self.release.wait(20)
+            self.close_connection = True
+        elif path == "/drip":
+            self._head("image/png", 1000)
+            for _ in range(1000):
+                if self.release.wait(0.02):
+                    break
+                self._write(b"x")
+        elif path == "/cut":
+            self._head("image/png", len(png()))
+            self._write(png()[:-20])
+        elif path == "/endless":
+            self._head("image/png", None)
+            while self._write(b"x" * 4096):
+                pass
+        elif path in ("/404", "/500"):
+            self.send_error(int(path[1:]))
+        elif path == "/204":
+            self.send_response(204)
+            self.end_headers()
+        else:
+            kind, body = {
+                "/photo.png": ("image/png", png(33)),
+                "/mislabelled.jpg": ("text/plain", png(44)),
+                "/scan.tiff": ("image/tiff", tiff_pages(2)),
+                "/page.html": ("text/html", b"<!doctype html><p>hello"),
+                "/empty.png": ("image/png", b""),
+                "/big.png": ("image/png", png() + b"\0" * 5000),
+            }[path]
+            self._head(kind, len(body))
+            self._write(body)
+
+    def _head(self, kind: str, length: int | None) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def _write(self, data: bytes) -> bool:
+        try:
+            self.wfile.write(data)
+        except OSError:
+            return False
+        return True
+
+    def log_message(self, format: str, *args: object) -> None:
+        del format, args
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
+    finally:
+        _Handler.release.set()
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join()
+
+
+class TestUrls:
+    @pytest.fixture(autouse=True)
+    def no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("no_proxy", "*")
+
+    @pytest.mark.parametrize(
+        ("path", "expected", "stem"),
+        [
+            ("/photo.png", 33, "photo"),
+            ("/photo.png?size=[1]&token=a/b.c", 33, "photo"),
+            ("/mislabelled.jpg", 44, "mislabelled"),
+        ],
+    )
+    def test_image(self, server: str, path: str, expected: int, stem: str) -> None:
+        source = only(server + path)
+        assert shades(iter([source])) == [expected]
+        assert source.input_path == source.name == server + path
+        assert source.stem == stem
+
+    def test_pages(self, server: str) -> None:
+        sources = list(iter_sources(f"{server}/scan.tiff"))
+        assert [source.page_index for source in sources] == [0, 1]
+        assert sources[1].stem == "scan_1"
+
+    def test_redirect_within_the_policy(self, server: str) -> None:
+        policy = UrlPolicy(allowed_hosts=frozenset({"127.0.0.1"}))
+        assert only(f"{server}/to//photo.png", url_policy=policy).error is None
+        assert only(f"{server}/to/{server}/photo.png", url_policy=policy).error is None
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ("/page.html", "not an image.*The server called it 'text/html'"),
+            ("/empty.png", "the file is empty"),
+            ("/404", "HTTP 404 Not Found"),
+            ("/500", "HTTP 500"),
+            ("/204", "HTTP 204"),
+            ("/cut", "closed after [0-9]+ of [0-9]+ bytes"),
+            ("/to/file:///etc/hostname", "not allowed"),
+            ("/to/ftp://127.0.0.1/x.png", "redirected, and refused.*'ftp'"),
+        ],
+    )
+    def test_bad_answers(self, server: str, path: str, message: str) -> None:
+        text = failure(server + path)
+        assert text.startswith(server + path)
+        with pytest.raises(InvalidInputError, match=message):
+            raise only(server + path).error or AssertionError
+
+    def test_hosts(self, server: str) -> None:
+        policy = UrlPolicy(allowed_hosts=frozenset({"example.org"}))
+        message = failure(f"{server}/photo.png", url_policy=policy)
+        assert "host '127.0.0.1' is not allowed; allowed are: example.org" in message
+        policy = UrlPolicy(allowed_hosts=frozenset({"127.0.0.1"}))
+        message = failure(f"{server}/to/http://localhost:1/photo.png", url_policy=policy)
+        assert "redirected, and refused" in message
+        assert "host 'localhost' is not allowed" in message
+
+    def test_redirects_without_end(self, server: str) -> None:
+        assert "HTTP 302" in failure(f"{server}/loop")
+
+    @pytest.mark.parametrize("path", ["/big.png", "/endless"])
+    def test_too_large(self, server: str, path: str) -> None:
+        message = failure(server + path, url_policy=UrlPolicy(max_bytes=5000))
+        assert "too large: expected at most 5000 bytes" in message
+
+    @pytest.mark.parametrize("path", ["/hang", "/drip"])
+    def test_too_slow(self, server: str, path: str) -> None:
+        message = failure(server + path, url_policy=UrlPolicy(timeout_s=0.2))
+        assert "no whole answer within 0.2 s" in message
+
+    def test_unreachable_is_chained_from_the_cause(self) -> None:
+        with pytest.raises(InvalidInputError, match="can't be fetched") as caught:
+            fetch_url("http://127.0.0.1:9/x.png", UrlPolicy(timeout_s=5))
+        assert isinstance(caught.value.__cause__, OSError)
+
+    @pytest.mark.parametrize(
+        "url",
+        ["file:///etc/hostname", "ftp://host/x.png", "s3://bucket/x.png", "http://", "http://[x"],
+    )
+    def test_only_http(self, url: str) -> None:
+        assert failure(url).startswith(url)
+
+    def test_others_go_on(self, server: str) -> None:
+        inputs = [f"{server}/404", f"{server}/photo.png", picture(1)]
+        assert shades(iter_sources(inputs)) == [None, 33, 1]
+
+    @pytest.mark.parametrize("options", [{"max_bytes": 0}, {"timeout_s": 0}, {"timeout_s": -1.0}])
+    def test_policy_is_checked(self, options: dict[str, Any]) -> None:
+        with pytest.raises(InvalidInputError, match="must be at least 1"):
+            UrlPolicy(**options)
