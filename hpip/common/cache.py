@@ -8,6 +8,7 @@ is never stale. It is written elsewhere and moved into place at once. What is da
 from __future__ import annotations
 
 import atexit
+import functools
 import hashlib
 import json
 import logging
@@ -38,11 +39,38 @@ class CacheEntry:
 
 
 def default_cache_dir() -> Path:
-    """HPIP_CACHE_DIR, else the user's cache folder."""
+    """The cache folder: HPIP_CACHE_DIR, else the user's, else a temporary one of this process.
+
+    A relative HPIP_CACHE_DIR is resolved once, against the folder of the first use, and written
+    back to the environment, so that child processes and a later change of folder keep it. A user
+    without a home folder gets a temporary folder, which is removed at exit, and one warning.
+    """
     if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hpip"
+        absolute = Path(chosen).expanduser().absolute()
+        os.environ[CACHE_VARIABLE] = str(absolute)
+        return absolute
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    if base.is_absolute():
+        return base / "hpip"
+    try:
+        return Path.home() / ".cache" / "hpip"
+    except RuntimeError as error:
+        return _homeless_cache_dir(str(error))
+
+
+@functools.cache
+def _homeless_cache_dir(reason: str) -> Path:
+    folder = _temporary_folder()
+    logger.warning(
+        "no cache folder (%s): hpip keeps its cache in %s until this process ends. Set %s to a "
+        "folder that can be written.",
+        reason,
+        folder,
+        CACHE_VARIABLE,
+    )
+    os.environ[CACHE_VARIABLE] = str(folder)
+    return folder
 
 
 def engine_builds_dir() -> Path:

@@ -77,12 +77,15 @@ class ProgramInterface:
             images of a batch change each other's answers.
         reads_first_image_only: somewhere the program takes row 0 of a batch and drops the rest (the
             size of the first image, its features), so that only batches of one come out right.
+        loops: the program has a `while`. Exported two-stage models loop over the images of a batch
+            and fail where these have different numbers of boxes.
     """
 
     inputs: tuple[ProgramTensor, ...]
     outputs: tuple[ProgramTensor, ...]
     reads_first_image_only: bool
     normalizes_by_input: bool
+    loops: bool
 
 
 def read_interface(program_file: Path) -> ProgramInterface:
@@ -151,7 +154,7 @@ def _read_pir(data: bytes) -> ProgramInterface:
     constants: dict[int, list[int]] = {}
     inputs: list[ProgramTensor] = []
     fetched: list[tuple[int, ProgramTensor]] = []
-    first_only = normalizes = False
+    first_only = normalizes = loops = False
     for op in _pir_ops(document["program"]["regions"][0]["blocks"][0]):
         kind = op["#"].rpartition(".")[2]
         for result in op["O"]:
@@ -162,6 +165,8 @@ def _read_pir(data: bytes) -> ProgramInterface:
         elif kind == "fetch":
             column = _pir_attribute(op, "col")
             fetched.append((column, _pir_tensor(op, column)))
+        elif kind == "while":
+            loops = True
         elif kind in ("batch_norm", "batch_norm_"):
             normalizes |= _normalizes_by_input(*(_pir_attribute(op, name) for name in _NORM_FLAGS))
         elif kind == "full_int_array":
@@ -176,7 +181,7 @@ def _read_pir(data: bytes) -> ProgramInterface:
                 _pir_attribute(op, "decrease_axis"),
             )
     outputs = tuple(tensor for _, tensor in sorted(fetched, key=lambda pair: pair[0]))
-    return ProgramInterface(tuple(inputs), outputs, first_only, normalizes)
+    return ProgramInterface(tuple(inputs), outputs, first_only, normalizes, loops)
 
 
 def _pir_ops(block: JsonObject) -> Iterator[JsonObject]:
@@ -222,7 +227,7 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
     }
     inputs: list[ProgramTensor] = []
     outputs: list[ProgramTensor] = []
-    first_only = normalizes = False
+    first_only = normalizes = loops = False
     for block in blocks:
         for op in map(_parse_message, block.get(4, [])):
             kind = _text(op[3][0])
@@ -230,6 +235,8 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
                 inputs.append(_proto_tensor(tensors, op, 2, "Out"))
             elif kind == "fetch":
                 outputs.append(_proto_tensor(tensors, op, 1, "X"))
+            elif kind == "while":
+                loops = True
             elif kind == "batch_norm":
                 flags = _proto_flags(op)
                 normalizes |= _normalizes_by_input(*(flags.get(name) for name in _NORM_FLAGS))
@@ -240,7 +247,7 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
                 if -1 not in lists.get("infer_flags", []):
                     names = ("axes", "starts", "ends", "decrease_axis")
                     first_only |= _takes_row_zero(dims, *(lists.get(name) for name in names))
-    return ProgramInterface(_by_column(inputs), _by_column(outputs), first_only, normalizes)
+    return ProgramInterface(_by_column(inputs), _by_column(outputs), first_only, normalizes, loops)
 
 
 def _by_column(tensors: list[ProgramTensor]) -> tuple[ProgramTensor, ...]:

@@ -15,7 +15,14 @@ PROGRAM_NAMES = ("inference.json", "inference.pdmodel")
 
 
 def find_model_files(folder: Path) -> ModelFiles:
-    """Program and parameters in a model directory.
+    """Program and parameters in a model directory, by paths that hold from every folder.
+
+    The program keeps its name, whose suffix tells its format. Of a parameter file that is a
+    symbolic link, the target is returned: in the cache of a model hub it lies in another folder,
+    and ONNX Runtime reads weights from the folder that it is given only.
+
+    Args:
+        folder: absolute.
 
     Raises:
         ModelFormatError: the directory or one of its three files is missing, or a file is empty.
@@ -37,4 +44,4 @@ def find_model_files(folder: Path) -> ModelFiles:
     for path in (programs[0], params):
         if path.stat().st_size == 0:
             raise ModelFormatError(f"{path} is empty. Copy or export the model again.")
-    return ModelFiles(programs[0], params)
+    return ModelFiles(programs[0], params.resolve())

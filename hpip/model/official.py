@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from hpip.common.cache import default_cache_dir
 from hpip.common.file_lock import exclusive
 from hpip.errors import InvalidInputError, ModelFormatError, ModelNotFoundError
 from hpip.model.download import download, unpack_tar
@@ -79,7 +80,7 @@ def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
             or hostile.
     """
     if model_dir is not None:
-        return Path(model_dir).expanduser()
+        return Path(model_dir).expanduser().absolute()
     if model_name == DEMO_NAME:
         return _demo_dir()
     official = official_models()
@@ -129,8 +130,12 @@ def _unknown_name_message(model_name: str, names: tuple[str, ...]) -> str:
 
 def _cache_dir() -> Path:
     """PaddleX's own cache, so that a model is downloaded once for both."""
-    home = os.environ.get("PADDLE_PDX_CACHE_HOME") or Path.home() / ".paddlex"
-    return Path(home).expanduser() / "official_models"
+    if chosen := os.environ.get("PADDLE_PDX_CACHE_HOME"):
+        return Path(chosen).expanduser().absolute() / "official_models"
+    try:
+        return Path.home() / ".paddlex" / "official_models"
+    except RuntimeError:  # a user without a home folder
+        return default_cache_dir() / "official_models"
 
 
 def _download_model(model_name: str, url: str, folder: Path) -> None:

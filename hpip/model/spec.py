@@ -111,7 +111,7 @@ def load_model_spec(model_dir: str | Path) -> ModelSpec:
         ModelFormatError: the directory or a file is missing or damaged, the preprocessing has an
             operator that hpip does not know, or the outputs are of no known family.
     """
-    folder = Path(model_dir).expanduser()
+    folder = Path(model_dir).expanduser().absolute()
     files = find_model_files(folder)
     config = read_inference_config(folder / CONFIG_NAME)
     interface = read_interface(files.program)
@@ -156,7 +156,7 @@ def _check_inputs(
         )
     batch, _, height, width = by_name["image"].dims
     network_hw = (height, width) if height > 0 and width > 0 else None
-    if interface.reads_first_image_only or interface.normalizes_by_input:
+    if interface.reads_first_image_only or interface.normalizes_by_input or interface.loops:
         return network_hw, 1
     return network_hw, batch if batch > 0 else None
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from hpip.common.cache import Cache, content_key, default_cache_dir
+from hpip.common.cache import CACHE_VARIABLE, Cache, content_key, default_cache_dir
 
 FILES = {"inference.json": b"{}", "more": b"abc"}
 
@@ -91,3 +93,40 @@ def test_the_environment_chooses_the_folder(monkeypatch: pytest.MonkeyPatch) -> 
 def test_keys_depend_on_every_part_and_on_where_it_ends() -> None:
     assert content_key("ab", "c") != content_key("a", "bc")
     assert content_key("a", b"b") == content_key(b"a", "b")
+
+
+def test_a_relative_cache_folder_is_resolved_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "mine")
+    monkeypatch.chdir(tmp_path)
+    assert default_cache_dir() == tmp_path / "mine"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert default_cache_dir() == tmp_path / "mine"
+    assert os.environ[CACHE_VARIABLE] == str(tmp_path / "mine")
+
+
+def test_a_relative_xdg_folder_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / ".cache" / "hpip"
+
+
+def test_a_user_without_a_home_gets_a_temporary_cache_and_one_warning() -> None:
+    code = (
+        "import os; os.getuid = lambda: 54321; os.environ.pop('HOME', None);"
+        "from hpip.common.cache import default_cache_dir;"
+        "first = default_cache_dir(); assert first == default_cache_dir(); print(first)"
+    )
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in (CACHE_VARIABLE, "XDG_CACHE_HOME", "HOME")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("no cache folder") == 1
+    assert not Path(done.stdout.strip()).exists()
