@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip.common.cache import Cache, content_key
+from hpip.common.interpreter import child_command
 from hpip.errors import ModelFormatError
 from hpip.types import ModelFiles
 
@@ -50,16 +51,19 @@ def translate(files: ModelFiles, cache: Cache) -> ModelFiles:
 
 
 def _ask_child(source: Path, target: Path) -> None:
-    command = [sys.executable, "-m", "hpip.graph.translate", str(source.resolve()), str(target)]
+    command = child_command("hpip.graph.translate", str(source.resolve()), str(target))
+    if command is None:
+        raise ModelFormatError(
+            f"{source} is in the format of Paddle 2 and can't be translated in an application "
+            "without a Python interpreter. Export the model with Paddle 3."
+        )
     try:
-        # Where this package lies: -m looks there first.
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,
             check=False,
-            cwd=Path(__file__).resolve().parents[2],
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ModelFormatError(f"{source} could not be translated: {error}") from error

@@ -17,11 +17,14 @@ from hpip.backends.base import Precision
 from hpip.backends.paddle import plain_paddle_device
 from hpip.backends.registry import backend_named, backend_names
 from hpip.common.devices import Device
+from hpip.common.interpreter import find_interpreter
 from hpip.common.system import MKL_CPU_VARIABLE, cpu_facts, installed_version
 from hpip.inference.execution.runner import Engine
 from hpip.model.spec import ModelSpec
 
 FLOOR = "paddle"
+# Releases of Paddle abort the process in oneDNN: never tried where there is no child process.
+_MAY_CRASH = ("paddle_onednn",)
 # Below this, another number of threads than all is no faster.
 _LEAST_THREADS_TO_VARY = 4
 # Distributions whose versions decide what engines do. They are read without importing anything.
@@ -85,6 +88,8 @@ def candidates(request: Request) -> list[Engine]:
         listed = {name for names in config["order"].values() for name in names}
         # A backend that the configuration does not know was registered by the caller.
         names = [n for n in order if n in known] + sorted(known - listed)
+    if find_interpreter() is None:
+        names = [name for name in names if name not in _MAY_CRASH]
     if not request.may_convert:
         names = [name for name in names if backend_named(name).format == "paddle"]
     precisions: list[Precision] = [request.precision]

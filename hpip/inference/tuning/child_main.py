@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from hpip.backends.base import Feeds, Probe, Session
 from hpip.backends.paddle import PaddleBackend
@@ -28,6 +28,7 @@ from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.postprocess import Instances, Selection
 from hpip.inference.execution.runner import Engine, Runner, open_session
 from hpip.inference.tuning.calibrate import Calibration, calibrate
+from hpip.inference.tuning.records import State
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
 _NO_MEMORY = re.compile("bad_alloc|out of memory|ResourceExhausted|allocate memory", re.IGNORECASE)
@@ -104,6 +105,13 @@ class Workplace:
         runner.infer([image], Selection(threshold))
         return (perf_counter() - start) * 1e3
 
+    def close(self) -> None:
+        """Free the networks' memory."""
+        for opened in (self._runner, self._session):
+            if opened is not None:
+                opened.close()
+        self._runner = self._session = None
+
     def _open_runner(self) -> Runner:
         if self._runner is None:
             raise RuntimeError("nothing was opened")
@@ -125,15 +133,19 @@ def main(arguments: Sequence[str]) -> None:
     """Serve one parent until it hangs up."""
     _be_expendable()
     connection, workplace = Connection(int(arguments[0])), Workplace()
+    connection.send("ready")
     while True:
         try:
             method, parameters = connection.recv()
         except EOFError:
             return
-        connection.send(_reply(workplace, method, parameters))
+        connection.send(reply(workplace, method, parameters))
 
 
-def _reply(workplace: Workplace, method: str, parameters: Sequence[Any]) -> tuple[str, Any]:
+def reply(
+    workplace: Workplace, method: str, parameters: Sequence[Any]
+) -> tuple[State | Literal["ok"], Any]:
+    """Do what was asked for; returns "ok" and the result, or a state and the evidence for it."""
     try:
         return "ok", getattr(workplace, method)(*parameters)
     except _AbsentError as error:
@@ -143,8 +155,9 @@ def _reply(workplace: Workplace, method: str, parameters: Sequence[Any]) -> tupl
     except HpipError as error:
         return "out of memory" if _NO_MEMORY.search(str(error)) else "refused", str(error)
     except Exception as error:  # whatever an engine throws is evidence against it, not a bug here
-        kind = "out of memory" if _NO_MEMORY.search(str(error)) else "crashed"
-        return kind, f"{type(error).__name__}: {error}"
+        return "out of memory" if _NO_MEMORY.search(
+            str(error)
+        ) else "crashed", f"{type(error).__name__}: {error}"
 
 
 def _be_expendable() -> None:

@@ -7,23 +7,23 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from multiprocessing import Pipe
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hpip.backends.base import Feeds, Probe
 from hpip.backends.registry import backend_path
 from hpip.common.closing import Closing
+from hpip.common.interpreter import child_command
 from hpip.common.system import available_memory_bytes, resident_bytes
 from hpip.errors import HpipError
 from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.postprocess import Instances
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.calibrate import Calibration
+from hpip.inference.tuning.child_main import Workplace, reply
 from hpip.inference.tuning.records import State
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
@@ -47,14 +47,24 @@ class ChildError(HpipError):
         super().__init__(f"{state}: {reason}")
 
 
+class ChildStartError(ChildError):
+    """No child process could be started, which says nothing about any engine."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("unfinished", f"no child process could be started: {reason}")
+
+
 class Child(Closing):
     """One engine in a process of its own; for one thread. Leave it with `with` or `close`.
+
+    In a process without a Python interpreter (a frozen application), the engine runs in this
+    process, without limits of time and memory.
 
     Args:
         most_bytes: resident memory at which it is stopped; None takes most of what is free.
 
     Raises:
-        ChildError: no process can be started.
+        ChildStartError: no process can be started; also from the first call.
     """
 
     def __init__(self, most_bytes: int | None = None) -> None:
@@ -62,25 +72,29 @@ class Child(Closing):
         share = None if free is None else int(free * _MEMORY_SHARE)
         self._most_bytes = share if most_bytes is None else most_bytes
         self.peak_rss_bytes = 0
+        self._is_ready = False
+        self._here: Workplace | None = None
+        command = child_command("hpip.inference.tuning.child_main")
+        if command is None:
+            self._here = Workplace()
+            return
         self._connection, theirs = Pipe()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
             # In its own session, so that an interrupt from the keyboard reaches the parent alone,
-            # which then ends the child. In this package's folder, because -m looks there first, and
-            # not in a source tree of the same name that the user happens to stand in.
+            # which then ends the child.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hpip.inference.tuning.child_main", str(theirs.fileno())],
+                [*command, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._stderr,
                 stderr=self._stderr,
                 pass_fds=[theirs.fileno()],
-                cwd=Path(__file__).resolve().parents[3],
                 start_new_session=True,
             )
         except OSError as error:
             self._connection.close()
             self._stderr.close()
-            raise ChildError("unfinished", f"no process could be started: {error}") from error
+            raise ChildStartError(str(error)) from error
         finally:
             theirs.close()
 
@@ -168,18 +182,31 @@ class Child(Closing):
 
     def close(self) -> None:
         """End the process, whatever it does. Twice does nothing."""
+        if self._here is not None:
+            self._here.close()
+            return
         self._connection.close()
         self._kill()
         self._stderr.close()
 
     def _call(self, method: str, *parameters: object, limit_s: float) -> Any:
+        if self._here is not None:
+            return self._result(*reply(self._here, method, parameters))
+        deadline = time.monotonic() + limit_s
         try:
+            if not self._is_ready:
+                self._wait(deadline, limit_s)
+                self._connection.recv()
+                self._is_ready = True
             self._connection.send((method, parameters))
-            self._wait(time.monotonic() + limit_s, limit_s)
+            self._wait(deadline, limit_s)
             kind, result = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
         self._look()
+        return self._result(kind, result)
+
+    def _result(self, kind: State | Literal["ok"], result: Any) -> Any:
         if kind != "ok":
             raise ChildError(kind, str(result))
         return result
@@ -208,6 +235,8 @@ class Child(Closing):
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         last = f": {lines[-1].strip()}" if lines else ""
+        if not self._is_ready:
+            return ChildStartError(f"it ended with exit code {code}{last}")
         if code == -signal.SIGKILL:
             return ChildError("out of memory", "the system ended it, most likely for its memory")
         if code < 0:

@@ -26,7 +26,7 @@ from hpip.graph.program import Program
 from hpip.inference.execution.plan import CutPlan, Plan, UntouchedPlan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock, tell
-from hpip.inference.tuning.child_process import Child, ChildError
+from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
 from hpip.inference.tuning.gates import GATES, Answer, judge
 from hpip.inference.tuning.images import scene, shipped_pictures
 from hpip.model.spec import ModelSpec
@@ -119,6 +119,8 @@ def check(spec: ModelSpec, compiled: CompiledModel, threads: int, clock: Clock) 
                 verdict = judge(wanted, found, GATES["fp32"])
                 if verdict.matched >= _ENOUGH_INSTANCES:
                     break
+    except ChildStartError:
+        raise
     except ChildError as failure:
         why = f"the time was up after {allowed_s:.3g} s" if clock.left_s <= 0 else str(failure)
         return Check(False, f"the check did not end: {why}", False, allowed_s)

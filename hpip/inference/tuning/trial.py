@@ -12,7 +12,7 @@ from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock
 from hpip.inference.tuning.calibrate import Calibration
-from hpip.inference.tuning.child_process import Child, ChildError
+from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
 from hpip.inference.tuning.gates import GATES, Answer, judge
 from hpip.inference.tuning.records import Trial
 from hpip.types import PreprocessPlan, UInt8Array
@@ -88,6 +88,8 @@ class Reference:
                     found.append(Answer(threshold, instances))
                 if sum(len(answer.scores) for answer in found) >= _ENOUGH_INSTANCES:
                     break
+        except ChildStartError:
+            raise
         except ChildError as failure:
             raise FloorError(str(failure)) from failure
         self._answers = found
@@ -103,6 +105,8 @@ class Reference:
             took = self._open().time_ms(
                 picture, self._task.score_threshold, limit_s=self._clock.step_s()
             )
+        except ChildStartError:
+            raise
         except ChildError as failure:
             raise FloorError(str(failure)) from failure
         self.times_ms.append(took)
@@ -144,6 +148,8 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
         trial = replace(trial, version=version)
         trial = _judge_and_time(trial, task, reference, clock, child)
         trial = replace(trial, reason=trial.reason + left)
+    except ChildStartError:
+        raise
     except ChildError as failure:
         trial = replace(trial, state=failure.state, reason=failure.reason)
         if failure.state == "hung" and clock.left_s <= 0:

@@ -17,6 +17,7 @@ from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock, Limits, default_limits, tell
 from hpip.inference.tuning.calibrate import Calibration
 from hpip.inference.tuning.candidates import Request, needs_calibration, thread_variants
+from hpip.inference.tuning.child_process import ChildStartError
 from hpip.inference.tuning.cut_check import cut_and_checked, small_input
 from hpip.inference.tuning.images import digest, shipped_pictures, split_for_calibration
 from hpip.inference.tuning.records import Selection, Trial, Verdict, label
@@ -157,7 +158,17 @@ class _Tuning:
         return None
 
     def work(self) -> Verdict:
-        """Check the cut program, try engines while there is time, and remember what came out."""
+        """Check the cut program, try engines while there is time, and remember what came out.
+
+        A failure to start a child process is not remembered, since it says nothing of the model.
+        """
+        try:
+            return self._work()
+        except ChildStartError as error:
+            logger.warning("%s was not tuned: %s", self._request.spec.model_name, error)
+            return _stand_in(self._request, str(error))
+
+    def _work(self) -> Verdict:
         request, budget_s = self._request, self._clock.limits.budget_s
         plan: Plan = UntouchedPlan(request.spec)
         program: Literal["cut", "untouched"] = "untouched"

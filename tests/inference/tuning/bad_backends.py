@@ -123,19 +123,6 @@ class WrongBackend(FastBackend):
             return [boxes, counts, np.roll(masks, masks.shape[2] // 10, axis=2)]
 
 
-class RoundingBackend(FastBackend):
-    """Fast, and rounds otherwise than plain Paddle."""
-
-    name = "rounding"
-
-    class session(FastBackend.session):  # noqa: N801
-        def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
-            image = inputs["image"]
-            sign = np.random.default_rng(1).choice([-1, 1], image.shape)
-            rounded = (image * (1 + 1e-6 * sign)).astype(np.float32)
-            return super()._run({**inputs, "image": rounded})
-
-
 class EmptyBackend(FastBackend):
     """Fast, and finds nothing."""
 

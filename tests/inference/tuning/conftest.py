@@ -24,7 +24,6 @@ BAD = {
         ("crashing_at_open", "CrashingAtOpenBackend"),
         ("hanging", "HangingBackend"),
         ("wrong", "WrongBackend"),
-        ("rounding", "RoundingBackend"),
         ("empty", "EmptyBackend"),
         ("greedy", "GreedyBackend"),
         ("out_of_memory", "OutOfMemoryBackend"),

@@ -13,6 +13,7 @@ import pytest
 
 import hpip
 from hpip.backends.paddle import nearest_device
+from hpip.common import interpreter
 from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError
@@ -210,6 +211,30 @@ def test_a_budget_that_ends_leaves_the_rest_to_a_later_start(
     assert not short.complete
     later = tuned(tiny_model_dir)
     assert later.complete
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/gone/python3"])
+def test_a_child_that_can_not_start_is_not_remembered(
+    only: Register, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    only("fast")
+    with monkeypatch.context() as embedded:
+        embedded.setattr(interpreter, "find_interpreter", lambda: python)
+        for _ in range(5):
+            verdict = tuned(tiny_model_dir)
+            assert (verdict.program, verdict.complete) == ("untouched", False)
+            assert "no child process could be started" in verdict.program_reason
+    assert tuned(tiny_model_dir).selection.engine.backend == "fast"
+
+
+def test_a_frozen_application_tries_engines_in_its_own_process(
+    only: Register, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only("fast", "wrong")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    verdict = tuned(tiny_model_dir)
+    assert verdict.selection.engine.backend == "fast"
+    assert {trial.engine.backend: trial.state for trial in verdict.trials}["wrong"] == "wrong"
 
 
 def test_a_damaged_verdict_is_made_anew(
