@@ -92,11 +92,12 @@ class Run:
             steps = ["checks", "gate", "stock"]
             if self.coco is not None:
                 steps += [AP + name for name in self._engines(subject.model_dir)]
-        except HpipError as error:
+            record |= {"model_bytes": subject.model_bytes, "digest": subject.digest}
+        except (HpipError, OSError) as error:
             yield {**record, "state": FAILED, "reason": str(error)}
             return
         name = official_name(subject.model_dir, subject.spec.model_name)
-        record |= {"name": name, "model_bytes": subject.model_bytes, "digest": subject.digest}
+        record["name"] = name
         if name is not None:
             record["published_mask_ap"] = OFFICIAL[name].mask_ap
         for number, step in enumerate(steps, start=1):

@@ -71,11 +71,11 @@ def official_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def demo_coco(tmp_path: Path) -> Path:
-    """COCO's layout: the demo model's pictures, annotated with what the export finds in them."""
+    """COCO's layout: two pictures, annotated with what the demo model's export finds in them."""
     folder = tmp_path / "coco"
     (folder / "val2017").mkdir(parents=True)
     (folder / "annotations").mkdir()
-    paths = demo_pictures()
+    paths = demo_pictures()[:2]
     images, annotations = [], []
     with hpip.create_pipeline(model="demo", use_hpip=False) as pipeline:
         labels = pipeline.predictors[0].spec.labels
@@ -164,7 +164,7 @@ def test_one_report_of_a_downloaded_model_and_of_those_that_fail(
     assert found["stock"]["state"] == "skipped"
     assert "--paddlex-python" in found["stock"]["reason"]
     for step in ("ap-onnxruntime", "ap-original"):
-        assert (found[step]["images"], found[step]["failed_images"]) == (len(demo_pictures()), [])
+        assert (found[step]["images"], found[step]["failed_images"]) == (2, [])
         assert found[step]["mask_ap"] > 0.99
 
     text = (output / "official.md").read_text()
@@ -355,11 +355,17 @@ def test_an_interrupted_run_goes_on(tiny_model_dir: Path, tmp_path: Path) -> Non
     assert "`--coco` was not given" in (output / "official.md").read_text()
 
 
-def test_the_dataset_is_a_folder_or_a_file_and_a_folder(demo_coco: Path, tmp_path: Path) -> None:
-    file, images = demo_coco / "annotations" / "instances_val2017.json", demo_coco / "val2017"
-    assert coco_files(demo_coco, None) == (file, images)
+def test_the_dataset_is_a_folder_or_a_file_and_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "coco"
+    file, images = folder / "annotations" / "instances_val2017.json", folder / "val2017"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    with pytest.raises(DatasetError, match="--coco-images: expected the folder"):
+        coco_files(folder, None)
+    images.mkdir()
+    assert coco_files(folder, None) == (file, images)
     assert coco_files(file, images) == (file, images)
-    assert coco_files(demo_coco, tmp_path) == (file, tmp_path)
+    assert coco_files(folder, tmp_path) == (file, tmp_path)
     with pytest.raises(DatasetError, match="--coco-images: expected the folder"):
         coco_files(file, None)
     with pytest.raises(DatasetError, match="is not there"):
