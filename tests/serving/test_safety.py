@@ -256,7 +256,7 @@ def test_private_addresses_are_not_asked(
         ("http://localhost:{port}/slow", "no whole answer"),
         ("http://localhost:{port}/drip", "no whole answer"),
         ("http://localhost:{port}/page.html", "not an image"),
-        ("http://localhost:99999/", "can't be fetched"),
+        ("http://localhost:99999/", "not a URL"),
         ("http://localhost:{port}/a b", "can't be fetched"),
         ("http://localhost\r\nX: y/", "can't be fetched"),
         ("http://nothing.invalid/", "can't be fetched"),
