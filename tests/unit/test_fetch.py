@@ -331,6 +331,8 @@ class TestTrickles:
     def test_the_body_of_a_redirect_is_not_read(self) -> None:
         """It may have no end, and urllib would collect it."""
         head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\n\r\n"
-        with _trickling(head, b"x" * 4096, None) as port:
-            with pytest.raises(InvalidInputError, match="can't be fetched"):
-                fetch_url(f"http://127.0.0.1:{port}/", UrlPolicy(timeout_s=10))
+        with (
+            _trickling(head, b"x" * 4096, None) as port,
+            pytest.raises(InvalidInputError, match="can't be fetched"),
+        ):
+            fetch_url(f"http://127.0.0.1:{port}/", UrlPolicy(timeout_s=10))
