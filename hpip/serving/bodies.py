@@ -53,7 +53,7 @@ class Asked:
 
 
 class BodyBudget:
-    """Bytes of request bodies that the server holds at once; for one event loop."""
+    """Bytes of bodies and answers that the server holds at once; for one event loop."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._free_bytes = limit_bytes
@@ -66,7 +66,7 @@ class BodyBudget:
         """
         if size_bytes > self._free_bytes:
             raise RequestError(
-                503, "The server holds as many request bodies as it may. Try again later.", 1
+                503, "The server holds as many bodies and answers as it may. Try again later.", 1
             )
         self._free_bytes -= size_bytes
 
