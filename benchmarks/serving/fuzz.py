@@ -26,13 +26,14 @@ from typing import Any
 import cv2
 
 import hpip
+from benchmarks.serving import hostile
 from benchmarks.serving.figures import write_figures
 from benchmarks.serving.questions import ENDPOINT
 from benchmarks.serving.raw_http import Connection, LostError, request_bytes
 from benchmarks.serving.server import RunningServer, hpip_server
 
 DEMO = Path(hpip.__file__).parent / "demo"
-FORMATS = (".jpg", ".png", ".bmp", ".tiff", ".webp")
+FORMATS = (".jpg", ".png", ".bmp", ".tiff", ".webp", ".jp2", ".gif", ".ppm", ".pfm", ".hdr", ".ras")
 # A request whose changed head announces more than it has is answered only when the time for a
 # body is up; so the server's is short.
 BODY_TIMEOUT_S = 1.0
@@ -102,15 +103,22 @@ def changed_requests(rng: random.Random) -> Iterator[bytes]:
         ("application/json", json.dumps({"image": text, **fields}).encode()),
         ("application/json", several),
         ("multipart/form-data; boundary=b", form % small),
+        *(
+            (f"multipart/form-data; boundary=b; charset={charset}", form % small)
+            for charset in hostile.CHARSETS
+        ),
+        ("application/x-www-form-urlencoded", several),
     ]
     requests = [
         request_bytes("POST", ENDPOINT, body, {"Content-Type": kind, "Accept": "*/*"})
         for kind, body in kinds
     ]
+    # Kept among the first, which most damages go to.
+    requests.insert(0, _with_trailers(requests[0]))
     paths = ("/", "/health", "/health/ready", "/metrics", "/openapi.json", "/app.js")
     requests += [request_bytes("GET", path) for path in paths]
     while True:
-        request = rng.choice(requests if rng.random() < 0.2 else requests[: len(kinds)])
+        request = rng.choice(requests if rng.random() < 0.2 else requests[: len(kinds) + 1])
         # Half of the damages go into the head, which is the smaller part by far.
         head, gap, body = request.partition(b"\r\n\r\n")
         if not body or rng.random() < 0.5:
@@ -118,15 +126,27 @@ def changed_requests(rng: random.Random) -> Iterator[bytes]:
         else:
             body = mutate(body, rng)
             length = b"Content-Length: "
+            if length not in head:
+                yield head + gap + body
+                continue
             start = head.index(length) + len(length)
             end = (head + b"\r").index(b"\r", start)
             yield head[:start] + str(len(body)).encode() + head[end:] + gap + body
+
+
+def _with_trailers(request: bytes) -> bytes:
+    """The same in chunks, with lines after them."""
+    head, gap, body = request.partition(b"\r\n\r\n")
+    length = b"Content-Length: %d" % len(body)
+    head = head.replace(length, b"Transfer-Encoding: chunked")
+    return head + gap + b"%x\r\n%s\r\n0\r\nX-After: %s\r\n\r\n" % (len(body), body, b"a" * 500)
 
 
 def changed_pictures(rng: random.Random) -> Iterator[bytes]:
     """Orderly requests around pictures with damages."""
     scene = _small_scene()
     pictures = [_encoded(scene, suffix) for suffix in FORMATS]
+    pictures += hostile.pictures().values()
     while True:
         picture = rng.choice(pictures)
         # Most of what a decoder decides on stands in the first bytes.
@@ -147,6 +167,8 @@ def _small_scene() -> Any:
 
 
 def _encoded(image: Any, suffix: str) -> bytes:
+    if suffix in (".pfm", ".hdr"):
+        image = image.astype("float32")
     return bytes(cv2.imencode(suffix, image)[1].tobytes())
 
 
@@ -174,6 +196,20 @@ async def send_all(
 
     await asyncio.gather(*(work() for _ in range(CLIENTS)))
     return statuses, bad
+
+
+async def leave_unread(url: str, count: int) -> None:
+    """Ask for drawings, and leave without taking a byte of them."""
+    scene = cv2.imread(str(DEMO / "scene_0017.jpg"))
+    picture = _encoded(cv2.resize(scene, (3600, 2700)), ".jpg")
+    content = {"image": base64.b64encode(picture).decode(), "visualize": True}
+    headers = {"Content-Type": "application/json"}
+    request = request_bytes("POST", ENDPOINT, json.dumps(content).encode(), headers)
+    for start in range(0, count, CLIENTS):
+        connections = [
+            Connection(url, buffer_bytes=4096) for _ in range(start, min(count, start + CLIENTS))
+        ]
+        await asyncio.gather(*(one.abort([request], 5.0, reset=False) for one in connections))
 
 
 async def _outcome(connection: Connection, request: bytes) -> str:
@@ -241,6 +277,8 @@ def run(flags: Sequence[str], count: int, seed: int, log: Path) -> dict[str, Any
             timeout_s = REPLY_TIMEOUTS_S[name]
             statuses, found = asyncio.run(send_all(server.url, requests, share, timeout_s))
             figures[name], bad = dict(sorted(statuses.items())), bad + found
+        figures["unread answers"] = count // 100
+        asyncio.run(leave_unread(server.url, count // 100))
         pictures = figures["changed pictures"]
         figures["unanswered_pictures"] = pictures.get("open", 0) + pictures.get("closed", 0)
         figures["sent"] = sum(sum(figures[name].values()) for name in (*sorts, "schemathesis"))

@@ -87,7 +87,8 @@ class Client:
 
     async def _ask(self, question: Question) -> None:
         if question.leave_after_s is not None:
-            leaver = Connection(self._url)
+            buffer_bytes = 4096 if question.unread else 1 << 22
+            leaver = Connection(self._url, buffer_bytes=buffer_bytes)
             await leaver.abort(question.pieces, question.leave_after_s, reset=question.reset)
             self._tally.statuses["aborted left"] += 1
             return
@@ -119,6 +120,9 @@ class Client:
 
 
 def _check_failure(reply: Reply) -> None:
+    if reply.status == 400 and reply.headers.get("content-type", "").startswith("text/plain"):
+        # What is no HTTP is refused before there is an application to answer.
+        return
     try:
         answer = json.loads(reply.body)
         said = (answer["errorCode"], bool(answer["errorMsg"]), bool(answer["logId"]))

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import msgpack
 
+from benchmarks.serving import hostile
 from benchmarks.serving.raw_http import request_bytes
 
 Kind: TypeAlias = Literal["good", "bad", "huge", "slow", "aborted"]
@@ -46,6 +45,7 @@ class Question:
         pause_s: between pieces.
         leave_after_s: do not wait for the answer.
         reset: leave without a goodbye.
+        unread: take nothing of the answer before leaving.
     """
 
     kind: Kind
@@ -56,6 +56,7 @@ class Question:
     pause_s: float = 0.0
     leave_after_s: float | None = None
     reset: bool = False
+    unread: bool = False
 
 
 def make_pictures(folder: Path) -> dict[str, bytes]:
@@ -116,8 +117,13 @@ def _good(pictures: dict[str, bytes], small: Sequence[str]) -> Iterator[Question
     request = request_bytes("POST", ENDPOINT, packed, both)
     yield Question("good", "msgpack", [request], right, asked)
     form, content_type = _form(pictures[small[0]])
-    request = request_bytes("POST", ENDPOINT, form, {"Content-Type": content_type})
-    yield Question("good", "form", [request], right, Asked((small[0],)))
+    for charset in ("", "; charset=utf-8", '; charset="US-ASCII"'):
+        request = request_bytes("POST", ENDPOINT, form, {"Content-Type": content_type + charset})
+        yield Question("good", f"form{charset}", [request], right, Asked((small[0],)))
+    asked = Asked((small[0],))
+    for kind in ("application/x-www-form-urlencoded", "text/plain;charset=UTF-8"):
+        request = _post(body_of(pictures, asked), Content_Type=kind)
+        yield Question("good", f"JSON as {kind}", [request], right, asked)
 
 
 def _form(picture: bytes) -> tuple[bytes, str]:
@@ -165,9 +171,29 @@ def _bad(pictures: dict[str, bytes], name: str) -> Iterator[Question]:
     }
     for title, body in raw.items():
         yield Question("bad", title, [_post(body)], wrong)
+    for title, content in hostile.pictures().items():
+        body = json.dumps({"image": encoded(content)}).encode()
+        yield Question("bad", title, [_post(body)], frozenset({422}))
+    form, content_type = _form(b"-" + b"a" * 1_000_000)
+    for charset in hostile.CHARSETS:
+        headers = {"Content-Type": f"{content_type}; charset={charset}"}
+        request = request_bytes("POST", ENDPOINT, form, headers)
+        yield Question("bad", f"form in {charset}", [request], frozenset({415}))
+    yield from _trailers()
     yield Question("bad", "content type", [_post(b"x", Content_Type="text/plain")], wrong)
     yield Question("bad", "method", [request_bytes("GET", ENDPOINT)], frozenset({405}))
     yield Question("bad", "path", [request_bytes("POST", "/nowhere")], frozenset({404, 405}))
+
+
+def _trailers() -> Iterator[Question]:
+    """Lines after a chunked body: a few do no harm, many count as a head that is too long."""
+    head = request_bytes("POST", ENDPOINT, b"", _JSON)
+    head = head.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    line = b"X: " + b"a" * 1000 + b"\r\n"
+    start = head + b"2\r\n{}\r\n0\r\n"
+    yield Question("bad", "trailers", [start + line * 3 + b"\r\n"], frozenset({422}))
+    many = [start, *[line * 64] * 64, b"\r\n"]
+    yield Question("bad", "many trailers", many, frozenset({400}))
 
 
 def _huge(pictures: dict[str, bytes], max_body_bytes: int) -> Iterator[Question]:
@@ -177,7 +203,7 @@ def _huge(pictures: dict[str, bytes], max_body_bytes: int) -> Iterator[Question]
     drawn = Asked(("large.jpg",), visualize=True)
     body = _post(body_of(pictures, drawn))
     yield Question("huge", "large picture, drawn", [body], frozenset({200}), drawn)
-    bomb = base64.b64encode(_png_bomb(20_000)).decode()
+    bomb = base64.b64encode(hostile.png_bomb(hostile.SIDE)).decode()
     body = _post(json.dumps({"image": bomb}).encode())
     yield Question("huge", "decompression bomb", [body], frozenset({413, 422}))
     block = b"A" * (1 << 20)
@@ -186,24 +212,12 @@ def _huge(pictures: dict[str, bytes], max_body_bytes: int) -> Iterator[Question]
     too_large = frozenset({413})
     yield Question("huge", "too long a body", [head, *[block] * blocks], too_large)
     head = (
-        b"POST %s HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n" % ENDPOINT.encode()
+        b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        % ENDPOINT.encode()
     )
     chunk = b"%x\r\n%s\r\n" % (len(block), block)
     chunks = [head, *[chunk] * blocks, b"0\r\n\r\n"]
     yield Question("huge", "too many chunks", chunks, too_large)
-
-
-def _png_bomb(side: int) -> bytes:
-    """A grey PNG of side x side pixels in a few hundred KB."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(name + content))
-        return struct.pack(">I", len(content)) + name + content + checksum
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes((side + 1) * side), 9)
-    parts = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 def _pieces(request: bytes, count: int) -> list[bytes]:
@@ -234,3 +248,7 @@ def _aborted(pictures: dict[str, bytes], small: Sequence[str]) -> Iterator[Quest
             "aborted", "left in the body", [half], nothing, leave_after_s=after_s, reset=reset
         )
     yield Question("aborted", "left in the head", [b"POST /inst"], nothing, leave_after_s=0.01)
+    drawn = _post(body_of(pictures, Asked(("large.jpg",), visualize=True)))
+    yield Question(
+        "aborted", "answer not read", [drawn], nothing, leave_after_s=3.0, reset=True, unread=True
+    )

@@ -40,7 +40,7 @@ def request_bytes(
 ) -> bytes:
     """A request as it goes over the wire, with the length of its body or the one that is given."""
     length = len(body) if content_length is None else content_length
-    lines = [f"{method} {path} HTTP/1.1", "Host: test", f"Content-Length: {length}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {length}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
@@ -51,12 +51,14 @@ class Connection:
     Args:
         url: of the server.
         timeout_s: an answer that takes longer is lost.
+        buffer_bytes: how much of an answer is taken before it is asked for.
     """
 
-    def __init__(self, url: str, timeout_s: float = 120.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 120.0, *, buffer_bytes: int = 1 << 22) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname, parts.port)
         self._timeout_s = timeout_s
+        self._buffer_bytes = buffer_bytes
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def exchange(self, pieces: Iterable[bytes], pause_s: float = 0.0) -> Reply:
@@ -104,7 +106,7 @@ class Connection:
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._address, limit=1 << 22)
+            self._streams = await asyncio.open_connection(*self._address, limit=self._buffer_bytes)
         return self._streams
 
     async def _exchange(self, pieces: Iterable[bytes], pause_s: float) -> Reply:

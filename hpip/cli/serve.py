@@ -58,6 +58,10 @@ def serve_command(
     body_timeout_s: Annotated[
         float | None, typer.Option("--body-timeout-s", help="For a body to arrive. [30]")
     ] = None,
+    answer_timeout_s: Annotated[
+        float | None,
+        typer.Option("--answer-timeout-s", help="For a client to take its answer. [60]"),
+    ] = None,
     shutdown_timeout_s: Annotated[
         float | None, typer.Option("--shutdown-timeout-s", help="To finish at the end. [120]")
     ] = None,
@@ -76,6 +80,22 @@ def serve_command(
     visualize: Annotated[
         bool | None,
         typer.Option("--visualize/--no-visualize", help="Draw where a request does not say. [yes]"),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allowed-host",
+            help="Name by which the server may be asked, such as a proxy's; * allows all;"
+            " repeatable. [any; for --host 127.0.0.1 those of this machine]",
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors-origin",
+            help="Web pages of this origin (https://HOST[:PORT]) may ask, too; * allows all;"
+            " repeatable.",
+        ),
     ] = None,
     allow_url_input: Annotated[
         bool | None,
@@ -128,12 +148,15 @@ def serve_command(
             "max_queue": max_queue,
             "request_timeout_s": request_timeout_s,
             "body_timeout_s": body_timeout_s,
+            "answer_timeout_s": answer_timeout_s,
             "shutdown_timeout_s": shutdown_timeout_s,
             "max_body_bytes": max_body_bytes,
             "max_pixels": max_pixels,
             "max_images": max_images,
             "max_detections": max_detections,
             "visualize": visualize,
+            "allowed_hosts": allowed_host or None,
+            "cors_origins": cors_origin or None,
             "allow_url_input": allow_url_input,
             "url_hosts": url_host or None,
             "private_url_hosts": private_url_host or None,

@@ -49,20 +49,30 @@ class EncodedImage:
         data: the encoded file.
         name: what error messages call it.
         max_pixels: largest width * height of a page; None takes `max_image_pixels()`.
+        sized_only: refuse formats whose size can't be read before they are decoded.
 
     Raises:
         InvalidInputError: empty, truncated, of zero size, or larger than the limit.
     """
 
     def __init__(
-        self, data: bytes | bytearray | memoryview, name: str, *, max_pixels: int | None = None
+        self,
+        data: bytes | bytearray | memoryview,
+        name: str,
+        *,
+        max_pixels: int | None = None,
+        sized_only: bool = False,
     ) -> None:
         self._data = bytes(data)
         self._name = name
         self._max_pixels = max_image_pixels() if max_pixels is None else max_pixels
         self._header: ImageHeader = read_header(self._data, name)
+        if sized_only and not self._header.page_hws:
+            raise InvalidInputError(self._undecodable())
         for page_hw in self._header.page_hws:
             self._check_pixels(page_hw)
+        for tile_hw in self._header.tile_hws:
+            self._check_pixels(tile_hw, "a tile of ")
 
     @property
     def page_count(self) -> int:
@@ -107,11 +117,11 @@ class EncodedImage:
             struct.pack_into(f"{code}I", patched, 4, offset)
         return patched
 
-    def _check_pixels(self, image_hw: tuple[int, int]) -> None:
+    def _check_pixels(self, image_hw: tuple[int, int], what: str = "") -> None:
         height, width = image_hw
         if height * width > self._max_pixels:
             raise InvalidInputError(
-                f"{self._name}: {width} x {height} is {height * width} pixels; at most"
+                f"{self._name}: {what}{width} x {height} is {height * width} pixels; at most"
                 f" {self._max_pixels} are decoded. If you trust the file, raise the limit with"
                 f" {MAX_IMAGE_PIXELS_ENV} or max_pixels; otherwise scale the picture down."
             )
@@ -124,13 +134,18 @@ class EncodedImage:
                 " in a viewer, and save it again."
             )
         return (
-            f"{self._name}: not an image: expected JPEG, PNG, WebP, BMP, TIFF, PNM or Sun raster,"
-            f" got {len(self._data)} bytes that start with {self._data[:8]!r}."
+            f"{self._name}: not an image: expected JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000,"
+            f" AVIF, PNM or Sun raster, got {len(self._data)} bytes that start with"
+            f" {self._data[:8]!r}."
         )
 
 
 def decode_image(
-    data: bytes | bytearray | memoryview, name: str = "image", *, max_pixels: int | None = None
+    data: bytes | bytearray | memoryview,
+    name: str = "image",
+    *,
+    max_pixels: int | None = None,
+    sized_only: bool = False,
 ) -> UInt8Array:
     """Decode an encoded image (the first page of a TIFF) to (H, W, 3) BGR uint8, C-contiguous.
 
@@ -141,12 +156,13 @@ def decode_image(
         data: the encoded file.
         name: what error messages call it.
         max_pixels: largest width * height; None takes `max_image_pixels()`.
+        sized_only: refuse formats whose size can't be read before they are decoded.
 
     Raises:
         InvalidInputError: empty, truncated, corrupt, of zero size, too large, or not an image.
         BackendUnavailableError: OpenCV is not installed.
     """
-    return EncodedImage(data, name, max_pixels=max_pixels).decode()
+    return EncodedImage(data, name, max_pixels=max_pixels, sized_only=sized_only).decode()
 
 
 def as_bgr(array: AnyArray, name: str = "array") -> UInt8Array:

@@ -7,22 +7,25 @@ A server that fetches what strangers name can be led to its own network or kept 
 
 from __future__ import annotations
 
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from typing import IO
 from urllib.parse import urlsplit
 
 from hpip.errors import InvalidInputError
-from hpip.inputs.public_hosts import PublicHosts, PublicHttpHandler
+from hpip.inputs.deadline import Deadline
+from hpip.inputs.public_hosts import Network, WatchedHttpHandler
 
 # More than any photo that the models gain from: an uncompressed 4K TIFF has 25 MB, a 100 megapixel
 # JPEG at quality 95 about 50.
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 DEFAULT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 64 * 1024
+_HEADERS = {"User-Agent": "hpip", "Accept": "image/*,*/*"}
+# Of a URL, or of what a server said, in a message.
+_MOST_SHOWN_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class UrlPolicy:
 
     Attributes:
         max_bytes: largest body.
-        timeout_s: limit for each wait on the network, and for the whole body once it flows; a
-            fetch ends, well or badly, within twice this time per redirect.
+        timeout_s: limit for the whole fetch, from looking up the host to the last byte of the
+            body, redirects included.
         allowed_hosts: host names (lower case, without port) that may be asked, redirects
             included; None allows all.
         public_only: refuse hosts with a private, loopback, link-local or other address that is not
@@ -62,21 +65,26 @@ class UrlPolicy:
         Raises:
             InvalidInputError: names the URL and what is allowed.
         """
+        shown = _shortened(url)
         try:
             parts = urlsplit(url)
             host = parts.hostname
+            # Raises where there is no such port.
+            _ = parts.port
         except ValueError as error:
-            raise InvalidInputError(f"{url}: not a URL: {error}. Correct it.") from error
+            raise InvalidInputError(
+                f"{shown}: not a URL: {_shortened(str(error))}. Correct it."
+            ) from error
         if parts.scheme.lower() not in ("http", "https") or not host:
             raise InvalidInputError(
-                f"{url}: expected an http or https URL with a host, got scheme"
-                f" {parts.scheme!r}. Download the file and pass its path."
+                f"{shown}: expected an http or https URL with a host, got scheme"
+                f" {_shortened(parts.scheme)!r}. Download the file and pass its path."
             )
         if parts.username is not None:
-            raise InvalidInputError(f"{url}: expected a URL without a user name. Remove it.")
+            raise InvalidInputError(f"{shown}: expected a URL without a user name. Remove it.")
         if self.allowed_hosts is not None and host not in self.allowed_hosts:
             raise InvalidInputError(
-                f"{url}: host {host!r} is not allowed; allowed are:"
+                f"{shown}: host {_shortened(host)!r} is not allowed; allowed are:"
                 f" {', '.join(sorted(self.allowed_hosts)) or 'none'}. Add it to"
                 " UrlPolicy.allowed_hosts if you trust it."
             )
@@ -98,41 +106,49 @@ def fetch_url(url: str, policy: UrlPolicy) -> FetchedBody:
             slow, or cut short; chained from the cause.
     """
     policy.check(url)
-    started_s = time.monotonic()
-    request = urllib.request.Request(url, headers={"User-Agent": "hpip", "Accept": "image/*,*/*"})
-    try:
-        with _opener(policy).open(request, timeout=policy.timeout_s) as response:
-            return _read_body(response, url, policy)
-    except urllib.error.HTTPError as error:
-        # The error is also the open answer.
-        with error:
+    shown = _shortened(url)
+    with Deadline(policy.timeout_s) as deadline:
+        try:
+            request = urllib.request.Request(url, headers=_HEADERS)
+            with _opener(policy, deadline).open(request, timeout=policy.timeout_s) as response:
+                body = _read_body(response, shown, policy)
+        except InvalidInputError as error:
+            # A connection that was shut for its slowness looks as if the server had closed it.
+            if deadline.has_passed:
+                raise _too_slow(shown, policy) from error
+            raise
+        except urllib.error.HTTPError as error:
+            # The error is also the open answer.
+            error.close()
             raise InvalidInputError(
-                f"{url}: the server answered HTTP {error.code} {error.reason}; expected 200."
-                " Check the URL, or download the file and pass its path."
+                f"{shown}: the server answered HTTP {error.code}"
+                f" {_shortened(str(error.reason))}; expected 200. Check the URL, or download"
+                " the file and pass its path."
             ) from error
-    except TimeoutError as error:
-        raise _too_slow(url, policy) from error
-    except (OSError, HTTPException, UnicodeError) as error:
-        timed_out = isinstance(getattr(error, "reason", None), TimeoutError)
-        # A connection that was shut for its slowness looks as if the server had closed it.
-        if timed_out or time.monotonic() - started_s >= policy.timeout_s:
-            raise _too_slow(url, policy) from error
-        raise InvalidInputError(
-            f"{url}: can't be fetched: {error}. Check the URL and the network, or download the"
-            " file and pass its path."
-        ) from error
+        except Exception as error:
+            # Beside OSError and HTTPException: ValueError, OverflowError, UnicodeError and more
+            # come out of urllib for what a server or a URL says. None may end other inputs.
+            timed_out = isinstance(getattr(error, "reason", error), TimeoutError)
+            if timed_out or deadline.has_passed:
+                raise _too_slow(shown, policy) from error
+            raise InvalidInputError(
+                f"{shown}: can't be fetched: {_shortened(str(error))}. Check the URL and the"
+                " network, or download the file and pass its path."
+            ) from error
+        if deadline.has_passed:
+            # The connection may have been shut, which looks like the body's end.
+            raise _too_slow(shown, policy)
+        return body
 
 
-def _opener(policy: UrlPolicy) -> urllib.request.OpenerDirector:
+def _opener(policy: UrlPolicy, deadline: Deadline) -> urllib.request.OpenerDirector:
     """An opener without the file, ftp and data handlers of urllib's own."""
     opener = urllib.request.OpenerDirector()
-    connecting: tuple[urllib.request.BaseHandler, ...] = (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-    )
-    if policy.public_only:
-        connecting = (PublicHttpHandler(PublicHosts(policy.private_hosts, policy.timeout_s)),)
+    network = Network(deadline, public_only=policy.public_only, private_hosts=policy.private_hosts)
+    connecting: tuple[urllib.request.BaseHandler, ...] = (WatchedHttpHandler(network),)
+    if not policy.public_only:
+        # A proxy would look names up again, and reach what must not be reached.
+        connecting = (urllib.request.ProxyHandler(), *connecting)
     for handler in (
         *connecting,
         urllib.request.HTTPErrorProcessor(),
@@ -165,40 +181,36 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
         Raises:
             InvalidInputError: the policy forbids the address, or one redirect more.
         """
+        # Now, or urllib reads the whole body of the redirect, however long it is.
+        fp.close()
+        shown = _shortened(req.full_url)
         self._redirects_left -= 1
         if self._redirects_left < 0:
-            fp.close()
             raise InvalidInputError(
-                f"{req.full_url}: redirected more than {self._policy.max_redirects} times."
+                f"{shown}: redirected more than {self._policy.max_redirects} times."
             )
         try:
             self._policy.check(newurl)
         except InvalidInputError as error:
-            fp.close()
-            raise InvalidInputError(f"{req.full_url}: redirected, and refused: {error}") from error
+            raise InvalidInputError(f"{shown}: redirected, and refused: {error}") from error
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _read_body(response: HTTPResponse, url: str, policy: UrlPolicy) -> FetchedBody:
     if response.status != 200:
         raise InvalidInputError(
-            f"{url}: the server answered HTTP {response.status} {response.reason}; expected 200."
+            f"{url}: the server answered HTTP {response.status} {_shortened(response.reason)};"
+            " expected 200."
         )
     # Asked before the body is read: http.client counts it down.
     announced_bytes = response.length
     if announced_bytes is not None and announced_bytes > policy.max_bytes:
         raise _too_large(url, policy, f"{announced_bytes} bytes")
-    deadline_s = time.monotonic() + policy.timeout_s
     body = bytearray()
     while chunk := response.read1(_CHUNK_BYTES):
         body += chunk
         if len(body) > policy.max_bytes:
             raise _too_large(url, policy, "more")
-        if time.monotonic() > deadline_s:
-            raise _too_slow(url, policy)
-    if time.monotonic() > deadline_s:
-        # The socket may have been shut because of it, which looks like the body's end.
-        raise _too_slow(url, policy)
     # read1 does not complain about a connection that closes early.
     if announced_bytes is not None and len(body) < announced_bytes:
         raise InvalidInputError(
@@ -219,3 +231,7 @@ def _too_slow(url: str, policy: UrlPolicy) -> InvalidInputError:
         f"{url}: no whole answer within {policy.timeout_s:g} s. Raise UrlPolicy.timeout_s, or"
         " download the file and pass its path."
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN_CHARS else f"{text[:_MOST_SHOWN_CHARS]}..."

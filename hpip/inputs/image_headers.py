@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpip.errors import InvalidInputError
+from hpip.inputs.rare_headers import read_rare_size
 from hpip.types import AnyArray
 
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
@@ -25,15 +26,21 @@ _JPEG_BARE_MARKERS = frozenset(range(0xD0, 0xDA)) | {0x01}
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_JFIF, _JPEG_EXIF, _JPEG_ADOBE = 0xE0, 0xE1, 0xEE
+_JPEG_SCAN_MARKER = b"\xff\xda"
+# Encoders write about ten. A scan of nothing takes a few bytes, and 20 ms where the picture has
+# 64 megapixels.
+_JPEG_MAX_SCANS = 100
 _JPEG_END_OF_IMAGE = b"\xff\xd9"
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNM_SIZE = re.compile(rb"P[1-6](?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)")
-_TIFF_BYTES_PER_VALUE = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}
+# The signed types, too: libtiff takes them. What is negative is then read as very large.
+_TIFF_BYTES_PER_VALUE = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 322, 323
 # (offsets, byte counts) of the strips and of the tiles.
 _TIFF_DATA_TAGS = ((273, 279), (324, 325))
-_TIFF_TAGS = frozenset({_TIFF_WIDTH, _TIFF_HEIGHT}.union(*_TIFF_DATA_TAGS))
+_TIFF_SIZE_TAGS = {_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT}
+_TIFF_TAGS = frozenset(_TIFF_SIZE_TAGS.union(*_TIFF_DATA_TAGS))
 # libtiff counted directories in 16 bits. A hostile file can chain millions of them.
 _TIFF_MAX_PAGES = 65535
 # An honest file's fields are read about once; a hostile one lets all pages share a huge field.
@@ -45,10 +52,12 @@ class ImageHeader:
     """Kind, size and pages of an encoded image.
 
     Attributes:
-        kind: "JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "PNM", "Sun raster", or "" when the
-            bytes are none of these (OpenCV may still know them).
+        kind: "JPEG", "PNG", "WebP", "BMP", "TIFF", one of `rare_headers`, or "" when the bytes
+            are none of these (OpenCV may still know them).
         page_hws: (height, width) of every page as stored, before EXIF rotation; empty when the
             kind is not known.
+        tile_hws: (height, width) of the tiles of every page that has them: a decoder allocates
+            whole ones, however small the page.
         tiff_page_offsets: where each page's directory lies; empty unless the kind is "TIFF".
         is_plain_jpeg: a JFIF file of 8-bit YCbCr, which nothing in it asks to rotate or to read as
             other colours.
@@ -56,6 +65,7 @@ class ImageHeader:
 
     kind: str
     page_hws: tuple[tuple[int, int], ...] = ()
+    tile_hws: tuple[tuple[int, int], ...] = ()
     tiff_page_offsets: tuple[int, ...] = ()
     is_plain_jpeg: bool = False
 
@@ -102,7 +112,7 @@ def _reader_of(data: bytes) -> Callable[[bytes, str], ImageHeader]:
         return _read_tiff
     if data[:2] == b"BM":
         return _read_bmp
-    return _read_plain_size
+    return _read_other
 
 
 def _read_jpeg(data: bytes, name: str) -> ImageHeader:
@@ -122,7 +132,8 @@ def _read_jpeg(data: bytes, name: str) -> ImageHeader:
         length = int.from_bytes(data[position : position + 2], "big")
         if length < 2 or position + length > len(data):
             raise truncated(name, "JPEG", f"it stops inside segment 0x{marker:02X}")
-        if marker in _JPEG_FRAME_MARKERS and length >= 8:
+        # Of several frames the first counts, as in libjpeg.
+        if marker in _JPEG_FRAME_MARKERS and length >= 8 and size_hw is None:
             size_hw = struct.unpack_from(">HH", data, position + 3)
             samples = data[position + 2 : position + 3] + data[position + 7 : position + 8]
         says_jfif |= marker == _JPEG_JFIF and data.startswith(b"JFIF\0", position + 2)
@@ -130,6 +141,13 @@ def _read_jpeg(data: bytes, name: str) -> ImageHeader:
         position += length
         if marker == _JPEG_START_OF_SCAN:
             break
+    # Coded data never holds this marker, and tables hardly ever; thumbnails come before.
+    scans = 1 + data.count(_JPEG_SCAN_MARKER, position)
+    if scans > _JPEG_MAX_SCANS:
+        raise InvalidInputError(
+            f"{name}: the JPEG has {scans} scans; at most {_JPEG_MAX_SCANS} are decoded, since each"
+            " takes as long as a picture. Save it again, as an ordinary JPEG."
+        )
     # Coded data never holds the two bytes of this marker. Walking the later scans of a progressive
     # file too would find little more, and took half as long as decoding (200 ms for 6 MB).
     if data.rfind(_JPEG_END_OF_IMAGE, position) < 0:
@@ -156,7 +174,7 @@ def _read_png(data: bytes, name: str) -> ImageHeader:
             (checksum,) = struct.unpack_from(">I", data, end)
             if zlib.crc32(memoryview(data)[position + 4 : end]) != checksum:
                 raise truncated(name, "PNG", f"the checksum of chunk {chunk!r} is wrong")
-        if chunk == b"IHDR" and length >= 8:
+        if chunk == b"IHDR" and length >= 8 and size_hw is None:
             width, height = struct.unpack_from(">II", data, position + 8)
             size_hw = height, width
         if chunk == b"IEND":
@@ -248,14 +266,18 @@ class _TiffReader:
     def directory(self, position: int) -> tuple[dict[int, AnyArray], int]:
         """Fields of `_TIFF_TAGS` in the directory at `position`, and where the next one lies."""
         count_bytes, entry_bytes = (8, 20) if self.is_big else (2, 12)
-        fields = {}
+        fields: dict[int, AnyArray] = {}
+        seen = set()
         entries = position + count_bytes
         entries_end = entries + self.unsigned(position, count_bytes) * entry_bytes
         for entry in range(entries, entries_end, entry_bytes):
             tag, value_type = map(int, self.array(entry, 2, 2))
             size = _TIFF_BYTES_PER_VALUE.get(value_type)
             value_count = self.offset(entry + 4)
-            if tag not in _TIFF_TAGS or size is None or value_count == 0:
+            # Of a tag that is given twice the first counts, as in libtiff.
+            is_first = tag not in seen
+            seen.add(tag)
+            if tag not in _TIFF_TAGS or not is_first or size is None or value_count == 0:
                 continue
             value = entry + 4 + self._offset_bytes
             if size * value_count > self._offset_bytes:
@@ -267,6 +289,7 @@ class _TiffReader:
 def _read_tiff(data: bytes, name: str) -> ImageHeader:
     reader = _TiffReader(data, name)
     size_by_offset: dict[int, tuple[int, int]] = {}
+    tile_hws = []
     offset = reader.offset(8 if reader.is_big else 4)
     # Some writers close the chain of pages to a loop.
     while offset and offset not in size_by_offset:
@@ -281,11 +304,16 @@ def _read_tiff(data: bytes, name: str) -> ImageHeader:
             raise truncated(
                 name, "TIFF", f"it has {len(data)} bytes where page {page} ends at {end}"
             )
+        if _TIFF_TILE_WIDTH in fields and _TIFF_TILE_HEIGHT in fields:
+            tile = fields[_TIFF_TILE_HEIGHT][0], fields[_TIFF_TILE_WIDTH][0]
+            tile_hws.append((int(tile[0]), int(tile[1])))
         size_by_offset[offset] = int(fields[_TIFF_HEIGHT][0]), int(fields[_TIFF_WIDTH][0])
         offset = next_offset
     if not size_by_offset:
         raise truncated(name, "TIFF", "it has no page")
-    return ImageHeader("TIFF", tuple(size_by_offset.values()), tuple(size_by_offset))
+    return ImageHeader(
+        "TIFF", tuple(size_by_offset.values()), tuple(tile_hws), tuple(size_by_offset)
+    )
 
 
 def _tiff_data_end(fields: dict[int, AnyArray], start_tag: int, count_tag: int) -> int:
@@ -298,16 +326,7 @@ def _tiff_data_end(fields: dict[int, AnyArray], start_tag: int, count_tag: int) 
     return int(np.max(starts[:common].astype(float) + counts[:common]))
 
 
-def _read_plain_size(data: bytes, name: str) -> ImageHeader:
+def _read_other(data: bytes, name: str) -> ImageHeader:
     """Formats of which only the size is read; OpenCV itself refuses them when truncated."""
-    del name
-    if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
-        width, height = struct.unpack_from("<HH", data, 6)
-        return ImageHeader("GIF", ((height, width),))
-    if data[:4] == b"\x59\xa6\x6a\x95" and len(data) >= 12:
-        width, height = struct.unpack_from(">II", data, 4)
-        return ImageHeader("Sun raster", ((height, width),))
-    match = _PNM_SIZE.match(data)
-    if match is not None and len(match.group(1)) < 10 and len(match.group(2)) < 10:
-        return ImageHeader("PNM", ((int(match.group(2)), int(match.group(1))),))
-    return ImageHeader("")
+    found = read_rare_size(data, name)
+    return ImageHeader("") if found is None else ImageHeader(found[0], (found[1],))

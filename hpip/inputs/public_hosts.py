@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to the public internet only, for URLs that strangers name.
+"""Connections for fetches: within a deadline, and where wanted to the public internet only.
 
 A name is resolved once, every address it has is checked, and the connection goes to a checked
 address: whoever controls the name can't answer with a public address first and a private one later.
@@ -8,6 +8,7 @@ address: whoever controls the name can't answer with a public address first and 
 from __future__ import annotations
 
 import ipaddress
+import queue
 import socket
 import ssl
 import threading
@@ -18,6 +19,7 @@ from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import Any
 
 from hpip.errors import InvalidInputError
+from hpip.inputs.deadline import Deadline
 
 # Addresses that carry an IPv4 address in their last 32 bits and are translated on the way.
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
@@ -42,45 +44,47 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
-class PublicHosts:
-    """Opens sockets to hosts all of whose addresses are public, and to named exceptions.
+class Network:
+    """Opens connections for one fetch, within its deadline.
 
     Args:
-        private_hosts: names (lower case) and addresses that may be private.
-        timeout_s: for connecting; and the socket is shut so long after it was opened, so that a
-            server which sends a byte now and then can't hold it.
+        deadline: of the fetch.
+        public_only: only to hosts all of whose addresses are public.
+        private_hosts: names (lower case) and addresses that may be private all the same.
     """
 
-    def __init__(self, private_hosts: Collection[str], timeout_s: float) -> None:
+    def __init__(
+        self, deadline: Deadline, *, public_only: bool, private_hosts: Collection[str] = ()
+    ) -> None:
+        self._deadline = deadline
+        self._public_only = public_only
         self._private_hosts = private_hosts
-        self._timeout_s = timeout_s
 
     def connect(self, host: str, port: int) -> socket.socket:
-        """A connected socket.
+        """A connected socket, which the deadline watches.
 
         Raises:
             InvalidInputError: an address of the host is not public.
-            OSError: the host has no address, or none answers.
+            OSError: the host has no address, none answers, or the time is up.
         """
         failure: OSError | None = None
         for family, kind, protocol, _, address in self._checked_addresses(host, port):
+            left_s = self._deadline.left_s()
             connection = socket.socket(family, kind, protocol)
             try:
-                connection.settimeout(self._timeout_s)
+                connection.settimeout(left_s)
                 connection.connect(address)
+                self._deadline.watch(connection)
             except OSError as error:
                 connection.close()
                 failure = error
                 continue
-            timer = threading.Timer(self._timeout_s, _shut, (connection,))
-            timer.daemon = True
-            timer.start()
             return connection
         raise failure or OSError(f"{host} has no address")
 
     def _checked_addresses(self, host: str, port: int) -> list[Any]:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        if host.lower() not in self._private_hosts:
+        found = _look_up(host, port, self._deadline.left_s())
+        if self._public_only and host.lower() not in self._private_hosts:
             # One private address among public ones is refused, too: honest hosts have no such mix.
             for *_, address in found:
                 if not is_public(str(address[0])):
@@ -91,45 +95,63 @@ class PublicHosts:
         return found
 
 
-def _shut(connection: socket.socket) -> None:
+def _look_up(host: str, port: int, timeout_s: float) -> list[Any]:
+    """`socket.getaddrinfo`, but no longer than the time that there is: it has no limit of its own.
+
+    Raises:
+        Exception: its own failure, or TimeoutError.
+    """
+    outcome: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            outcome.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            # OverflowError and UnicodeError as well as OSError: it is raised where it was asked.
+            outcome.put(error)
+
+    threading.Thread(target=ask, name="look-up", daemon=True).start()
     try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # It was closed in time.
-        return
+        found = outcome.get(timeout=timeout_s)
+    except queue.Empty:
+        raise TimeoutError(f"no address of {host} within the time") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _connecting(network: Network) -> Any:
+    """What http.client calls for its socket, the one to a proxy included."""
+
+    def create_connection(address: tuple[str, int], *_: object) -> socket.socket:
+        return network.connect(*address)
+
+    return create_connection
 
 
 class _Http(HTTPConnection):
-    def __init__(self, host: str, *, hosts: PublicHosts, **options: Any) -> None:
+    def __init__(self, host: str, *, network: Network, **options: Any) -> None:
         super().__init__(host, **options)
-        self._hosts = hosts
-
-    def connect(self) -> None:
-        self.sock = self._hosts.connect(self.host, self.port)
+        self._create_connection = _connecting(network)
 
 
 class _Https(HTTPSConnection):
-    def __init__(self, host: str, *, hosts: PublicHosts, **options: Any) -> None:
-        self._tls = ssl.create_default_context()
-        super().__init__(host, context=self._tls, **options)
-        self._hosts = hosts
-
-    def connect(self) -> None:
-        plain = self._hosts.connect(self.host, self.port)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+    def __init__(self, host: str, *, network: Network, **options: Any) -> None:
+        super().__init__(host, context=ssl.create_default_context(), **options)
+        self._create_connection = _connecting(network)
 
 
-class PublicHttpHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    """Takes the place of urllib's handlers; knows no proxies, which would resolve names again."""
+class WatchedHttpHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Takes the place of urllib's handlers: their connections come from a `Network`."""
 
-    def __init__(self, hosts: PublicHosts) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self._hosts = hosts
+        self._network = network
 
     def http_open(self, req: urllib.request.Request) -> HTTPResponse:
         """Open an http URL."""
-        return self.do_open(partial(_Http, hosts=self._hosts), req)
+        return self.do_open(partial(_Http, network=self._network), req)
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
         """Open an https URL."""
-        return self.do_open(partial(_Https, hosts=self._hosts), req)
+        return self.do_open(partial(_Https, network=self._network), req)

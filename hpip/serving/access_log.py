@@ -60,7 +60,7 @@ class AccessLog:
     def _record(
         self, scope: Scope, status: int, sent_bytes: int, seconds: float, entry: dict[str, Any]
     ) -> None:
-        path = scope["path"]
+        path = scope["path"].rstrip("/") or "/"
         # Not the path itself: whoever asks for random ones would make a time series of each.
         route = path if path in _ROUTES else "other"
         self._metrics.requests.labels(route, str(status)).inc()

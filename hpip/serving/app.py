@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -19,8 +18,14 @@ from hpip._core import __version__
 from hpip.errors import HpipError
 from hpip.serving.access_log import AccessLog
 from hpip.serving.bodies import BodyBudget
+from hpip.serving.gate import Gate
 from hpip.serving.metrics import Metrics
-from hpip.serving.problems import RequestError
+from hpip.serving.problems import (
+    RequestError,
+    failure_response,
+    json_response,
+    log_id_of,
+)
 from hpip.serving.scheduler import Scheduler
 from hpip.serving.schemas import Failure, SegmentAnswer, request_body_docs
 from hpip.serving.service import Service
@@ -36,7 +41,10 @@ logger = logging.getLogger(__name__)
 _STALL_TIMEOUTS = 2.0
 _FAILURES: dict[int | str, dict[str, Any]] = {
     401: {"model": Failure, "description": "The bearer token is missing or wrong."},
-    403: {"model": Failure, "description": "URL input is off."},
+    403: {
+        "model": Failure,
+        "description": "URL input is off, or the Host or the page that asks is not allowed.",
+    },
     408: {"model": Failure, "description": "The body came too slowly."},
     413: {"model": Failure, "description": "The body is too large."},
     415: {"model": Failure, "description": "Another kind of body was expected."},
@@ -84,14 +92,18 @@ def create_app(
         supervisor.start()
         yield
         service.fetcher.close()
-        await supervisor.stop()
+        # A worker that is well ends at once.
+        await supervisor.stop(min(10.0, 0.05 * settings.shutdown_timeout_s))
 
     app = FastAPI(
         title="hpip instance segmentation",
         version=__version__,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
+    app.add_middleware(Gate, settings=settings)
     app.add_middleware(AccessLog, metrics=metrics)
     app.add_exception_handler(RequestError, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)
@@ -113,45 +125,37 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         request.state.log["logId"] = str(uuid.uuid4())
         return await service.segment(request)
 
+    @app.options("/instance-segmentation", include_in_schema=False)
+    async def tell_methods() -> Response:
+        return Response(headers={"Allow": "OPTIONS, POST"})
+
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", summary="Whether the server lives")
     async def health(request: Request) -> Response:
-        return _json(200, {"logId": _log_id(request), "errorCode": 0, "errorMsg": "Healthy"})
+        return json_response(
+            200, {"logId": log_id_of(request), "errorCode": 0, "errorMsg": "Healthy"}
+        )
 
+    @app.head("/health/ready", include_in_schema=False)
     @app.get("/health/ready", summary="Whether the model takes pictures; 503 while it does not")
     async def ready(request: Request) -> Response:
         supervisor = service.supervisor
         status = 200 if supervisor.is_ready else 503
         state = supervisor.status()
         content = {
-            "logId": _log_id(request),
+            "logId": log_id_of(request),
             "errorCode": 0 if status == 200 else status,
             "errorMsg": "Ready" if status == 200 else f"Not ready: {state['state']}",
             **state,
             "queueDepth": service.scheduler.queue_depth,
         }
-        return _json(status, content)
+        return json_response(status, content)
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get("/metrics", summary="Prometheus's text format")
     async def metrics(request: Request) -> Response:
         service.check_token(request)
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _log_id(request: Request) -> str:
-    log: dict[str, Any] = request.state.log
-    return str(log.setdefault("logId", str(uuid.uuid4())))
-
-
-def _json(status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, "application/json")
-
-
-def _failure(
-    request: Request, status: int, message: str, headers: dict[str, str] | None = None
-) -> Response:
-    request.state.log["error"] = message[:500]
-    content = {"logId": _log_id(request), "errorCode": status, "errorMsg": message}
-    return _json(status, content, headers)
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
@@ -166,15 +170,15 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     if error.status == 408:
         # The next request would be taken for the rest of the body.
         headers["Connection"] = "close"
-    return _failure(request, error.status, error.message, headers)
+    return failure_response(request, error.status, error.message, headers)
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    return _failure(request, error.status_code, str(error.detail), headers)
+    return failure_response(request, error.status_code, str(error.detail), headers)
 
 
 async def _answer_crash(request: Request, error: Exception) -> Response:
     logger.error("a request failed", exc_info=error)
-    return _failure(request, 500, "Internal server error")
+    return failure_response(request, 500, "Internal server error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import codecs
 import itertools
 import json
 import re
@@ -17,21 +18,23 @@ import numpy as np
 import orjson
 import pybase64
 from pydantic import ValidationError
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
+from hpip.serving.forms import parse_form
 from hpip.serving.problems import RequestError
 from hpip.serving.schemas import MAX_LOG_ID_LENGTH, SegmentRequest
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
-_DATA_URL = re.compile(r"data:[^,]{0,100};base64,")
+_DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _MAX_PROBLEMS = 20
 # Values in a body. A body of brackets would become a hundred times as many bytes of objects.
 _MAX_VALUES = 10_000
 _MAX_CONTAINERS = 100
-# Bodies above this size are parsed in a thread: 4 MB of JSON and base64 take 1.5 ms.
-LARGE_BODY_BYTES = 4 << 20
+_MSGPACK_KINDS = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
+# What programs send JSON as when nobody told them to name it: axios' text, curl's -d, fetch's text.
+_UNNAMED_JSON_KINDS = ("application/x-www-form-urlencoded", "text/plain")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Asked:
 
 
 class BodyBudget:
-    """Bytes of request bodies that the server holds at once; for one event loop."""
+    """Bytes of bodies and answers that the server holds at once; for one event loop."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._free_bytes = limit_bytes
@@ -63,7 +66,7 @@ class BodyBudget:
         """
         if size_bytes > self._free_bytes:
             raise RequestError(
-                503, "The server holds as many request bodies as it may. Try again later.", 1
+                503, "The server holds as many bodies and answers as it may. Try again later.", 1
             )
         self._free_bytes -= size_bytes
 
@@ -144,19 +147,8 @@ async def parse_body(body: bytes, headers: Headers, max_images: int) -> Asked:
     Raises:
         RequestError: 415 for another kind of body, 422 for what is wrong in it.
     """
-    kind = headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        asked = await _parse_form(body, headers, max_images)
-    elif kind == "application/json" or kind.endswith("+json"):
-        asked = await _maybe_in_thread(_parse_json, body)
-    elif kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
-        asked = await _maybe_in_thread(_parse_msgpack, body)
-    else:
-        raise RequestError(
-            415,
-            "Content-Type: expected application/json, multipart/form-data or application/msgpack,"
-            f" received {kind[:100]!r}.",
-        )
+    # Always in a thread: what a body costs is its client's to say, and others must not wait for it.
+    asked = await asyncio.to_thread(_parse, body, headers.get("content-type", ""), max_images)
     if len(asked.pictures) > max_images:
         raise RequestError(
             422, f"images: expected at most {max_images}, received {len(asked.pictures)}."
@@ -164,20 +156,49 @@ async def parse_body(body: bytes, headers: Headers, max_images: int) -> Asked:
     return asked
 
 
-async def _maybe_in_thread(parse: Callable[[bytes], Asked], body: bytes) -> Asked:
-    return await asyncio.to_thread(parse, body) if len(body) > LARGE_BODY_BYTES else parse(body)
+def _parse(body: bytes, content_type: str, max_images: int) -> Asked:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return _check(_content_of_form(body, content_type, max_images))
+    if kind in _MSGPACK_KINDS:
+        return _parse_msgpack(body)
+    if kind in ("", "application/json") or kind.endswith("+json"):
+        return _parse_json(body)
+    if kind in _UNNAMED_JSON_KINDS and _begins_json_object(body):
+        return _parse_json(body)
+    raise RequestError(
+        415,
+        "Content-Type: expected application/json, multipart/form-data or application/msgpack,"
+        f" received {kind[:100]!r}.",
+    )
+
+
+def _begins_json_object(body: bytes) -> bool:
+    # UTF-16 and UTF-32 have zeros beside the bracket.
+    return body[:64].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"{")
 
 
 def _parse_json(body: bytes) -> Asked:
-    # Base64 has none of these characters. `bytes.count` takes five times as long.
-    characters = np.frombuffer(body, np.uint8)
-    if sum(np.count_nonzero(characters == ord(sign)) for sign in ",[{") > _MAX_VALUES:
-        raise RequestError(422, f"The body: expected at most {_MAX_VALUES} values in it.")
     try:
+        body = _as_utf8(body)
+        # Base64 has none of these characters. `bytes.count` takes five times as long.
+        characters = np.frombuffer(body, np.uint8)
+        if sum(np.count_nonzero(characters == ord(sign)) for sign in ",[{") > _MAX_VALUES:
+            raise RequestError(422, f"The body: expected at most {_MAX_VALUES} values in it.")
         content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+    except (orjson.JSONDecodeError, UnicodeError) as error:
         raise _schema_error([{"type": "json_invalid", "loc": (), "msg": str(error)}]) from None
     return _check(content)
+
+
+def _as_utf8(body: bytes) -> bytes:
+    """JSON in UTF-8 without a byte-order mark, from any encoding that JSON may come in."""
+    encoding = json.detect_encoding(body)
+    if encoding == "utf-8":
+        return body
+    if encoding == "utf-8-sig":
+        return body[len(codecs.BOM_UTF8) :]
+    return body.decode(encoding).encode("utf-8")
 
 
 def _parse_msgpack(body: bytes) -> Asked:
@@ -198,35 +219,29 @@ def _parse_msgpack(body: bytes) -> Asked:
             list_hook=check_count,
             object_hook=check_count,
         )
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,  # a map or an array as the key of a map
+        OverflowError,  # a time that there is not
+        msgpack.UnpackException,
+        RecursionError,
+    ) as error:
         raise RequestError(
             422, f"The body is not valid MessagePack: {error or type(error).__name__}"
         ) from None
     return _check(content)
 
 
-async def _parse_form(body: bytes, headers: Headers, max_images: int) -> Asked:
+def _content_of_form(body: bytes, content_type: str, max_images: int) -> dict[str, Any]:
     """A form with one part `image`, or parts `images`; either may be a file or a text field."""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    request = Request({"type": "http", "headers": headers.raw}, receive)
-    limits = {"max_files": max_images + 1, "max_fields": max_images + 8}
     content: dict[str, Any] = {}
-    try:
-        async with request.form(**limits, max_part_size=len(body)) as form:
-            for key, part in form.multi_items():
-                value = await part.read() if isinstance(part, UploadFile) else part
-                if key == "images":
-                    content.setdefault(key, []).append(value)
-                else:
-                    content[key] = value
-    except (MultiPartException, LookupError, ValueError) as error:
-        # LookupError: no boundary, or a character set that there is not.
-        detail = getattr(error, "message", type(error).__name__)
-        raise RequestError(422, f"The body is not a valid form: {detail}") from None
-    return _check(content)
+    # One more than is right, so that too many pictures are told as such; and the other fields.
+    for key, value in parse_form(body, content_type, max_parts=max_images + 16):
+        if key == "images":
+            content.setdefault(key, []).append(value)
+        else:
+            content[key] = value
+    return content
 
 
 def _check(content: Any) -> Asked:
@@ -293,9 +308,9 @@ def _picture_from_text(text: str, name: str) -> bytes | str:
     except (binascii.Error, ValueError):
         pass
     try:
-        # MIME encoders break lines.
-        unbroken = text.encode("ascii").translate(None, b" \t\r\n")
-        return pybase64.b64decode(unbroken, validate=True)
+        # MIME encoders break lines, others write the alphabet of URLs or leave out the padding.
+        plain = text.encode("ascii").translate(_URL_SAFE, b" \t\r\n").rstrip(b"=")
+        return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise RequestError(
             422, f"{name}: expected base64 or a URL, received {len(text)} characters: {error}."

@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
 
 class RequestError(Exception):
     """Ends a request with a status and a message for its client.
@@ -20,3 +27,25 @@ class RequestError(Exception):
         self.retry_after_s = retry_after_s
         self.log_id: str | None = None
         super().__init__(message)
+
+
+def log_id_of(request: Request) -> str:
+    """The id under which the request is logged and answered."""
+    log: dict[str, Any] = request.state.log
+    return str(log.setdefault("logId", str(uuid.uuid4())))
+
+
+def json_response(
+    status: int, content: dict[str, Any], headers: dict[str, str] | None = None
+) -> Response:
+    """An answer of JSON."""
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def failure_response(
+    request: Request, status: int, message: str, headers: dict[str, str] | None = None
+) -> Response:
+    """The one form of every answer that is not a success."""
+    request.state.log["error"] = message[:500]
+    content = {"logId": log_id_of(request), "errorCode": status, "errorMsg": message}
+    return json_response(status, content, headers)

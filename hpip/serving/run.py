@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import socket
-import sys
+import threading
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -19,7 +21,8 @@ from hpip.common.system import available_cpus
 from hpip.errors import HpipError, InvalidInputError
 from hpip.inference.pipeline_file import PipelineConfig
 from hpip.serving.app import create_app
-from hpip.serving.protocol import BoundedHttpProtocol
+from hpip.serving.log_lines import BackgroundHandler, log_in_background
+from hpip.serving.protocol import BoundedHttpProtocol, ConnectionLimits
 from hpip.serving.settings import ServingSettings
 from hpip.serving.wire import LoadOrder
 
@@ -49,6 +52,8 @@ def serve(
     orders = _orders(settings, pipeline, config)
     set_up_logging(os.environ.get("HPIP_LOG") or "info")
     _set_up_access_log()
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    log_in_background("hpip", "uvicorn", "asyncio")
     broken: list[HpipError] = []
 
     def stop(error: HpipError) -> None:
@@ -56,18 +61,22 @@ def serve(
         server.should_exit = True
 
     app = create_app(settings, orders, on_broken=stop)
-    server = uvicorn.Server(
+    limits = ConnectionLimits(settings.body_timeout_s, settings.answer_timeout_s)
+    protocol: Any = functools.partial(BoundedHttpProtocol, limits=limits)
+    server = _Server(
         uvicorn.Config(
             app,
-            http=BoundedHttpProtocol,
+            http=protocol,
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             limit_concurrency=settings.max_connections,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=round(settings.shutdown_timeout_s),
-        )
+            # Annotated as int, but handed to asyncio. The rest is for ending the workers.
+            timeout_graceful_shutdown=0.9 * settings.shutdown_timeout_s,  # type: ignore[arg-type]
+        ),
+        settings.shutdown_timeout_s,
     )
     listener = _listen(settings.host, settings.port)
     on_listening(_url(listener))
@@ -77,6 +86,28 @@ def serve(
     server.run(sockets=[listener])
     if broken:
         raise broken[0]
+
+
+class _Server(uvicorn.Server):
+    """Ends at the latest so long after the first signal, whatever hangs.
+
+    Args:
+        config: uvicorn's.
+        limit_s: from the signal to the end of the process.
+    """
+
+    def __init__(self, config: uvicorn.Config, limit_s: float) -> None:
+        super().__init__(config)
+        # Workers end by themselves when this process is gone. Nothing is said about it: what hangs
+        # may be the stream to say it on.
+        self._end = threading.Timer(limit_s, os._exit, (1,))
+        self._end.daemon = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn."""
+        if self._end.ident is None:
+            self._end.start()
+        super().handle_exit(sig, frame)
 
 
 def _orders(
@@ -127,6 +158,6 @@ def _set_up_access_log() -> None:
     logger = logging.getLogger("hpip.serving.access")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    handler = logging.StreamHandler(sys.stdout)
+    handler = BackgroundHandler(1, lambda count: f'{{"lostLines":{count}}}')
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)

@@ -16,6 +16,7 @@ from hpip.serving.wire import Answer, AnswerOptions, Cancel, Picture
 
 _MAX_ATTEMPTS = 2
 _MOST_RETRY_AFTER_S = 60
+_LATE = "The picture took too long; the worker that had it was ended."
 _LOST = "The worker that had this picture died, and so did the one that tried it again."
 
 
@@ -142,6 +143,23 @@ class Scheduler:
                 job.future.set_result(Answer(job.picture.id, 502, message=_LOST))
         self._waiting.extendleft(job for job in reversed(lost) if not job.future.done())
         self._hand_out()
+
+    def give_up_late(self, worker: Hands, limit_s: float) -> bool:
+        """Answer the pictures that a worker has held for too long with 502; whether there are any.
+
+        The others that it holds are not to blame, and are tried again as if for the first time.
+        """
+        now = monotonic()
+        late = [job for job in worker.jobs.values() if now - job.handed_at > limit_s]
+        if not late:
+            return False
+        for job in worker.jobs.values():
+            job.attempts -= 1
+            job.handed_at = now  # so that this is done once
+        for job in late:
+            if not job.future.done():
+                job.future.set_result(Answer(job.picture.id, 502, message=_LATE))
+        return True
 
     def retry_after_s(self) -> int:
         """In how many seconds the queue will have moved."""

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hpip.serving.bodies import Asked, BodyBudget, BodyReader, parse_body, wait_for_disconnect
+from hpip.serving.held_response import HeldResponse
 from hpip.serving.metrics import Metrics
 from hpip.serving.problems import RequestError
 from hpip.serving.rendering import MEDIA_TYPES, encode_failure, encode_success
@@ -164,8 +165,9 @@ class Service:
             total.update(answer.stages_ms)
         log["stagesMs"] = {stage: round(ms, 2) for stage, ms in total.items()}
         timing = ", ".join(f"{stage};dur={ms:.2f}" for stage, ms in total.items())
-        return Response(
+        return HeldResponse(
             content,
+            self.budget,
             media_type=MEDIA_TYPES[options.encoding],
             headers={"Server-Timing": timing},
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from hpip.errors import InvalidInputError
 
 # PaddleX's own keys that have no meaning here: `extra` configures where returned files are stored.
 _PADDLEX_KEYS = frozenset({"extra", "return_urls"})
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+")
 
 
 class ServingSettings(BaseModel):
@@ -29,16 +31,24 @@ class ServingSettings(BaseModel):
     max_queue: int = Field(64, ge=1, le=100_000, description="pictures waiting for a worker")
     request_timeout_s: float = Field(120.0, gt=0)
     body_timeout_s: float = Field(30.0, gt=0)
+    answer_timeout_s: float = Field(60.0, gt=0, description="for a client to take its answer")
     shutdown_timeout_s: float = Field(120.0, gt=0)
 
     max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024)
     max_buffered_bytes: int = Field(
-        512 * 1024 * 1024, ge=1024, description="of all requests at once"
+        512 * 1024 * 1024, ge=1024, description="bodies and answers of all requests at once"
     )
     max_pixels: int = Field(64_000_000, ge=1, description="width times height of a picture")
     max_images: int = Field(16, ge=1, le=1024, description="pictures in one request")
     max_detections: int = Field(1000, ge=1, description="instances in one picture")
     max_connections: int = Field(1024, ge=1)
+
+    allowed_hosts: frozenset[str] = Field(
+        frozenset(), description="names that the server goes by; on loopback those of loopback, too"
+    )
+    cors_origins: frozenset[str] = Field(
+        frozenset(), description="origins of web pages that may ask, beside the server's own"
+    )
 
     allow_url_input: bool = False
     url_hosts: frozenset[str] | None = Field(None, description="None: any public host")
@@ -48,10 +58,18 @@ class ServingSettings(BaseModel):
     url_timeout_s: float = Field(10.0, gt=0)
     token: SecretStr | None = Field(None, description="bearer token that requests must carry")
 
-    @field_validator("url_hosts", "private_url_hosts")
+    @field_validator("url_hosts", "private_url_hosts", "allowed_hosts")
     @classmethod
     def _lower(cls, hosts: frozenset[str] | None) -> frozenset[str] | None:
         return None if hosts is None else frozenset(host.lower() for host in hosts)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: frozenset[str]) -> frozenset[str]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"expected *, null or https://HOST[:PORT], received {origin!r}")
+        return origins
 
     @field_validator("token")
     @classmethod

@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page at `/`: plain files, and one of the demo's pictures to try it with."""
+"""The pages `/` and `/docs`: files that lie here or in a package, and one picture to try.
+
+They are read once and answered from memory: what is not a success has the form of every failure,
+and nothing is loaded from elsewhere. The script and the style of `/docs` are Swagger UI's
+(Apache-2.0), as the package fastapi-offline (MIT) carries them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
+from importlib import resources
 from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 _FOLDER = Path(__file__).parent / "page"
 _SAMPLE = Path(__file__).parents[1] / "demo" / "scene_0013.jpg"
+_SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 # Not from the system's table, which may lack them or have others.
 _MEDIA_TYPES = {
     ".css": "text/css",
@@ -20,28 +28,49 @@ _MEDIA_TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' blob: data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 _HEADERS = {
     # The browser asks whether the file has changed: it must not mix those of two releases.
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-        " img-src 'self' blob: data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
+    "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# Swagger UI writes styles into its elements.
+_DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
 def add_page(app: FastAPI) -> None:
     """Add a route for each file; every other path stays unknown, and every other method refused."""
-    files = {file.name: file for file in _FOLDER.iterdir() if file.suffix in _MEDIA_TYPES}
-    files |= {"": files.pop("index.html"), "sample.jpg": _SAMPLE}
-    for name, file in files.items():
-        app.add_route(f"/{name}", _sender(file), include_in_schema=False)
+    files = {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.is_file()}
+    swagger = resources.files("fastapi_offline") / "static"
+    files |= {name: (swagger / name).read_bytes() for name in _SWAGGER_FILES}
+    files["sample.jpg"] = _SAMPLE.read_bytes()
+    for name, content in files.items():
+        suffix = Path(name).suffix
+        if suffix not in _MEDIA_TYPES:
+            continue
+        path = {"index.html": "/", "docs.html": "/docs"}.get(name, f"/{name}")
+        policy = _DOCS_POLICY if name == "docs.html" else _POLICY
+        headers = {**_HEADERS, "Content-Security-Policy": policy}
+        app.add_route(
+            path, _sender(content, _MEDIA_TYPES[suffix], headers), include_in_schema=False
+        )
 
 
-def _sender(file: Path) -> Callable[[Request], Awaitable[Response]]:
-    async def send(_: Request) -> Response:
-        return FileResponse(file, headers=_HEADERS, media_type=_MEDIA_TYPES[file.suffix])
+def _sender(
+    content: bytes, media_type: str, headers: dict[str, str]
+) -> Callable[[Request], Awaitable[Response]]:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {**headers, "ETag": etag}
+
+    async def send(request: Request) -> Response:
+        known = request.headers.get("if-none-match", "")
+        if etag in (one.strip().removeprefix("W/") for one in known.split(",")):
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=media_type)
 
     return send

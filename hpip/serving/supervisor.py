@@ -65,7 +65,6 @@ class WorkerProcess:
         share, detail: see `Progress`.
         restarts: processes that were replaced.
         capacity, jobs: see `Hands`.
-        last_progress_at: when it last gave an answer, or got a picture while it held none.
     """
 
     def __init__(self, index: int, order: LoadOrder) -> None:
@@ -78,7 +77,6 @@ class WorkerProcess:
         self.capacity = 0
         self.info: dict[str, str] = {}
         self.jobs: dict[int, Job] = {}
-        self.last_progress_at = 0.0
         self.process: asyncio.subprocess.Process | None = None
         self.reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -90,6 +88,9 @@ class WorkerProcess:
             may_tune: otherwise it takes what tuning knows already.
         """
         environment = {**_ALLOCATOR, "HPIP_LOG": "info", **os.environ}
+        # OpenCV then holds the size that its own decoders read to the limit, whatever was read of
+        # the header before; before it allocates.
+        environment["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(self.order.max_pixels)
         if not may_tune:
             environment |= without_tuning()
         ours, theirs = socket.socketpair()
@@ -113,8 +114,6 @@ class WorkerProcess:
         """See `Hands.send`."""
         if self._writer is None:
             return
-        if len(self.jobs) == 1:
-            self.last_progress_at = monotonic()
         self._writer.write(pack(record))
 
     def kill(self) -> None:
@@ -122,15 +121,19 @@ class WorkerProcess:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
 
-    async def end(self) -> int:
-        """Close the connection, which ends the process; its exit code."""
+    async def end(self, grace_s: float) -> int:
+        """Close the connection, which ends the process; its exit code.
+
+        Args:
+            grace_s: after so long it is killed.
+        """
         if self._writer is not None:
             self._writer.close()
         process = self.process
         if process is None:
             return 0
         try:
-            return await asyncio.wait_for(process.wait(), _EXIT_GRACE_S)
+            return await asyncio.wait_for(process.wait(), grace_s)
         except asyncio.TimeoutError:
             process.kill()
             return await process.wait()
@@ -142,7 +145,7 @@ class Supervisor:
     Args:
         orders: what each worker loads.
         scheduler: is told which workers there are.
-        stall_s: a worker that holds pictures and has answered none for so long is killed.
+        stall_s: a worker that has held a picture for so long is killed.
         on_broken: called with the reason when no worker could load the model from the start.
     """
 
@@ -168,13 +171,13 @@ class Supervisor:
         self._tasks = [asyncio.create_task(self._keep(worker)) for worker in self.workers]
         self._tasks.append(asyncio.create_task(self._watch()))
 
-    async def stop(self) -> None:
-        """End all workers, busy or not."""
+    async def stop(self, grace_s: float) -> None:
+        """End all workers, busy or not, and kill those that have not ended after `grace_s`."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(worker.end() for worker in self.workers))
+        await asyncio.gather(*(worker.end(grace_s) for worker in self.workers))
         for worker in self.workers:
             worker.state = "stopped"
 
@@ -247,7 +250,7 @@ class Supervisor:
             failure = f"it can't be run: {error}"
         worker.state, worker.share, worker.detail = "restarting", None, None
         self._scheduler.remove_worker(worker)
-        code = await worker.end()
+        code = await worker.end(_EXIT_GRACE_S)
         if failure is not None:
             return True, failure
         return False, f"the worker process died with exit code {code}"
@@ -257,7 +260,6 @@ class Supervisor:
         assert worker.reader is not None
         while (record := await read_record(worker.reader)) is not None:
             if isinstance(record, Answer):
-                worker.last_progress_at = monotonic()
                 self._scheduler.finish(worker, record)
             elif isinstance(record, Progress):
                 worker.state, worker.share = record.state, record.share
@@ -277,9 +279,10 @@ class Supervisor:
         while True:
             await asyncio.sleep(min(1.0, self._stall_s / 4))
             for worker in self.workers:
-                if worker.jobs and monotonic() - worker.last_progress_at > self._stall_s:
+                # Each picture has its own time: others may go on while one holds a thread.
+                if self._scheduler.give_up_late(worker, self._stall_s):
                     logger.error(
-                        "worker %d has answered nothing for %g s; it is killed",
+                        "worker %d has held a picture for %g s; it is killed",
                         worker.index,
                         self._stall_s,
                     )

@@ -26,6 +26,7 @@ from hpip.inputs.decode import decode_image
 from hpip.inputs.sources import Source
 from hpip.results.result import InstanceSegResult
 from hpip.serving.batcher import Batcher
+from hpip.serving.log_lines import log_in_background
 from hpip.serving.rendering import draw_jpeg, encode_result, render_instances
 from hpip.serving.wire import (
     Answer,
@@ -124,7 +125,9 @@ class Worker:
             return
         start = perf_counter()
         try:
-            image = decode_image(picture.data, picture.name, max_pixels=self._order.max_pixels)
+            image = decode_image(
+                picture.data, picture.name, max_pixels=self._order.max_pixels, sized_only=True
+            )
             selection = self._predictor.select(
                 picture.options.threshold, self._order.max_detections
             )
@@ -234,6 +237,7 @@ def main(descriptor: int) -> None:
     # A terminal and systemd signal the whole group; the front process decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    log_in_background("hpip")
     channel = Channel(socket.socket(fileno=descriptor))
     order = channel.receive()
     if order is None:

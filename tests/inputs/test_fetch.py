@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import http.server
+import shutil
+import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,7 +182,157 @@ class TestUrls:
         inputs = [f"{server}/404", f"{server}/photo.png", picture(1)]
         assert shades(iter_sources(inputs)) == [None, 33, 1]
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://127.0.0.1:99999999999999999999999/",
+            "http://127.0.0.1:70000/",
+            "http://127.0.0.1:" + "9" * 5000 + "/",
+            "http://[::1/",
+            "http://127.0.0.1%0d%0aX:1/",
+            "http://a..b/",
+            "http://" + "a" * 300 + ".com/",
+        ],
+    )
+    @pytest.mark.parametrize("way", ["directly", "by a redirect"])
+    def test_odd_urls_end_no_other_input(self, server: str, url: str, way: str) -> None:
+        odd = url if way == "directly" else f"{server}/to/{url}"
+        sources = list(iter_sources([picture(1), odd, picture(2)]))
+        assert shades(iter(sources)) == [1, None, 2]
+        assert isinstance(sources[1].error, InvalidInputError)
+        assert len(str(sources[1].error)) < 1500
+
     @pytest.mark.parametrize("options", [{"max_bytes": 0}, {"timeout_s": 0}, {"timeout_s": -1.0}])
     def test_policy_is_checked(self, options: dict[str, Any]) -> None:
         with pytest.raises(InvalidInputError, match="must be at least 1"):
             UrlPolicy(**options)
+
+
+# What a hostile server sends at once, and then a byte of now and then.
+_TRICKLES = {
+    "head": (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"a"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+    "continues": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "redirect": (b"HTTP/1.1 302 Found\r\nLocation: /\r\n", b"X: y\r\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "c.pem", folder / "k.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+@contextlib.contextmanager
+def _trickling(
+    start: bytes, drip: bytes, tls: ssl.SSLContext | None, *, in_handshake: bool = False
+) -> Iterator[int]:
+    """A server that never comes to an end of its answer; its port."""
+    stop = threading.Event()
+
+    def serve_one(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if tls is not None and not in_handshake:
+                connection = tls.wrap_socket(connection, server_side=True)
+            connection.recv(4096)
+            connection.sendall(start)
+            while not stop.wait(0.02):
+                connection.sendall(drip)
+        connection.close()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=serve_one, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            stop.set()
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+_POLICIES = {
+    "library": UrlPolicy(timeout_s=0.5),
+    "server": UrlPolicy(timeout_s=0.5, public_only=True, private_hosts=frozenset({"localhost"})),
+}
+
+
+class TestTrickles:
+    """A byte now and then meets no timeout of a socket's own: the fetch has one for all."""
+
+    @pytest.fixture(autouse=True)
+    def no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("no_proxy", "*")
+
+    @pytest.mark.parametrize("policy", _POLICIES)
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    @pytest.mark.parametrize("where", _TRICKLES)
+    def test_answers(
+        self,
+        tls: tuple[Path, Path],
+        monkeypatch: pytest.MonkeyPatch,
+        where: str,
+        scheme: str,
+        policy: str,
+    ) -> None:
+        certificate, key = tls
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        secure = context if scheme == "https" else None
+        with _trickling(*_TRICKLES[where], secure) as port:
+            url = f"{scheme}://localhost:{port}/"
+            with pytest.raises(InvalidInputError, match="no whole answer"):
+                fetch_url(url, _POLICIES[policy])
+
+    @pytest.mark.parametrize("policy", _POLICIES)
+    def test_handshakes(self, policy: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        record = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"
+        with (
+            _trickling(record, b"\0", context, in_handshake=True) as port,
+            pytest.raises(InvalidInputError, match="no whole answer"),
+        ):
+            fetch_url(f"https://localhost:{port}/", _POLICIES[policy])
+
+    def test_proxies(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("no_proxy")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with _trickling(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", None) as port:
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+            with pytest.raises(InvalidInputError, match="no whole answer"):
+                fetch_url("https://images.invalid/", _POLICIES["library"])
+
+    def test_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        released = threading.Event()
+
+        def hang(*_: object, **__: object) -> None:
+            released.wait(30)
+            raise OSError
+
+        monkeypatch.setattr(socket, "getaddrinfo", hang)
+        with pytest.raises(InvalidInputError, match="no whole answer"):
+            fetch_url("http://slow.example/", _POLICIES["library"])
+        released.set()
+
+    def test_the_body_of_a_redirect_is_not_read(self) -> None:
+        """It may have no end, and urllib would collect it."""
+        head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\n\r\n"
+        with (
+            _trickling(head, b"x" * 4096, None) as port,
+            pytest.raises(InvalidInputError, match="can't be fetched"),
+        ):
+            fetch_url(f"http://127.0.0.1:{port}/", UrlPolicy(timeout_s=10))

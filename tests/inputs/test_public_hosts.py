@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from hpip.errors import InvalidInputError
-from hpip.inputs.public_hosts import PublicHosts, is_public
+from hpip.inputs.deadline import Deadline
+from hpip.inputs.public_hosts import Network, is_public
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8"])
@@ -47,8 +48,8 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_taken(
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(ConnectionRefusedError):
-        PublicHosts((), 1.0).connect("rebind.example", 80)
+    with Deadline(5.0) as deadline, pytest.raises(ConnectionRefusedError):
+        Network(deadline, public_only=True).connect("rebind.example", 80)
     assert connected == [("93.184.216.34", 80)]
     assert asked == ["rebind.example"]
 
@@ -59,5 +60,5 @@ def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.Mo
         for address in ("93.184.216.34", "10.0.0.1")
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with pytest.raises(InvalidInputError, match="not public"):
-        PublicHosts((), 1.0).connect("mixed.example", 80)
+    with Deadline(5.0) as deadline, pytest.raises(InvalidInputError, match="not public"):
+        Network(deadline, public_only=True).connect("mixed.example", 80)

@@ -179,7 +179,7 @@ def test_client_that_leaves_cancels_what_has_not_started(server: LiveServer) -> 
         body = httpx.Request("POST", server.url, json={"images": [GREEN] * count}).content
         connections = [socket.create_connection(server.address, 10) for _ in range(2)]
         for connection in connections:
-            head = f"POST {ROUTE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            head = f"POST {ROUTE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         wait_for(lambda: server.status()["queueDepth"] == 2)
         for connection in connections:

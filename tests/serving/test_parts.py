@@ -139,6 +139,30 @@ def test_cancelled_pictures_of_a_lost_worker_are_not_tried_again() -> None:
     _run(work())
 
 
+def test_a_picture_that_takes_too_long_is_answered_and_the_others_are_not_to_blame() -> None:
+    async def work() -> None:
+        scheduler, worker = Scheduler(9), _Hands(3)
+        scheduler.add_worker(worker)
+        late, on_time, left = _submit(scheduler, 3)
+        late.handed_at -= 100
+        left.handed_at -= 100
+        scheduler.cancel([left])
+        # Others are answered meanwhile; that is no excuse.
+        assert not scheduler.give_up_late(worker, 200)
+        assert scheduler.give_up_late(worker, 50)
+        assert not scheduler.give_up_late(worker, 50)
+        assert late.future.result().status == 502
+        scheduler.remove_worker(worker)
+        others = [_Hands(2), _Hands(2)]
+        for other in others:
+            scheduler.add_worker(other)
+        assert (on_time.attempts, scheduler.in_flight) == (1, 1)
+        _submit(scheduler, 3)
+        assert scheduler.queue_depth == 0  # it is not tried alone
+
+    _run(work())
+
+
 def test_batches_hold_one_kind_in_order_and_no_more_than_allowed() -> None:
     batcher: Batcher[int] = Batcher(max_size=3, timeout_s=0)
     for kind, item in [("a", 1), ("b", 2), ("a", 3), ("a", 4), ("a", 5)]:

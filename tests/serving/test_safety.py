@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -121,7 +122,7 @@ def test_large_bodies_get_413(strict_client: httpx.Client, strict_server: LiveSe
 
 def test_slow_body_gets_408(strict_server: LiveServer) -> None:
     with socket.create_connection(strict_server.address, timeout=10) as connection:
-        head = f"POST {ROUTE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        head = f"POST {ROUTE} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
         connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 408")
 
@@ -135,11 +136,13 @@ def test_head_without_end_is_cut_off(server: LiveServer) -> None:
 def test_body_that_nobody_waited_for_is_no_head(server: LiveServer) -> None:
     """It arrives together with the beginning of the next request."""
     with socket.create_connection(server.address, timeout=10) as connection:
-        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 150000\r\n\r\n")
+        connection.sendall(
+            b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 150000\r\n\r\n"
+        )
         assert _answer(connection).startswith(b"HTTP/1.1 404")
         connection.sendall(b"x" * 150_000 + b"GET /heal")
         time.sleep(0.3)
-        connection.sendall(b"th HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"th HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert _answer(connection).startswith(b"HTTP/1.1 200")
 
 
@@ -155,7 +158,7 @@ def _answer(connection: socket.socket) -> bytes:
 def test_slow_head_is_cut_off(server: LiveServer) -> None:
     connections = [socket.create_connection(server.address, timeout=60) for _ in range(3)]
     connections[1].sendall(b"GET /hea")
-    connections[2].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    connections[2].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = b""
     while b"Healthy" not in answer:
         answer += connections[2].recv(1000)
@@ -180,6 +183,18 @@ def test_decompression_bomb_is_refused_by_its_header(strict_client: httpx.Client
     message = _refusal(strict_client, image=base64_text(bomb))
     assert "50000 x 50000" in message
     assert "100000" in message
+
+
+def test_the_decoders_have_the_limit_themselves(strict_server: LiveServer) -> None:
+    (pid,) = strict_server.worker_pids()
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    assert b"OPENCV_IO_MAX_IMAGE_PIXELS=100000" in variables
+
+
+def test_formats_without_a_known_size_are_refused(strict_client: httpx.Client) -> None:
+    for start in (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n", b"8BPS\0\1", b"DICM"):
+        message = _refusal(strict_client, image=base64_text(start + bytes(100)))
+        assert "not an image" in message
 
 
 def test_too_many_pictures_are_refused(strict_client: httpx.Client) -> None:
@@ -256,7 +271,7 @@ def test_private_addresses_are_not_asked(
         ("http://localhost:{port}/slow", "no whole answer"),
         ("http://localhost:{port}/drip", "no whole answer"),
         ("http://localhost:{port}/page.html", "not an image"),
-        ("http://localhost:99999/", "can't be fetched"),
+        ("http://localhost:99999/", "not a URL"),
         ("http://localhost:{port}/a b", "can't be fetched"),
         ("http://localhost\r\nX: y/", "can't be fetched"),
         ("http://nothing.invalid/", "can't be fetched"),
