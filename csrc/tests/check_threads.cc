@@ -196,6 +196,8 @@ void paste_and_encode() {
     expect_same("paste_masks", [&](int threads) {
       std::vector<std::vector<std::uint8_t>> pixels;
       std::vector<std::uint8_t*> targets;
+      pixels.reserve(windows.size());
+      targets.reserve(windows.size());
       for (const hpip::PixelBox& window : windows) {
         pixels.emplace_back(static_cast<std::size_t>(window.height() * window.width()));
       }
