@@ -14,7 +14,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from hpip.serving import bodies
-from hpip.serving.bodies import Asked, parse_body
+from hpip.serving.bodies import Asked, BodyBudget, parse_body
 from hpip.serving.problems import RequestError
 
 # Its base64 has both characters in which the alphabet of URLs differs, and needs padding.
@@ -194,3 +194,12 @@ def test_bodies_are_never_parsed_in_the_event_loop(monkeypatch: pytest.MonkeyPat
         (b"\x80", "application/msgpack"),
     ):
         parse(body, kind)
+
+
+def test_budget_is_given_back() -> None:
+    budget = BodyBudget(10)
+    budget.take(6)
+    with pytest.raises(RequestError, match="bodies"):
+        budget.take(5)
+    budget.give_back(6)
+    budget.take(10)

@@ -2,19 +2,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from hpip.errors import InvalidInputError
-from hpip.serving.batcher import Batcher
-from hpip.serving.bodies import BodyBudget
 from hpip.serving.problems import RequestError
 from hpip.serving.scheduler import Job, Scheduler
-from hpip.serving.settings import ServingSettings, make_settings
 from hpip.serving.wire import Answer, AnswerOptions, Cancel, Picture
 
 OPTIONS = AnswerOptions()
@@ -161,86 +155,3 @@ def test_a_picture_that_takes_too_long_is_answered_and_the_others_are_not_to_bla
         assert scheduler.queue_depth == 0  # it is not tried alone
 
     _run(work())
-
-
-def test_batches_hold_one_kind_in_order_and_no_more_than_allowed() -> None:
-    batcher: Batcher[int] = Batcher(max_size=3, timeout_s=0)
-    for kind, item in [("a", 1), ("b", 2), ("a", 3), ("a", 4), ("a", 5)]:
-        batcher.put(kind, item)
-    assert [batcher.take() for _ in range(3)] == [[1, 3, 4], [2], [5]]
-
-
-def test_a_batch_waits_for_company_until_it_is_full() -> None:
-    batcher: Batcher[int] = Batcher(max_size=2, timeout_s=30)
-    taken: list[list[int]] = []
-    reader = threading.Thread(target=lambda: taken.append(batcher.take()))
-    batcher.put("a", 1)
-    reader.start()
-    batcher.put("b", 2)
-    batcher.put("a", 3)
-    reader.join(20)
-    assert taken == [[1, 3]]
-
-
-def test_a_lonely_picture_goes_when_its_time_is_up() -> None:
-    batcher: Batcher[int] = Batcher(max_size=2, timeout_s=0.01)
-    batcher.put("a", 1)
-    assert batcher.take() == [1]
-
-
-def test_every_item_is_taken_once_by_many_readers() -> None:
-    batcher: Batcher[int] = Batcher(max_size=4, timeout_s=0.001)
-    taken: list[int] = []
-    readers = [
-        threading.Thread(target=lambda: [taken.extend(batcher.take()) for _ in range(500)])
-        for _ in range(3)
-    ]
-    for reader in readers:
-        reader.daemon = True
-        reader.start()
-    for item in range(1200):
-        batcher.put(item % 3, item)
-    for reader in readers:
-        reader.join(0.5)
-    assert sorted(taken) == list(range(1200))
-
-
-def test_budget_is_given_back() -> None:
-    budget = BodyBudget(10)
-    budget.take(6)
-    with pytest.raises(RequestError, match="bodies"):
-        budget.take(5)
-    budget.give_back(6)
-    budget.take(10)
-
-
-def test_flags_win_over_the_serving_section() -> None:
-    settings = make_settings(
-        {"visualize": False, "port": 9000, "extra": {"x": 1}}, {"port": 9001, "host": None}
-    )
-    assert (settings.visualize, settings.port, settings.host) == (False, 9001, "127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("section", "message"),
-    [
-        ({"visualise": True}, "visualise"),
-        ({"port": 70_000}, "port"),
-        ({"max_queue": 0}, "max_queue"),
-        ({"return_urls": True}, "return_urls"),
-        ({"token": " "}, "token"),
-    ],
-)
-def test_bad_serving_sections_are_refused(section: dict[str, object], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        make_settings(section, {})
-
-
-def test_settings_keep_the_token_to_themselves() -> None:
-    settings = ServingSettings(token="secret-word")
-    assert "secret-word" not in repr(settings)
-    with pytest.raises(InvalidInputError) as caught:
-        make_settings({}, {"token": ["secret-word"]})
-    assert "secret-word" not in str(caught.value)
-    with pytest.raises(ValidationError):
-        settings.port = 1  # type: ignore[misc]
