@@ -7,13 +7,12 @@ import asyncio
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from hpip.errors import HpipError
+from hpip.common.interpreter import child_command
+from hpip.errors import BackendUnavailableError, HpipError
 from hpip.inference.tuning.budget import without_tuning
 from hpip.serving.scheduler import Job, Scheduler
 from hpip.serving.wire import (
@@ -31,11 +30,6 @@ from hpip.serving.wire import (
 logger = logging.getLogger(__name__)
 
 # Where this very package lies: a worker must not run another hpip that the user stands in.
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-_START_WORKER = (
-    "import sys; sys.path.insert(0, sys.argv[1]);"
-    " from hpip.serving.worker import main; main(int(sys.argv[2]))"
-)
 # glibc raises its threshold for memory that goes back to the system to the size of what was freed
 # last, up to 32 MB; after one large picture every other comes out of the arenas of six threads, and
 # each new coincidence of large ones stays: 80 MB in 400 s of mixed load. 8 MB is above 1080p.
@@ -93,13 +87,17 @@ class WorkerProcess:
         environment["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(self.order.max_pixels)
         if not may_tune:
             environment |= without_tuning()
+        command = child_command("hpip.serving.worker")
+        if command is None:
+            raise BackendUnavailableError(
+                "hpip serve",
+                "this application has no Python interpreter to start worker processes with.",
+                "Start `hpip serve` with Python.",
+            )
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                _START_WORKER,
-                _PACKAGE_ROOT,
+                *command,
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 env=environment,
