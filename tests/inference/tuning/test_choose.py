@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import hpip
+from hpip.common import interpreter
 from hpip.common.devices import Device
 from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.graph.compile import compile_model
