@@ -119,7 +119,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         ended_a_body = self._in_body
         self._has_body_data = False
         super().data_received(data)
-        if self._is_closing:
+        if self.transport.is_closing():
             return
         if self._in_body:
             self._other_bytes = 0 if self._has_body_data else self._other_bytes + len(data)
