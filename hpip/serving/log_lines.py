@@ -53,8 +53,9 @@ class BackgroundHandler(logging.Handler):
 
     def _write_all(self) -> None:
         while (line := self._lines.get()) is not None:
-            with self.lock or threading.Lock():
-                lost, self._lost = self._lost, 0
+            self.acquire()
+            lost, self._lost = self._lost, 0
+            self.release()
             text = f"{self._tell_lost(lost)}\n{line}\n" if lost else f"{line}\n"
             if not self._write(text.encode(errors="backslashreplace")):
                 return

@@ -119,9 +119,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         ended_a_body = self._in_body
         self._has_body_data = False
         super().data_received(data)
-        # mypy does not see that the call above may have set it.
-        if self._is_closing:
-            return  # type: ignore[unreachable]
+        if self.transport.is_closing():
+            return
         if self._in_body:
             self._other_bytes = 0 if self._has_body_data else self._other_bytes + len(data)
         elif self._head_timer is not None and not ended_a_body:

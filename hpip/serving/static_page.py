@@ -9,6 +9,7 @@ and nothing is loaded from elsewhere. The script and the style of `/docs` are Sw
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from pathlib import Path
@@ -17,9 +18,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+logger = logging.getLogger(__name__)
+
 _FOLDER = Path(__file__).parent / "page"
 _SAMPLE = Path(__file__).parents[1] / "demo" / "scene_0013.jpg"
-_SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
+_SWAGGER_FILES = {"swagger-ui-bundle.js", "swagger-ui.css"}
 # Not from the system's table, which may lack them or have others.
 _MEDIA_TYPES = {
     ".css": "text/css",
@@ -46,8 +49,9 @@ _DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inl
 def add_page(app: FastAPI) -> None:
     """Add a route for each file; every other path stays unknown, and every other method refused."""
     files = {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.is_file()}
-    swagger = resources.files("fastapi_offline") / "static"
-    files |= {name: (swagger / name).read_bytes() for name in _SWAGGER_FILES}
+    files |= _swagger_files()
+    if not files.keys() >= _SWAGGER_FILES:
+        del files["docs.html"]
     files["sample.jpg"] = _SAMPLE.read_bytes()
     for name, content in files.items():
         suffix = Path(name).suffix
@@ -59,6 +63,15 @@ def add_page(app: FastAPI) -> None:
         app.add_route(
             path, _sender(content, _MEDIA_TYPES[suffix], headers), include_in_schema=False
         )
+
+
+def _swagger_files() -> dict[str, bytes]:
+    try:
+        folder = resources.files("fastapi_offline") / "static"
+    except ModuleNotFoundError:
+        logger.warning("/docs is missing: fastapi-offline is not installed (hpip[serving] has it)")
+        return {}
+    return {name: (folder / name).read_bytes() for name in _SWAGGER_FILES}
 
 
 def _sender(

@@ -273,7 +273,7 @@ def test_private_addresses_are_not_asked(
         ("http://localhost:{port}/page.html", "not an image"),
         ("http://localhost:99999/", "not a URL"),
         ("http://localhost:{port}/a b", "can't be fetched"),
-        ("http://localhost\r\nX: y/", "can't be fetched"),
+        ("http://localhost\r\nX: y/", "not a URL"),
         ("http://nothing.invalid/", "can't be fetched"),
     ],
 )

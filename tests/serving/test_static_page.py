@@ -352,6 +352,20 @@ def test_nothing_is_loaded_from_elsewhere(browser: Any, demo_server: RunningServ
     page.close()
 
 
+def test_the_view_of_the_api_works_offline(browser: Any, demo_server: RunningServer) -> None:
+    page = browser.new_page()
+    urls: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    page.goto(f"{demo_server.url}/docs")
+    page.wait_for_selector("text=Find the instances in a picture")
+    assert all(url.startswith((demo_server.url, "blob:", "data:")) for url in urls)
+    assert errors == []
+    page.close()
+
+
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_run_length_codes_decode_to_the_same_masks(page: Any, step: int) -> None:
     random = np.random.default_rng(step)
