@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import secrets
 import threading
 from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -37,6 +38,35 @@ def picture_suffix(input_path: str | None) -> str:
     """The input's own suffix where pictures can be written under it, else `.png`."""
     suffix = _path_of(input_path).suffix
     return suffix if suffix.lower() in PICTURE_SUFFIXES else ".png"
+
+
+class _Numbers:
+    """Numbers that no other image of this process has, and a word that no other process has."""
+
+    def __init__(self) -> None:
+        self.start()
+        os.register_at_fork(after_in_child=self.start)
+
+    def start(self) -> None:
+        """Begin anew, as another process."""
+        self._process = secrets.token_hex(4)
+        self._count = itertools.count()
+
+    def take(self) -> str:
+        """Later ones sort behind earlier ones."""
+        return f"{self._process}_{next(self._count):06d}"
+
+
+_numbers = _Numbers()
+
+
+def unique_stem(stem: str) -> str:
+    """A stem for an image without a name: "array_0_3f9c2a71_000012" is the process' 13th.
+
+    Frames that are predicted one by one are all "array_0", and several processes may save into one
+    folder.
+    """
+    return f"{stem}_{_numbers.take()}"
 
 
 class TakenStems:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpip._closing import Closing
+from hpip._input_names import unique_stem
 from hpip.backends.paddle import PaddleBackend
 from hpip.batches import FailureReport, OnFailure, Outcome, read_batches
 from hpip.choice import Choice, choose
@@ -218,7 +219,8 @@ class Predictor(Closing):
         return InstanceSegResult(
             input_path=source.input_path,
             page_index=source.page_index,
-            name=source.stem,
+            name=source.stem if source.input_path else unique_stem(source.stem),
+            subfolder=source.subfolder,
             image=_image(source),
             class_ids=found.class_ids,
             scores=found.scores,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -132,6 +133,7 @@ def paddlex_style(
                 use_hpip=use_hpip,
                 hpi_config=parse_mapping(hpi_config, "--hpi_config"),
                 print_results=True,
+                keep_subfolders=False,
             )
         )
 
@@ -164,9 +166,15 @@ def predict(
     print_results: Annotated[
         bool, typer.Option("--print", help="Print every result in full.")
     ] = False,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="Save into one folder, without the input's sub-folders.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Segment images and save a JSON file and a picture for each.
+
+    Results of a directory lie in the same sub-folders as their images; names that collide are
+    numbered.
 
     With --model demo, --input may be left out: the pictures that come with hpip are taken.
     """
@@ -190,6 +198,7 @@ def predict(
             precision=precision,
             workers=workers,
             print_results=print_results,
+            keep_subfolders=not flat,
         )
     )
 
@@ -252,6 +261,10 @@ def evaluate(
 
 def main() -> None:
     """Run the command line; exit code 0, 1 (an input or the run failed) or 2 (usage)."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names and labels of any script are printed on any console, with escapes where need be.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not os.environ.get("HPIP_LOG"):
         # Failures are printed at the end; a warning of each as it happens would break the progress
         # bar.
