@@ -54,6 +54,7 @@ class InstanceSegResult(EditableInstances):
         name: stem of the files' names where there is no path.
         stage_times: where the time went; not part of the JSON.
         subfolder: where the input lies below the directory that was given; not part of the JSON.
+        font_path: font of the labels where `draw` and `save_to_img` name none.
 
     Raises:
         InvalidInputError: lengths, shapes or dtypes don't agree, or a crop leaves the image.
@@ -74,6 +75,7 @@ class InstanceSegResult(EditableInstances):
         name: str | None = None,
         stage_times: StageTimes | None = None,
         subfolder: str = "",
+        font_path: Path | None = None,
     ) -> None:
         super().__init__(
             input_path=input_path,
@@ -85,6 +87,7 @@ class InstanceSegResult(EditableInstances):
         self.name = name
         self.stage_times = stage_times or StageTimes()
         self.subfolder = subfolder
+        self.font_path = font_path
         self._token = ""
 
     def __repr__(self) -> str:
@@ -150,7 +153,7 @@ class InstanceSegResult(EditableInstances):
             labels=now.labels,
             scores=now.scores,
             alpha=alpha,
-            font_path=font_path,
+            font_path=font_path or self.font_path,
         )
 
     @property

@@ -20,6 +20,7 @@ from hpip.cli.flags import (
     BatchSize,
     Debug,
     Device,
+    Font,
     HpiConfig,
     Input,
     Model,
@@ -84,6 +85,7 @@ def paddlex_style(
         typer.Option("--use_hpip/--no-hpip", help="Off: the untouched program on plain Paddle."),
     ] = None,
     hpi_config: HpiConfig = None,
+    font: Font = None,
     get_pipeline_config: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +119,7 @@ def paddlex_style(
                 "threshold": threshold,
                 "use_hpip": use_hpip,
                 "hpi_config": parse_mapping(hpi_config, "--hpi_config"),
+                "font_path": font,
             },
             {"host": host, "port": port},
         )
@@ -134,6 +137,7 @@ def paddlex_style(
                 hpi_config=parse_mapping(hpi_config, "--hpi_config"),
                 print_results=True,
                 keep_subfolders=False,
+                font=font,
             )
         )
 
@@ -166,6 +170,7 @@ def predict(
     print_results: Annotated[
         bool, typer.Option("--print", help="Print every result in full.")
     ] = False,
+    font: Font = None,
     flat: Annotated[
         bool, typer.Option("--flat", help="Save into one folder, without the input's sub-folders.")
     ] = False,
@@ -199,6 +204,7 @@ def predict(
             workers=workers,
             print_results=print_results,
             keep_subfolders=not flat,
+            font=font,
         )
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from hpip.cli.notices import warnings_printed
 from hpip.cli.progress import image_progress
 from hpip.cli.waiting import tell_progress
 from hpip.errors import BackendUnavailableError, HpipError, describe_failure
@@ -41,6 +42,7 @@ class Request:
     workers: int = 1
     print_results: bool = False
     keep_subfolders: bool = True
+    font: str | None = None
 
     @property
     def inputs(self) -> FileInputs:
@@ -68,7 +70,7 @@ def run_predict(request: Request) -> int:
     """
     out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     tally = _Tally()
-    with _load(request) as pipeline:
+    with _load(request) as pipeline, warnings_printed(err):
         started = time.perf_counter()
         results = pipeline.predict(request.inputs, on_failure=tally.fail)
         _consume(results, request, tally, out, err)
@@ -103,6 +105,7 @@ def _load(request: Request) -> InstanceSegPipeline:
             threads=request.threads,
             precision=request.precision,
             workers=request.workers,
+            font_path=request.font,
         )
 
 
