@@ -80,6 +80,11 @@ class TakenStems:
     def __init__(self) -> None:
         # Hashes, since names of a million files would fill memory.
         self._owners: dict[int, int] = {}
+        self._renew_lock()
+        # Another thread may hold the lock when a process forks.
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
         self._lock = threading.Lock()
 
     def take(self, folder: Path, stem: str, owner: str) -> str:

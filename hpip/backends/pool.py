@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hpip._exit_gate import exit_gate
 from hpip.backends.base import Session
 from hpip.errors import BackendError
 
@@ -46,11 +47,12 @@ class SessionPool:
         Raises:
             BackendError: the pool is closed.
         """
-        session = self._take()
-        try:
-            yield session
-        finally:
-            self._give_back(session)
+        with exit_gate.passing():
+            session = self._take()
+            try:
+                yield session
+            finally:
+                self._give_back(session)
 
     def fill(self) -> None:
         """Open all sessions now; those behind the first share its weights where the engine can."""
