@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,6 +38,15 @@ def target_file(
     """
     path = Path(save_path)
     return path / default_name if is_folder(save_path, suffixes) else path
+
+
+def remove_path(path: Path) -> None:
+    """Remove what is there, file, link, pipe or folder, as far as the file system lets us."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def is_folder(save_path: str | os.PathLike[str], suffixes: tuple[str, ...]) -> bool:
