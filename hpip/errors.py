@@ -7,7 +7,11 @@ message says what is wrong, what was expected, what was received and what to do.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
+from typing import Any
+
+_SHOWN_CHARACTERS = 200
 
 
 class HpipError(Exception):
@@ -16,6 +20,17 @@ class HpipError(Exception):
 
 class InvalidInputError(HpipError, ValueError):
     """An argument, an image or a configuration from the caller is out of contract."""
+
+
+def shorten(value: Any) -> str:
+    """The value for a message, in at most 200 characters, however large or nested it is."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 3, 120, 120
+    try:
+        text = short.repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python converts, or worse
+        text = f"a {type(value).__name__} that is too large to be shown"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def describe_failure(name: str, error: Exception) -> str:

@@ -11,6 +11,7 @@
 #include "array_args.h"
 #include "bindings.h"
 #include "hpip/detection_ops.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -98,7 +99,7 @@ py::list bind_generate_proposals(const std::vector<LevelArrays>& levels, const p
   }
   std::vector<Proposals> found;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     found = generate_proposals(
         views, batch, sizes,
         {pre_nms_top_n, post_nms_top_n, nms_threshold, min_size, eta, pixel_offset}, threads);
@@ -117,7 +118,7 @@ py::array_t<std::int64_t> bind_top_scores(const py::array& scores, std::ptrdiff_
   const std::ptrdiff_t count = scores.shape(0);
   std::vector<std::int64_t> indices;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     indices = top_scores(data, count, top_n);
   }
   return array_of(indices, {static_cast<py::ssize_t>(indices.size())});
@@ -172,7 +173,7 @@ py::tuple bind_multiclass_nms(const py::array& boxes, const py::array& scores,
   const ScoredBoxes view = scored_boxes(boxes, scores, counts);
   std::vector<std::vector<Detection>> images;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     images = multiclass_nms(view,
                             {score_threshold, nms_top_k, keep_top_k, nms_threshold, normalized,
                              nms_eta, background_label},
@@ -188,7 +189,7 @@ py::tuple bind_assign_fpn_levels(const py::array& boxes, py::array counts, int m
   const Rows first_rows = first_rows_of(counts, boxes.shape(0));
   FpnAssignment found;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     found = assign_fpn_levels(data, first_rows,
                               {min_level, max_level, refer_level, refer_scale, pixel_offset});
   }
@@ -233,7 +234,7 @@ void bind_roi_align(const py::array& features, const py::array& boxes, py::array
   const std::int64_t* rows = out_rows ? out_rows_of(*out_rows, count, out.shape(0)) : nullptr;
   const RoiAlignRules rules{out.shape(2), out.shape(3), spatial_scale, sampling_ratio, aligned};
   auto* target = array_data<float>(out);
-  py::gil_scoped_release released;
+  ReleasedGil released;
   roi_align(maps, box_data, first_rows, rules, rows, target, threads);
 }
 

@@ -6,6 +6,7 @@
 
 #include "bindings.h"
 #include "mask_args.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -35,7 +36,7 @@ void bind_threshold_masks(const py::array& values, double mask_threshold, bool i
                "out: expected a writeable, C-contiguous uint8 array of the values' shape ",
                std::string(py::str(values.attr("shape"))), ", received a ", array_text(out));
   auto* target = array_data<std::uint8_t>(out);
-  py::gil_scoped_release released;
+  ReleasedGil released;
   threshold_masks(view, {mask_threshold, inclusive}, target, threads);
 }
 
@@ -62,7 +63,7 @@ void bind_paste_masks(const py::array& masks, std::optional<py::array> boxes, co
   for (std::ptrdiff_t n = 0; n < count; ++n) {
     targets.push_back(first + n * image.height * image.width);
   }
-  py::gil_scoped_release released;
+  ReleasedGil released;
   paste_masks(view, how, box_data, image, {mask_threshold, inclusive}, windows.data(),
               targets.data(), threads);
 }
@@ -83,7 +84,7 @@ py::list bind_paste_mask_crops(const py::array& masks, py::array boxes, const Pa
     crops.append(std::move(crop));
   }
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     paste_masks(view, how, box_data, image, {mask_threshold, inclusive}, windows.data(),
                 targets.data(), threads);
   }

@@ -11,6 +11,7 @@
 #include "array_args.h"
 #include "bindings.h"
 #include "hpip/preprocess_ops.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -42,7 +43,7 @@ void resize_array(py::array image, const std::string& interpolation, py::array o
   const ImageView<const T> source = image_view<const T>("image", image);
   const ImageView<T> target = image_view<T>("out", out);
   const Interpolation kind = interpolation_of(interpolation);
-  const py::gil_scoped_release no_gil;
+  const ReleasedGil no_gil;
   resize<T>(source, kind, target, threads);
 }
 
@@ -54,7 +55,7 @@ void normalize_array(py::array image, const std::vector<float>& factor,
   const std::size_t channels = static_cast<std::size_t>(source.channels);
   HPIP_REQUIRE(channels <= kMaxChannels, "image: expected 1, 3 or 4 channels, received ", channels);
   const ChannelAffine affine = affine_of(factor, offset, channels);
-  const py::gil_scoped_release no_gil;
+  const ReleasedGil no_gil;
   normalize<T>(source, affine, target, threads);
 }
 
@@ -99,7 +100,7 @@ void preprocess_arrays(std::vector<py::array> images,
   }
   const PreprocessParams params{interpolation_of(interpolation), affine_of(factor, offset, 3),
                                 normalize_first, channel_order_of(channel_order)};
-  const py::gil_scoped_release no_gil;
+  const ReleasedGil no_gil;
   preprocess<T>(items, params, batch, threads);
 }
 

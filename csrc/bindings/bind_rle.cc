@@ -9,6 +9,7 @@
 #include "hpip/draw_ops.h"
 #include "hpip/rle.h"
 #include "mask_args.h"
+#include "released_gil.h"
 
 namespace py = pybind11;
 
@@ -19,7 +20,7 @@ py::bytes bind_encode_rle(const py::array& mask, int threads) {
   const StridedArray view = strided_array("mask", mask, 2);
   std::string counts;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     counts = encode_rle(view, threads);
   }
   return counts;
@@ -80,7 +81,7 @@ py::tuple bind_encode_masks(const py::array& masks, std::optional<py::array> box
   upsampling.windows = kept_windows.data();
   std::vector<std::string> counts;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     counts = encode_resampled(view, rows, how, box_data, image, upsampling, windows.data(), count,
                               {mask_threshold, inclusive}, threads);
   }
@@ -98,7 +99,7 @@ py::tuple bind_encode_mask_crops(const py::array& masks, py::array boxes, py::ar
       count == 0 ? Boxes{} : crops_of(box_data, count, {view.shape[1], view.shape[2]});
   std::vector<std::string> counts;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     counts =
         encode_mask_crops(view, rows, windows.data(), count, {mask_threshold, inclusive}, threads);
   }
@@ -111,13 +112,13 @@ py::array_t<std::uint8_t> bind_decode_rle(const py::bytes& counts, const Pair& s
   const auto text = static_cast<std::string_view>(counts);
   Runs runs;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     runs = rle_from_string(text, size);
   }
   py::array_t<std::uint8_t> mask({size.height, size.width});
   std::uint8_t* out = mask.mutable_data();
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     decode_runs(runs, size, out, threads);
   }
   return mask;
@@ -125,7 +126,7 @@ py::array_t<std::uint8_t> bind_decode_rle(const py::bytes& counts, const Pair& s
 
 std::uint64_t bind_rle_area(const py::bytes& counts) {
   const auto text = static_cast<std::string_view>(counts);
-  py::gil_scoped_release released;
+  ReleasedGil released;
   return rle_area(rle_from_string(text));
 }
 
@@ -134,7 +135,7 @@ py::tuple bind_rle_to_bbox(const py::bytes& counts, const Pair& size_hw) {
   const ImageSize size = size_of(size_hw);
   PixelBox box;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     box = rle_to_bbox(rle_from_string(text, size), size);
   }
   return py::make_tuple(box.x0, box.y0, box.width(), box.height());
@@ -148,7 +149,7 @@ py::bytes bind_merge_rle(const py::bytes& counts, const Pair& crop_hw, const Pai
   const auto text = static_cast<std::string_view>(counts);
   std::string merged;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     const Runs runs = rle_from_string(text, {height, width});
     merged = rle_to_string(merge_runs(runs, crop, size_of(image_hw)));
   }
@@ -163,7 +164,7 @@ py::bytes bind_crop_rle(const py::bytes& counts, const Pair& size_hw, const Pair
   const auto text = static_cast<std::string_view>(counts);
   std::string cropped;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     cropped = rle_to_string(crop_runs(rle_from_string(text, size), size, crop));
   }
   return cropped;
@@ -191,7 +192,7 @@ py::bytes bind_combine_rle(const std::vector<py::bytes>& counts, const Pair& siz
   const std::vector<std::string_view> texts = texts_of(counts);
   std::string text;
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     std::vector<Runs> runs = runs_of(texts, size);
     // Also for a single mask, whose runs may be empty anywhere.
     Runs all = unite_runs(runs[0], runs[0]);
@@ -214,7 +215,7 @@ py::array_t<std::int64_t> bind_rle_shared_areas(const std::vector<py::bytes>& co
       {static_cast<py::ssize_t>(counts.size()), static_cast<py::ssize_t>(others.size())});
   std::int64_t* out = areas.mutable_data();
   {
-    py::gil_scoped_release released;
+    ReleasedGil released;
     const std::vector<Runs> masks = runs_of(texts, size);
     const std::vector<Runs> other_masks = runs_of(other_texts, size);
     for (const Runs& mask : masks) {
@@ -238,7 +239,7 @@ void bind_map_masked_levels(py::array image, const std::vector<py::bytes>& count
   require_array<const std::uint8_t>(
       "levels", levels, {static_cast<py::ssize_t>(counts.size()), 3, 256}, Layout::kContiguous);
   const auto* first_level = array_data<const std::uint8_t>(levels);
-  py::gil_scoped_release released;
+  ReleasedGil released;
   std::vector<MaskLayer> layers(texts.size());
   for (std::size_t n = 0; n < layers.size(); ++n) {
     const auto [height, width] = crop_hw[n];

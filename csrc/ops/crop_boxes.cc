@@ -41,6 +41,9 @@ void crop_boxes(const float* boxes_xyxy, std::ptrdiff_t count, ImageSize image, 
     HPIP_REQUIRE(is_finite && box[0] <= box[2] && box[1] <= box[3], "boxes_xyxy[", i,
                  "]: expected finite x0 <= x1 and y0 <= y1, received (", box[0], ", ", box[1], ", ",
                  box[2], ", ", box[3], "); drop such boxes first");
+    HPIP_REQUIRE(std::isfinite(box[2] - box[0]) && std::isfinite(box[3] - box[1]), "boxes_xyxy[", i,
+                 "]: expected a width and a height that float32 can hold, received (", box[0], ", ",
+                 box[1], ", ", box[2], ", ", box[3], "); clip the boxes first");
     const PixelSpan x = crop_span(box[0], box[2], image.width);
     const PixelSpan y = crop_span(box[1], box[3], image.height);
     out[i] = {x.begin, y.begin, x.end, y.end};

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpip.backends.base import Backend, SessionOptions, require_engine, require_precision
-from hpip.common.files import files_digest
+from hpip.common.files import files_digest, remove_path
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
 
@@ -181,7 +181,7 @@ def built_folder(
     try:
         build(partial)
         if folder.exists() and not is_complete(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_path(folder)
         try:
             partial.replace(folder)
         except OSError:

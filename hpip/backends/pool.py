@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hpip.backends.base import Session
+from hpip.common.exit_gate import exit_gate
 from hpip.errors import BackendError
 
 # Sessions of a parent process: freeing them in the child would wait for threads that are not there.
@@ -46,11 +47,12 @@ class SessionPool:
         Raises:
             BackendError: the pool is closed.
         """
-        session = self._take()
-        try:
-            yield session
-        finally:
-            self._give_back(session)
+        with exit_gate.passing():
+            session = self._take()
+            try:
+                yield session
+            finally:
+                self._give_back(session)
 
     def fill(self) -> None:
         """Open all sessions now; those behind the first share its weights where the engine can."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from hpip.cli.flags import (
     BatchSize,
     Debug,
     Device,
+    Font,
     HpiConfig,
     Input,
     Model,
@@ -83,6 +85,7 @@ def paddlex_style(
         typer.Option("--use_hpip/--no-hpip", help="Off: the untouched program on plain Paddle."),
     ] = None,
     hpi_config: HpiConfig = None,
+    font: Font = None,
     get_pipeline_config: Annotated[
         str | None,
         typer.Option(
@@ -116,6 +119,7 @@ def paddlex_style(
                 "threshold": threshold,
                 "use_hpip": use_hpip,
                 "hpi_config": parse_mapping(hpi_config, "--hpi_config"),
+                "font_path": font,
             },
             {"host": host, "port": port},
         )
@@ -132,6 +136,8 @@ def paddlex_style(
                 use_hpip=use_hpip,
                 hpi_config=parse_mapping(hpi_config, "--hpi_config"),
                 print_results=True,
+                keep_subfolders=False,
+                font=font,
             )
         )
 
@@ -164,9 +170,16 @@ def predict(
     print_results: Annotated[
         bool, typer.Option("--print", help="Print every result in full.")
     ] = False,
+    font: Font = None,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="Save into one folder, without the input's sub-folders.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Segment images and save a JSON file and a picture for each.
+
+    Results of a directory lie in the same sub-folders as their images; names that collide are
+    numbered.
 
     With --model demo, --input may be left out: the pictures that come with hpip are taken.
     """
@@ -190,6 +203,8 @@ def predict(
             precision=precision,
             workers=workers,
             print_results=print_results,
+            keep_subfolders=not flat,
+            font=font,
         )
     )
 
@@ -252,6 +267,10 @@ def evaluate(
 
 def main() -> None:
     """Run the command line; exit code 0, 1 (an input or the run failed) or 2 (usage)."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names and labels of any script are printed on any console, with escapes where need be.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not os.environ.get("HPIP_LOG"):
         # Failures are printed at the end; a warning of each as it happens would break the progress
         # bar.

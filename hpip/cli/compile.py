@@ -45,6 +45,7 @@ def compile_command(
 ) -> None:
     """Rewrite a model so that it does less work, check it, and remember both."""
     spec = load_model_spec(model_dir)
+    spec.check_parameters()
     cache = Cache()
     compiled = compile_model(spec.files, cache=cache)
     _print_passes(compiled)

@@ -36,6 +36,12 @@ BatchSize = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads.")]
 Model = Annotated[str | None, typer.Option("--model", help="Official model's name, or demo.")]
+Font = Annotated[
+    str | None,
+    typer.Option(
+        "--font", help="Font file for labels. [OpenCV's; other scripts: extra fonts or the system]"
+    ),
+]
 NoHpip = Annotated[
     bool, typer.Option("--no-hpip", help="Run the untouched program on plain Paddle.")
 ]

@@ -12,11 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
+from hpip.cli.notices import warnings_printed
 from hpip.cli.progress import image_progress
 from hpip.cli.waiting import tell_progress
-from hpip.errors import describe_failure
+from hpip.errors import BackendUnavailableError, HpipError, describe_failure
 from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
-from hpip.inputs.sources import count_files
+from hpip.inputs.sources import FileInputs, count_files
 from hpip.results.result import InstanceSegResult
 
 
@@ -40,6 +41,13 @@ class Request:
     precision: str = "auto"
     workers: int = 1
     print_results: bool = False
+    keep_subfolders: bool = True
+    font: str | None = None
+
+    @property
+    def inputs(self) -> FileInputs:
+        """The inputs, without what lies in the folder of the results."""
+        return FileInputs(tuple(self.input), self.save_path)
 
 
 @dataclass
@@ -62,15 +70,13 @@ def run_predict(request: Request) -> int:
     """
     out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     tally = _Tally()
-    with _load(request) as pipeline:
+    with _load(request) as pipeline, warnings_printed(err):
         started = time.perf_counter()
-        results = pipeline.predict(
-            request.input if len(request.input) > 1 else request.input[0], on_failure=tally.fail
-        )
+        results = pipeline.predict(request.inputs, on_failure=tally.fail)
         _consume(results, request, tally, out, err)
         seconds = time.perf_counter() - started
     for name, error in tally.failures:
-        text = describe_failure(name, error)
+        text = describe_failure(name, error).replace(name, printable(name))
         err.print(f"failed: {text}", style="red", markup=False, highlight=False)
     rate = f", {seconds / tally.images:.2f} s each" if tally.images else ""
     saved = f"; saved to {request.save_path}" if request.save_path and tally.images else ""
@@ -99,6 +105,7 @@ def _load(request: Request) -> InstanceSegPipeline:
             threads=request.threads,
             precision=request.precision,
             workers=request.workers,
+            font_path=request.font,
         )
 
 
@@ -109,39 +116,46 @@ def _consume(
     out: Console,
     err: Console,
 ) -> None:
-    stems = _Stems()
-    total = count_files(request.input)
+    total = count_files(request.input, output_folder=request.save_path)
     with image_progress("segmenting", err, total) as step:
         for result in results:
-            tally.images += 1
-            tally.instances += len(result.scores)
-            if request.print_results:
-                result.print()
+            try:
+                _deliver(result, request, out)
+            # Without OpenCV no picture can be drawn: that is not about one input.
+            except BackendUnavailableError:
+                raise
+            except (HpipError, MemoryError) as error:
+                tally.fail(result.input_path or result.stem, error)
             else:
-                out.print(_line(result), markup=False, highlight=False)
-            if request.save_path is not None:
-                stem = stems.take(result.stem)
-                result.save_to_json(request.save_path, stem=stem)
-                result.save_to_img(request.save_path, stem=stem)
+                tally.images += 1
+                tally.instances += len(result.scores)
             step(tally.images + len(tally.failures), total)
+
+
+def _deliver(result: InstanceSegResult, request: Request, out: Console) -> None:
+    """Save one result and print it.
+
+    Raises:
+        SaveError: the file system refuses, or there can be no file of that name.
+        InvalidInputError: the picture does not fit into its format.
+    """
+    if request.save_path is not None:
+        folder = request.save_path
+        result.save_all(folder / result.subfolder if request.keep_subfolders else folder)
+    if request.print_results:
+        result.print()
+    else:
+        out.print(_line(result), markup=False, highlight=False)
 
 
 def _line(result: InstanceSegResult) -> str:
     counts = Counter(result.labels)
     found = ", ".join(f"{number} {label}" for label, number in counts.most_common())
-    return f"{result.input_path or result.name}: {found or 'nothing found'}"
+    return f"{printable(result.input_path or result.stem)}: {found or 'nothing found'}"
 
 
-class _Stems:
-    """Gives each result a file stem of its own: pictures of several folders may share a name."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def take(self, stem: str) -> str:
-        unique, number = stem, 2
-        # Some file systems do not tell upper from lower case.
-        while unique.casefold() in self._taken:
-            unique, number = f"{stem}_{number}", number + 1
-        self._taken.add(unique.casefold())
-        return unique
+def printable(text: str) -> str:
+    """The text on one line: line breaks and other control characters as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

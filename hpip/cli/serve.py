@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpip.cli.flags import Debug, Device, HpiConfig, Model, ModelDir, Threads, Threshold
+from hpip.cli.flags import Debug, Device, Font, HpiConfig, Model, ModelDir, Threads, Threshold
 from hpip.cli.values import parse_mapping
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.inference.pipeline_file import load_pipeline_config
@@ -38,6 +38,7 @@ def serve_command(
     hpi_config: HpiConfig = None,
     threshold: Threshold = None,
     threads: Threads = None,
+    font: Font = None,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes with a model each. [one per device]")
     ] = None,
@@ -138,6 +139,7 @@ def serve_command(
             "hpi_config": parse_mapping(hpi_config, "--hpi_config"),
             "threshold": threshold,
             "threads": threads,
+            "font_path": font,
         },
         {
             "host": host,

@@ -115,6 +115,7 @@ def doctor_command(print_json: PrintJson = False, debug: Debug = False) -> None:
 def _request(model: str, device: str | None, threads: int | None, precision: str) -> Request:
     folder = Path(model).expanduser()
     spec = load_model_spec(folder if folder.is_dir() else find_model(model))
+    spec.check_parameters()
     devices = parse_devices(device or "cpu")
     count = check_count(threads or available_cpus(), "threads")
     return Request(spec, devices[0], count, check_precision(precision))

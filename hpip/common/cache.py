@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpip.common.files import remove_path
+
 logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "HPIP_CACHE_DIR"
@@ -118,7 +120,7 @@ class Cache:
     def discard(self, key: str) -> None:
         """Remove an entry, if it is there."""
         for base in filter(None, (self.root, self._private)):
-            shutil.rmtree(base / key, ignore_errors=True)
+            remove_path(base / key)
 
     def store(self, key: str, record: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
         """Write an entry and return its folder.
@@ -185,9 +187,11 @@ def _write_entry(
         try:
             partial.replace(folder)
         except OSError:
-            # Another process was first; its entry has the same content.
+            # Another process was first, and its entry has the same content; or something that is
+            # no entry is in the way.
             if not (folder / _INDEX).is_file():
-                raise
+                remove_path(folder)
+                partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -207,4 +211,6 @@ def _temporary_folder() -> Path:
 
 
 def _digest(path: Path) -> str:
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise ValueError(f"{path.name} is not a regular file")
     return hashlib.sha256(path.read_bytes()).hexdigest()

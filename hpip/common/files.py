@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,27 +30,41 @@ def target_file(
     save_path: str | os.PathLike[str],
     default_name: str,
     suffixes: tuple[str, ...],
-    *,
-    is_folder: bool = False,
 ) -> Path:
     """The file that `save_path` means: itself, or `default_name` in it where it is a folder.
 
-    It is a folder when `is_folder` says so, when one is there, when it ends in a slash, or when it
-    has no suffix.
+    Raises:
+        InvalidInputError: a file with none of `suffixes`, which are lower case.
+    """
+    path = Path(save_path)
+    return path / default_name if is_folder(save_path, suffixes) else path
+
+
+def remove_path(path: Path) -> None:
+    """Remove what is there, file, link, pipe or folder, as far as the file system lets us."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def is_folder(save_path: str | os.PathLike[str], suffixes: tuple[str, ...]) -> bool:
+    """Whether `save_path` means a folder: one is there, it ends in a slash, or has no suffix.
 
     Raises:
         InvalidInputError: a file with none of `suffixes`, which are lower case.
     """
     path = Path(save_path)
     ends_as_folder = os.fspath(save_path).endswith(("/", os.sep))
-    if is_folder or not path.suffix or ends_as_folder or path.is_dir():
-        return path / default_name
+    if not path.suffix or ends_as_folder or path.is_dir():
+        return True
     if path.suffix.lower() not in suffixes:
         raise InvalidInputError(
             f"save_path: expected a folder or a file that ends in {', '.join(suffixes)}, received"
             f" {path}; a new folder whose name has a dot must end in a slash"
         )
-    return path
+    return False
 
 
 def encode_picture(
@@ -98,8 +114,10 @@ def write_atomically(path: Path, data: bytes) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    except OSError as error:
+    # ValueError: a name with a null character, or one that the file system can't express.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise SaveError(
-            f"can't write {path}: {error.strerror or error}. Check that the folder exists or can be"
-            " created, that it is writable and that the disk has room."
+            f"can't write {path}: {reason}. Check that the folder exists or can be created, that"
+            " it is writable and that the disk has room."
         ) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hpip.errors import ModelFormatError
+from hpip.graph.operation import TensorType
 
 JsonObject: TypeAlias = dict[str, Any]
 # Field number -> values: an int for a varint, a memoryview for bytes and nested messages.
@@ -75,6 +76,7 @@ class ProgramInterface:
         outputs: what can be fetched.
         normalizes_by_input: a batch norm takes mean and variance from what it is fed, so that the
             images of a batch change each other's answers.
+        parameters: types of the weights, in no order; None where the format does not tell them.
         reads_first_image_only: somewhere the program takes row 0 of a batch and drops the rest (the
             size of the first image, its features), so that only batches of one come out right.
         loops: the program has a `while`. Exported two-stage models loop over the images of a batch
@@ -86,6 +88,7 @@ class ProgramInterface:
     reads_first_image_only: bool
     normalizes_by_input: bool
     loops: bool
+    parameters: tuple[TensorType, ...] | None = None
 
 
 def read_interface(program_file: Path) -> ProgramInterface:
@@ -103,10 +106,11 @@ def read_interface(program_file: Path) -> ProgramInterface:
         interface = reader(program_file.read_bytes())
     except OSError as error:
         raise ModelFormatError(f"cannot read the program {program_file}: {error}") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFormatError(
             f"{program_file} is damaged or not an exported Paddle program: expected "
-            f"{' or '.join(readers)} as Paddle writes it, got {type(error).__name__}: {error}. "
+            f"{' or '.join(readers)} as Paddle writes it, got {type(error).__name__}: "
+            f"{str(error)[:500]}. "
             "Copy or export the model again."
         ) from error
     if not interface.inputs or not interface.outputs:
@@ -181,7 +185,13 @@ def _read_pir(data: bytes) -> ProgramInterface:
                 _pir_attribute(op, "decrease_axis"),
             )
     outputs = tuple(tensor for _, tensor in sorted(fetched, key=lambda pair: pair[0]))
-    return ProgramInterface(tuple(inputs), outputs, first_only, normalizes, loops)
+    parameters = tuple(
+        TensorType(_pir_kind(element).removeprefix("t_"), tuple(dims))
+        for op in document["program"]["regions"][0]["blocks"][0]["ops"]
+        if op["#"] == "p"
+        for element, dims in [op["O"]["TT"]["D"][:2]]
+    )
+    return ProgramInterface(tuple(inputs), outputs, first_only, normalizes, loops, parameters)
 
 
 def _pir_ops(block: JsonObject) -> Iterator[JsonObject]:

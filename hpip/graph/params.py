@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -101,6 +102,40 @@ class ParameterFile:
         return iter(self.tensors)
 
 
+def check_parameters(path: Path, wanted: Collection[TensorType] | None) -> None:
+    """Check that a file is whole, and that its tensors are those that a program reads.
+
+    Only the headers are read, so that every load can afford it (1 ms for 500 tensors). Paddle
+    itself fills what a file lacks with whatever is in memory.
+
+    Args:
+        path: the parameter file.
+        wanted: the types of all parameters, in any order; None checks that the file is whole.
+
+    Raises:
+        ModelFormatError: truncated, too long, or not the weights of this program.
+    """
+    found: Counter[TensorType] = Counter()
+    try:
+        with path.open("rb") as stream:
+            size_bytes = stream.seek(0, 2)
+            stream.seek(0)
+            while stream.tell() < size_bytes:
+                stored = _read_header(stream, size_bytes, f"number {found.total()}", path)
+                found[stored.type] += 1
+                stream.seek(stored.offset + stored.size_bytes)
+    except OSError as error:
+        raise ModelFormatError(f"cannot read the parameters {path}: {error}") from error
+    if wanted is None or found == Counter(wanted):
+        return
+    missing = next(iter(Counter(wanted) - found), None) or next(iter(found - Counter(wanted)))
+    raise ModelFormatError(
+        f"{path} holds {found.total()} tensors where the program wants {len(wanted)}, and they"
+        f" differ, for one in {missing.dtype}{list(missing.shape)}: it is truncated or belongs to"
+        " another export. Take both files from the same one."
+    )
+
+
 def write_parameters(path: Path, arrays: Mapping[str, AnyArray]) -> None:
     """Write a combined parameter file; one tensor after the other, so that none is held twice."""
     with path.open("wb") as stream:
@@ -131,7 +166,10 @@ def _read_header(stream: BinaryIO, size_bytes: int, name: str, path: Path) -> St
     description = stream.read(length)
     if len(description) < length:
         raise _truncated(path, name)
-    code, shape = _parse_description(description)
+    try:
+        code, shape = _parse_description(description)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{path}: parameter {name}: {error}") from error
     if code not in _DTYPES:
         raise ModelFormatError(
             f"{path}: parameter {name} has data type code {code}; known are {sorted(_DTYPES)}."

@@ -59,6 +59,11 @@ class FallbackRunner:
         return self._runner.engine
 
     @property
+    def is_closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
+
+    @property
     def summary(self) -> str:
         """Which engine runs, for people."""
         name = label(self._runner.engine)

@@ -131,6 +131,7 @@ def create_pipeline(
     threads: int | None = None,
     precision: str = "auto",
     workers: int = 1,
+    font_path: str | Path | None = None,
     engine: str | None = None,
     engine_config: Mapping[str, Any] | None = None,
     pp_option: Any = None,
@@ -156,6 +157,7 @@ def create_pipeline(
         precision: see `create_predictor`.
         workers: see `create_predictor`; a list or directory is worked on by all of them, and the
             results keep its order.
+        font_path: see `create_predictor`.
         engine: accepted for PaddleX's sake: None, "paddle" or "paddle_static".
         engine_config: not supported: `hpi_config` takes its place.
         pp_option: not supported: `hpi_config` takes its place.
@@ -190,6 +192,7 @@ def create_pipeline(
             threads=threads,
             precision=precision,
             workers=workers,
+            font_path=font_path,
         )
         for one in devices
     ]

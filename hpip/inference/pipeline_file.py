@@ -9,9 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hpip.errors import InvalidInputError
+from hpip.common.yaml_text import parse_yaml, read_yaml
+from hpip.errors import InvalidInputError, shorten
 
 PIPELINES = ("instance_segmentation",)
 
@@ -59,18 +58,11 @@ def load_pipeline_config(pipeline: str | Path | Mapping[str, Any]) -> PipelineCo
         return _parse(dict(pipeline), "config")
     path = Path(pipeline)
     if path.suffix.lower() in (".yaml", ".yml"):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise InvalidInputError(f"pipeline: can't read {path}: {error}") from error
         where = str(path)
+        content = _read_file(path)
     else:
         where = str(pipeline)
-        text = pipeline_file_text(where)
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"pipeline: {where} is not valid YAML: {error}") from error
+        content = parse_yaml(pipeline_file_text(where))
     if not isinstance(content, dict):
         raise InvalidInputError(
             f"pipeline: expected a mapping in {where}; received {type(content).__name__}"
@@ -78,11 +70,20 @@ def load_pipeline_config(pipeline: str | Path | Mapping[str, Any]) -> PipelineCo
     return _parse(content, where)
 
 
+def _read_file(path: Path) -> Any:
+    try:
+        return read_yaml(path)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"pipeline: {path} {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"pipeline: can't read {path}: {error}") from error
+
+
 def _parse(content: dict[str, Any], where: str) -> PipelineConfig:
     name = content.get("pipeline_name") or _section(content, "Global", where).get("pipeline_name")
     if name is not None and name not in PIPELINES:
         raise InvalidInputError(
-            f"pipeline: {where} is a {name!r} pipeline; expected {' or '.join(PIPELINES)}"
+            f"pipeline: {where} is a {shorten(name)} pipeline; expected {' or '.join(PIPELINES)}"
         )
     if "SubModules" in content:
         return _parse_submodules(content, where)
@@ -90,7 +91,7 @@ def _parse(content: dict[str, Any], where: str) -> PipelineConfig:
         return _parse_beta(content, where)
     raise InvalidInputError(
         f"pipeline: expected SubModules.InstanceSegmentation or Pipeline in {where}; "
-        f"received keys {', '.join(map(str, content))}"
+        f"received keys {shorten(list(content))}"
     )
 
 
@@ -136,7 +137,7 @@ def _section(content: Mapping[str, Any], key: str, where: str) -> dict[str, Any]
         return {}
     if not isinstance(value, dict):
         raise InvalidInputError(
-            f"pipeline: expected a mapping under {key} in {where}; received {value!r}"
+            f"pipeline: expected a mapping under {key} in {where}; received {shorten(value)}"
         )
     return value
 
@@ -147,5 +148,7 @@ def _get(section: Mapping[str, Any], key: str, kind: Any, where: str) -> Any:
         return None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         names = "a number" if isinstance(kind, tuple) else kind.__name__
-        raise InvalidInputError(f"pipeline: expected {names} for {key} in {where}; got {value!r}")
+        raise InvalidInputError(
+            f"pipeline: expected {names} for {key} in {where}; got {shorten(value)}"
+        )
     return value

@@ -15,6 +15,7 @@ import numpy as np
 from hpip.backends.paddle import PaddleBackend
 from hpip.common.closing import Closing
 from hpip.common.devices import Device, parse_devices
+from hpip.common.file_names import unique_stem
 from hpip.common.system import available_cpus, has_nvidia_driver
 from hpip.common.timing import Stopwatch
 from hpip.errors import BackendError, InvalidInputError
@@ -33,6 +34,7 @@ from hpip.inference.tuning.choose import Choice, choose
 from hpip.inputs.sources import Source
 from hpip.model.official import find_model
 from hpip.model.spec import ModelSpec, load_model_spec
+from hpip.results.label_text import check_font
 from hpip.results.result import InstanceSegResult
 from hpip.types import UInt8Array
 
@@ -59,13 +61,17 @@ class Predictor(Closing):
         engine_options: EngineOptions | None = None,
         workers: int = 1,
         choice: Choice | None = None,
+        font_path: Path | None = None,
     ) -> None:
+        # On every start: a file may be cut after its program has been compiled and checked.
+        spec.check_parameters()
         self.spec = spec
         self.device = device
         self.use_hpip = use_hpip
         self.threads = threads
         self.batch_size = batch_size
         self._selection = selection
+        self._font_path = font_path
         self.choice: Choice = choice or choose(
             spec, device, use_hpip=use_hpip, threads=threads, options=engine_options
         )
@@ -112,7 +118,7 @@ class Predictor(Closing):
                 In a list, directory or pattern a bad input is left out, logged as a warning and
                 handed to `on_failure`; the others come out.
             FailedInputsError: none of the inputs of a list, directory or pattern could be read.
-            BackendError: the engine failed.
+            BackendError: the engine failed, or the predictor was closed before the last image.
         """
         selection = self.select(threshold, max_detections, classes)
         report = FailureReport(input, on_failure)
@@ -196,6 +202,8 @@ class Predictor(Closing):
         try:
             found = self._run(sources, selection, watch)
         except BackendError as error:
+            if self._runner.is_closed:  # every image to come would fail likewise
+                raise
             if len(sources) == 1:
                 yield sources[0], error
                 return
@@ -218,7 +226,9 @@ class Predictor(Closing):
         return InstanceSegResult(
             input_path=source.input_path,
             page_index=source.page_index,
-            name=source.stem,
+            name=source.stem if source.input_path else unique_stem(source.stem),
+            subfolder=source.subfolder,
+            font_path=self._font_path,
             image=_image(source),
             class_ids=found.class_ids,
             scores=found.scores,
@@ -243,6 +253,7 @@ def create_predictor(
     threads: int | None = None,
     precision: str = "auto",
     workers: int = 1,
+    font_path: str | Path | None = None,
 ) -> Predictor:
     """Load one model on one device.
 
@@ -267,6 +278,8 @@ def create_predictor(
         workers: callers in other threads that are served at once; they share the weights where the
             engine can, and `threads` among them. One is quickest for one caller, more do more work
             in all.
+        font_path: TrueType or OpenType font for the labels on drawings. Without it, labels outside
+            ASCII are drawn in a font of the extra `fonts` or of the system.
 
     Raises:
         InvalidInputError: an argument is out of contract.
@@ -278,6 +291,7 @@ def create_predictor(
     if model_name is None and model_dir is None:
         raise InvalidInputError("expected a model_name or a model_dir; received neither")
     options = check_engine_options(hpi_config, precision)
+    font = check_font(font_path)
     devices = () if device is None else parse_devices(device)
     if len(devices) > 1:
         raise InvalidInputError(
@@ -299,6 +313,7 @@ def create_predictor(
         ),
         engine_options=options,
         workers=workers,
+        font_path=font,
     )
 
 

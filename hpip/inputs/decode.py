@@ -17,6 +17,7 @@ from hpip.common.opencv import require_cv2
 from hpip.errors import InvalidInputError
 from hpip.inputs.image_headers import ImageHeader, read_header
 from hpip.inputs.jpeg import decode_plain_jpeg
+from hpip.inputs.tiff_pages import page_numbers
 from hpip.types import AnyArray, UInt8Array
 
 # 512 MiB of BGR pixels. Pillow and PaddleX refuse pictures at the same size; a file of a few
@@ -45,6 +46,8 @@ def max_image_pixels() -> int:
 class EncodedImage:
     """An encoded image of one or, for TIFF, several pages; decodes a page when asked.
 
+    Reduced copies and masks that a TIFF holds beside its pages are left out.
+
     Args:
         data: the encoded file.
         name: what error messages call it.
@@ -69,15 +72,16 @@ class EncodedImage:
         self._header: ImageHeader = read_header(self._data, name)
         if sized_only and not self._header.page_hws:
             raise InvalidInputError(self._undecodable())
-        for page_hw in self._header.page_hws:
-            self._check_pixels(page_hw)
+        self._pages = page_numbers(self._data, self._header.tiff_page_offsets) or (0,)
+        for page in self._pages if self._header.page_hws else ():
+            self._check_pixels(self._header.page_hws[page])
         for tile_hw in self._header.tile_hws:
             self._check_pixels(tile_hw, "a tile of ")
 
     @property
     def page_count(self) -> int:
         """1, or the number of a TIFF's pages."""
-        return max(1, len(self._header.page_hws))
+        return len(self._pages)
 
     def decode(self, page: int = 0) -> UInt8Array:
         """Decode one page to (H, W, 3) BGR uint8, C-contiguous; the array is the caller's.
@@ -106,11 +110,11 @@ class EncodedImage:
             raise InvalidInputError(
                 f"{self._name}: page must be in 0..{self.page_count - 1}, got {page}"
             )
-        if page == 0:
+        if self._pages[page] == 0:
             return self._data
         patched = bytearray(self._data)
         code = "<" if patched[:2] == b"II" else ">"
-        offset = self._header.tiff_page_offsets[page]
+        offset = self._header.tiff_page_offsets[self._pages[page]]
         if b"+" in patched[2:4]:  # BigTIFF
             struct.pack_into(f"{code}Q", patched, 8, offset)
         else:

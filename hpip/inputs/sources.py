@@ -6,12 +6,12 @@ A failed input never stops the others: it comes out in its place, as a `Source` 
 
 from __future__ import annotations
 
-import glob
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,9 @@ from hpip.common.file_names import file_stem, is_url
 from hpip.errors import BackendUnavailableError, HpipError, InvalidInputError
 from hpip.inputs.decode import EncodedImage, as_bgr
 from hpip.inputs.fetch import UrlPolicy, fetch_url
+from hpip.inputs.find_files import find_files, is_pattern
 from hpip.inputs.pdf import PdfDocument, is_pdf
 from hpip.types import AnyArray, UInt8Array
-
-# What PaddleX looks for in a directory. A file that is named itself may have any suffix.
-IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("bmp", "dib", "jpeg", "jpg", "png", "tif", "tiff", "webp"),
-        *("pbm", "pgm", "pnm", "ppm", "ras", "sr"),
-    )
-)
-PDF_SUFFIXES = frozenset({".pdf"})
-_SUFFIX_LIST = ", ".join(sorted(IMAGE_SUFFIXES | PDF_SUFFIXES))
 
 _DICT_KEYS = ("img", "img_path", "input")
 _EXPECTED = (
@@ -48,13 +38,14 @@ class Source:
     """One image to predict, or why there is none; exactly one of `image` and `error` is set.
 
     Attributes:
-        image: (H, W, 3) BGR uint8, rows packed or padded; may be a view of the caller's array.
+        image: (H, W, 3) BGR uint8; no view of the caller's memory.
         input_path: the path or URL that it came from; None for arrays, bytes and PIL images.
         page_index: page of a PDF or of a TIFF with several pages, from 0; else None.
         name: for messages: the path or URL, or "array[3]" for the fourth input; pages carry
             "[page 0]".
         error: what was wrong with the input.
         read_ms: how long it took to read and decode, in milliseconds; 0 where nobody measured.
+        subfolder: where the file lies below the directory that was given, "day 1/left"; else empty.
     """
 
     image: UInt8Array | None
@@ -63,6 +54,7 @@ class Source:
     name: str
     error: Exception | None = None
     read_ms: float = 0.0
+    subfolder: str = ""
 
     @property
     def stem(self) -> str:
@@ -70,6 +62,19 @@ class Source:
         if self.input_path is None:
             return re.sub(r"\W+", "_", self.name).strip("_")
         return file_stem(self.input_path, self.page_index, nameless="image")
+
+
+@dataclass(frozen=True)
+class FileInputs:
+    """Paths, directories, patterns and URLs of a command whose results are saved.
+
+    Attributes:
+        texts: as the user wrote them, at least one.
+        output_folder: where the results go; what lies there is no input.
+    """
+
+    texts: tuple[str, ...]
+    output_folder: Path | None = None
 
 
 def iter_sources(
@@ -99,26 +104,28 @@ def is_single(inputs: Any) -> bool:
     """
     if isinstance(inputs, Mapping):
         return len(inputs) != 1 or is_single(next(iter(inputs.values())))
+    if isinstance(inputs, FileInputs):
+        return len(inputs.texts) == 1 and is_single(inputs.texts[0])
     if isinstance(inputs, list | tuple | Iterator):
         return False
     if isinstance(inputs, str | os.PathLike):
         path = os.fspath(inputs)
-        return not isinstance(path, str) or not (os.path.isdir(path) or _is_pattern(path))  # noqa: PTH112
+        return not isinstance(path, str) or not (os.path.isdir(path) or is_pattern(path))  # noqa: PTH112
     return True
 
 
-def count_files(texts: Sequence[str]) -> int:
+def count_files(texts: Sequence[str], *, output_folder: Path | None = None) -> int:
     """Number of files and URLs that paths, directories, patterns and URLs name, for a progress bar.
 
     Nothing is opened: a PDF counts as one, and so does what can't be found.
     """
-    return sum(1 if is_url(text) else _file_count(text) for text in texts)
+    return sum(1 if is_url(text) else _file_count(text, output_folder) for text in texts)
 
 
-def _file_count(text: str) -> int:
+def _file_count(text: str, output_folder: Path | None) -> int:
     try:
-        return len(_files_at(text))
-    except (InvalidInputError, OSError):
+        return len(find_files(text, output_folder=output_folder))
+    except (OSError, ValueError):
         return 1
 
 
@@ -129,10 +136,15 @@ class _Expander:
         self._url_policy = url_policy
         self._max_pixels = max_pixels
         self._input_count = 0
+        self._output_folder: Path | None = None
 
     def expand(self, item: Any) -> Iterator[Source]:
         """Yield the sources of one input of any kind."""
-        if isinstance(item, list | tuple | Iterator):
+        if isinstance(item, FileInputs):
+            self._output_folder = item.output_folder
+            for text in item.texts:
+                yield from self._expand_text(text)
+        elif isinstance(item, list | tuple | Iterator):
             for child in item:
                 yield from self.expand(child)
         elif isinstance(item, Mapping):
@@ -159,12 +171,14 @@ class _Expander:
             yield from self._url(text)
             return
         try:
-            paths = _files_at(text)
-        except (InvalidInputError, OSError) as error:
+            files = find_files(text, output_folder=self._output_folder)
+        # ValueError: a path that the file system's encoding can't express.
+        except (OSError, ValueError) as error:
             yield Source(None, text, None, text or "''", _as_input_error(error, text))
             return
-        for path in paths:
-            yield from self._file(path)
+        for file in files:
+            for source in self._file(file.path):
+                yield replace(source, subfolder=file.subfolder)
 
     def _expand_memory(self, item: Any) -> Iterator[Source]:
         if isinstance(item, np.ndarray):
@@ -186,14 +200,24 @@ class _Expander:
     def _array(self, item: Any, name: str) -> Source:
         try:
             array: AnyArray = item if isinstance(item, np.ndarray) else _pil_to_array(item)
-            return Source(as_bgr(array, name), None, None, name)
-        except (HpipError, OSError) as error:
+            image = as_bgr(array, name)
+            # A caller may fill one buffer with frame after frame: batches, workers and results
+            # hold an image for longer. 1 ms for 1080p.
+            if np.may_share_memory(image, array):
+                image = image.copy(order="C")
+            return Source(image, None, None, name)
+        # Pillow reads a file when its pixels are asked for, and raises errors of many classes.
+        except Exception as error:
             return Source(None, None, None, name, _as_input_error(error, name))
 
     def _file(self, path: str) -> Iterator[Source]:
         try:
+            # Reading a pipe waits for somebody who writes to it, and a device may never end.
+            if stat.S_IFMT(mode := Path(path).stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+                kind = stat.filemode(mode)[0]
+                raise InvalidInputError(f"{path}: expected a file, got a special one ({kind!r}).")
             data = Path(path).read_bytes()
-        except OSError as error:
+        except (OSError, ValueError, MemoryError) as error:
             yield Source(None, path, None, path, _as_input_error(error, path))
             return
         yield from self._encoded(data, path, path)
@@ -236,77 +260,11 @@ def _pages(
         page_name = f"{name}[page {page}]" if numbered else name
         try:
             image = document.decode(page)
-        except InvalidInputError as error:
-            yield Source(None, input_path, page_index, page_name, error)
+        except (InvalidInputError, MemoryError) as error:
+            failure = _as_input_error(error, page_name)
+            yield Source(None, input_path, page_index, page_name, failure)
         else:
             yield Source(image, input_path, page_index, page_name)
-
-
-def _files_at(text: str) -> list[str]:
-    """The files that a path, directory or pattern names, sorted; at least one."""
-    if not text or "\0" in text:
-        raise InvalidInputError(
-            f"{text!r}: {'empty path' if not text else 'path with a null character'};"
-            " expected a file, a directory, a pattern or an http(s) URL."
-        )
-    path = Path(text)
-    if path.is_dir():
-        return _files_under(text)
-    if path.is_file():
-        return [text]
-    if path.exists():
-        raise InvalidInputError(f"{text}: expected a file or a directory, got a special file.")
-    if _is_pattern(text):
-        return _files_matching(text)
-    raise InvalidInputError(
-        f"{text}: no such file or directory. Check the path; relative paths start at {Path.cwd()}."
-    )
-
-
-def _files_under(directory: str) -> list[str]:
-    # os.walk and not Path.rglob: names stay as the caller wrote the directory, "./photos/a.jpg".
-    files = sorted(
-        os.path.join(folder, file)  # noqa: PTH118
-        for folder, _, names in os.walk(directory, onerror=_raise)
-        for file in names
-        if _has_known_suffix(file)
-    )
-    if not files:
-        raise InvalidInputError(
-            f"{directory}: no image in this directory or below; expected files ending in"
-            f" {_SUFFIX_LIST}."
-        )
-    return files
-
-
-def _files_matching(pattern: str) -> list[str]:
-    matches = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())  # noqa: PTH207
-    # "*.dat" asks for those files; "*", "**" and "img_*" ask for the images among the matches.
-    suffix = Path(pattern).suffix
-    files = (
-        matches
-        if suffix and not glob.has_magic(suffix)
-        else [path for path in matches if _has_known_suffix(path)]
-    )
-    if not files:
-        raise InvalidInputError(
-            f"{pattern}: no file matches this pattern ({len(matches)} matches of other kinds);"
-            f" expected files ending in {_SUFFIX_LIST}. Quote it, so that the shell leaves it"
-            " alone, and check where it starts."
-        )
-    return files
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _has_known_suffix(path: str) -> bool:
-    return Path(path).suffix.lower() in IMAGE_SUFFIXES | PDF_SUFFIXES
-
-
-def _is_pattern(text: str) -> bool:
-    return glob.has_magic(text) and not is_url(text) and not os.path.lexists(text)
 
 
 def _is_pil_image(item: Any) -> bool:
@@ -328,7 +286,7 @@ def _pil_to_array(image: Any) -> AnyArray:
 def _as_input_error(error: Exception, name: str) -> Exception:
     if isinstance(error, HpipError):
         return error
-    reason = getattr(error, "strerror", None) or error
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     wrapped = InvalidInputError(f"{name}: can't be read: {reason}. Check that it can be opened.")
     wrapped.__cause__ = error
     return wrapped

@@ -30,6 +30,7 @@ class InstanceSegPredictor(Closing):
         use_hpip: False runs the untouched program on plain Paddle; None means True.
         hpi_config: see `create_predictor`.
         threshold: lowest score; None takes the model's own.
+        font_path: see `create_predictor`.
 
     Raises:
         InvalidInputError: an argument is out of contract.
@@ -48,6 +49,7 @@ class InstanceSegPredictor(Closing):
         use_hpip: bool | None = None,
         hpi_config: Mapping[str, Any] | None = None,
         threshold: float | None = None,
+        font_path: str | Path | None = None,
     ) -> None:
         if pp_option is not None:
             raise InvalidInputError(
@@ -62,6 +64,7 @@ class InstanceSegPredictor(Closing):
             hpi_config=hpi_config,
             batch_size=batch_size,
             threshold=threshold,
+            font_path=font_path,
         )
         self._check_name(model_name)
         self._check_name(None if config is None else config.get("Global", {}).get("model_name"))

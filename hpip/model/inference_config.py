@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
-from hpip.errors import ModelFormatError
+from hpip.common.yaml_text import read_yaml
+from hpip.errors import InvalidInputError, ModelFormatError, shorten
 from hpip.types import (
     Interpolation,
     NormalizeStep,
@@ -25,8 +24,8 @@ from hpip.types import (
     ResizeStep,
 )
 
-# PyYAML has the C loader only where it was built with libyaml; both are safe loaders.
-_SafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Larger inputs than any network's: 800 MB as float32.
+_MOST_SIDE, _MOST_AREA = 16_384, 1 << 26
 
 Options: TypeAlias = dict[str, Any]
 Triple: TypeAlias = tuple[float, float, float]
@@ -79,6 +78,11 @@ def read_inference_config(config_file: Path) -> InferenceConfig:
         raise ModelFormatError(
             f"{config_file}: {error}. Correct the file, or copy or export the model again."
         ) from error
+    except (ValueError, OverflowError) as error:  # a number that no float or text can hold
+        raise ModelFormatError(
+            f"{config_file} holds a number out of range: {error}. Correct the file, or copy or"
+            " export the model again."
+        ) from error
 
 
 class _ConfigError(Exception):
@@ -87,19 +91,16 @@ class _ConfigError(Exception):
 
 def _load_mapping(config_file: Path) -> Options:
     try:
-        text = config_file.read_text(encoding="utf-8")
+        document = read_yaml(config_file)
     except FileNotFoundError as error:
         raise ModelFormatError(
             f"{config_file} is missing: expected the inference.yml that PaddleX exports beside the "
             "program. Copy it into the model directory."
         ) from error
+    except InvalidInputError as error:
+        raise ModelFormatError(f"{config_file} {error}. Copy or export the model again.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFormatError(f"cannot read {config_file}: {error}") from error
-    try:
-        # The loader is one of PyYAML's two safe ones.
-        document = yaml.load(text, Loader=_SafeLoader)
-    except yaml.YAMLError as error:
-        raise ModelFormatError(f"{config_file} is not valid YAML: {error}") from error
     if not isinstance(document, dict):
         found = "an empty file" if document is None else type(document).__name__
         raise ModelFormatError(
@@ -113,26 +114,32 @@ def _model_name(document: Options) -> str:
     section = document.get("Global")
     name = section.get("model_name") if isinstance(section, dict) else None
     if not isinstance(name, str) or not name:
-        raise _ConfigError(f"Global.model_name: expected the model's name, received {name!r}")
+        raise _ConfigError(
+            f"Global.model_name: expected the model's name, received {shorten(name)}"
+        )
     return name
 
 
 def _score_threshold(document: Options) -> float:
     value = document.get("draw_threshold", 0.5)
     if not _is_number(value) or not 0 <= value <= 1:
-        raise _ConfigError(f"draw_threshold: expected a number from 0 to 1, received {value!r}")
+        raise _ConfigError(
+            f"draw_threshold: expected a number from 0 to 1, received {shorten(value)}"
+        )
     return float(value)
 
 
 def _labels(document: Options) -> tuple[str, ...]:
     labels = document.get("label_list")
     if not isinstance(labels, list) or not labels:
-        raise _ConfigError(f"label_list: expected a list of class names, received {labels!r}")
+        raise _ConfigError(
+            f"label_list: expected a list of class names, received {shorten(labels)}"
+        )
     for index, label in enumerate(labels):
         if isinstance(label, bool) or not isinstance(label, str | int | float):
             raise _ConfigError(
-                f"label_list[{index}]: expected a name, received {label!r} (YAML reads yes, no, "
-                "on, off and null as other things than text unless they are quoted)"
+                f"label_list[{index}]: expected a name, received {shorten(label)} (YAML reads yes,"
+                " no, on, off and null as other things than text unless they are quoted)"
             )
     return tuple(str(label) for label in labels)
 
@@ -140,7 +147,7 @@ def _labels(document: Options) -> tuple[str, ...]:
 def _preprocess_plan(document: Options) -> PreprocessPlan:
     entries = document.get("Preprocess")
     if not isinstance(entries, list) or not entries:
-        raise _ConfigError(f"Preprocess: expected a list of operators, received {entries!r}")
+        raise _ConfigError(f"Preprocess: expected a list of operators, received {shorten(entries)}")
     steps: list[PreprocessStep] = []
     for index, entry in enumerate(entries):
         kind = entry.get("type") if isinstance(entry, dict) else None
@@ -148,7 +155,7 @@ def _preprocess_plan(document: Options) -> PreprocessPlan:
             known = ", ".join(_STEP_READERS)
             raise _ConfigError(
                 f"Preprocess[{index}]: expected an operator of type {known}, received "
-                f"{kind if kind is not None else entry!r}"
+                f"{shorten(entry if kind is None else kind)}"
             )
         options = {key: value for key, value in entry.items() if key != "type"}
         try:
@@ -156,7 +163,9 @@ def _preprocess_plan(document: Options) -> PreprocessPlan:
         except _ConfigError as error:
             raise _ConfigError(f"Preprocess[{index}] ({kind}): {error}") from error
         if options:
-            raise _ConfigError(f"Preprocess[{index}] ({kind}): unknown keys {sorted(options)}")
+            raise _ConfigError(
+                f"Preprocess[{index}] ({kind}): unknown keys {shorten(list(options))}"
+            )
     _check_order(steps)
     return PreprocessPlan(tuple(steps))
 
@@ -188,17 +197,21 @@ def _resize_step(options: Options) -> ResizeStep:
     if (
         not isinstance(target, list | tuple)
         or len(target) != 2
-        or not all(_is_integer(side) and side > 0 for side in target)
+        or not all(_is_integer(side) and 0 < side <= _MOST_SIDE for side in target)
+        or target[0] * target[1] > _MOST_AREA
     ):
-        raise _ConfigError(f"target_size: expected [height, width], received {target!r}")
+        raise _ConfigError(
+            f"target_size: expected [height, width], each at most {_MOST_SIDE} and at most"
+            f" {_MOST_AREA} pixels, received {shorten(target)}"
+        )
     keep_ratio = options.pop("keep_ratio", False)
     if not isinstance(keep_ratio, bool):
-        raise _ConfigError(f"keep_ratio: expected true or false, received {keep_ratio!r}")
+        raise _ConfigError(f"keep_ratio: expected true or false, received {shorten(keep_ratio)}")
     interp = options.pop("interp", 2)
     key = interp.upper() if isinstance(interp, str) else interp
     if isinstance(key, bool) or not isinstance(key, int | str) or key not in _INTERPOLATIONS:
         known = ", ".join(str(known_key) for known_key in _INTERPOLATIONS)
-        raise _ConfigError(f"interp: expected one of {known}, received {interp!r}")
+        raise _ConfigError(f"interp: expected one of {known}, received {shorten(interp)}")
     return ResizeStep((target[0], target[1]), keep_ratio, _INTERPOLATIONS[key])
 
 
@@ -206,10 +219,10 @@ def _normalize_step(options: Options) -> NormalizeStep:
     norm_type = options.pop("norm_type", None)
     if norm_type not in (None, "", "none", "mean_std"):
         # PaddleX 3.7 cannot run other kinds either.
-        raise _ConfigError(f"norm_type: expected none or mean_std, received {norm_type!r}")
+        raise _ConfigError(f"norm_type: expected none or mean_std, received {shorten(norm_type)}")
     is_scale = options.pop("is_scale", True)
     if not isinstance(is_scale, bool):
-        raise _ConfigError(f"is_scale: expected true or false, received {is_scale!r}")
+        raise _ConfigError(f"is_scale: expected true or false, received {shorten(is_scale)}")
     mean = _triple(options, "mean", (0.485, 0.456, 0.406))
     std = _triple(options, "std", (0.229, 0.224, 0.225))
     if 0 in std:
@@ -225,7 +238,7 @@ def _triple(options: Options, key: str, default: Triple) -> Triple:
         or len(values) != 3
         or not all(_is_number(item) for item in values)
     ):
-        raise _ConfigError(f"{key}: expected three numbers (R, G, B), received {value!r}")
+        raise _ConfigError(f"{key}: expected three numbers (R, G, B), received {shorten(value)}")
     red, green, blue = values
     return float(red), float(green), float(blue)
 
@@ -236,8 +249,10 @@ def _permute_step(options: Options) -> PermuteStep:
 
 def _pad_stride_step(options: Options) -> PadStrideStep:
     stride = options.pop("stride", 32)
-    if not _is_integer(stride):
-        raise _ConfigError(f"stride: expected a whole number, received {stride!r}")
+    if not _is_integer(stride) or stride > _MOST_SIDE:
+        raise _ConfigError(
+            f"stride: expected a whole number up to {_MOST_SIDE}, received {shorten(stride)}"
+        )
     return PadStrideStep(stride)
 
 

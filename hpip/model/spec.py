@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.graph.interface import ProgramInterface, ProgramTensor, read_interface
+from hpip.graph.operation import TensorType
+from hpip.graph.params import check_parameters
 from hpip.model.files import CONFIG_NAME, find_model_files
 from hpip.model.inference_config import InferenceConfig, read_inference_config
 from hpip.types import ModelFiles, PreprocessPlan, ResizeStep
@@ -75,6 +77,7 @@ class ModelSpec:
         outputs: the program's outputs by role.
         network_hw: height and width of `image` where the export fixes them, else None.
         max_batch_size: images that one run may take; None where any number comes out right.
+        parameters: types of the weights; None where the program's format does not tell them.
     """
 
     model_name: str
@@ -87,6 +90,15 @@ class ModelSpec:
     outputs: ModelOutputs
     network_hw: tuple[int, int] | None
     max_batch_size: int | None
+    parameters: tuple[TensorType, ...] | None = None
+
+    def check_parameters(self) -> None:
+        """Check that the parameter file is whole and belongs to the program; reads headers only.
+
+        Raises:
+            ModelFormatError: it is truncated, or of another export.
+        """
+        check_parameters(self.files.params, self.parameters)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -128,6 +140,7 @@ def load_model_spec(model_dir: str | Path) -> ModelSpec:
         outputs=_resolve_outputs(files.program, interface.outputs),
         network_hw=network_hw,
         max_batch_size=max_batch_size,
+        parameters=interface.parameters,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import hpip.ops as ops
 from hpip.common.opencv import require_cv2
 from hpip.errors import InvalidInputError
-from hpip.results.label_text import LabelFont, open_label_font
+from hpip.results.label_text import LabelFont, LabelFonts
 from hpip.types import Float32Array, Int64Array, RleMask, UInt8Array
 
 ColorBgr: TypeAlias = tuple[int, int, int]
@@ -64,11 +64,12 @@ def draw_instances(
         masks: N masks whose crops lie inside the image.
         boxes_xyxy: (N, 4) in image pixels.
         class_ids: (N,), which choose the colours.
-        labels: N names; see `font_path` for what lies outside ASCII.
+        labels: N names, in any script; see `font_path`.
         scores: (N,)
         alpha: weight of the colour inside a mask, from 0 (outlines only) to 1 (opaque).
-        font_path: a TrueType or OpenType font for the labels, drawn by Pillow. Without one, they
-            are drawn in OpenCV's font, with "?" for every character outside ASCII.
+        font_path: a TrueType or OpenType font for the labels, drawn by Pillow. Without one, labels
+            in ASCII are drawn in OpenCV's font and others in one of the extra `fonts` or of the
+            system. A label that no font can draw is replaced by its class id, with one warning.
         threads: CPU threads for the masks, at least 1.
 
     Returns:
@@ -86,7 +87,7 @@ def draw_instances(
     cv2 = require_cv2("drawing")
     short_side_px = min(canvas.shape[:2])
     line_px = max(1, round(short_side_px / 300))
-    font = open_label_font(cv2, text_px=max(9, round(short_side_px / 45)), font_path=font_path)
+    fonts = LabelFonts(cv2, text_px=max(9, round(short_side_px / 45)), font_path=font_path)
 
     colors = [class_color_bgr(int(class_id)) for class_id in class_ids]
     rects = [_pixel_rect(box) for box in boxes_xyxy]
@@ -101,7 +102,8 @@ def draw_instances(
         _draw_outline(cv2, canvas, masks[i], colors[i], line_px)
     for (y0, x0, y1, x1), color in zip(rects, colors, strict=True):
         cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), color, line_px)
-    _draw_labels(canvas, rects, colors, labels, scores, font)
+    texts = [fonts.for_label(*pair) for pair in zip(labels, class_ids.tolist(), strict=True)]
+    _draw_labels(canvas, rects, colors, texts, scores)
     return canvas
 
 
@@ -136,15 +138,15 @@ def _draw_labels(
     canvas: UInt8Array,
     rects: Sequence[_Rect],
     colors: Sequence[ColorBgr],
-    labels: Sequence[str],
+    texts: Sequence[tuple[LabelFont, str]],
     scores: Float32Array,
-    font: LabelFont,
 ) -> None:
     """Find places from the best score down, then draw from the worst up."""
     image_hw = canvas.shape[0], canvas.shape[1]
     placed: list[tuple[_Rect, UInt8Array]] = []
     for i in np.argsort(-scores, kind="stable"):
-        plate = _plate(labels[i], float(scores[i]), colors[i], font, image_hw)
+        font, text = texts[i]
+        plate = _plate(text, float(scores[i]), colors[i], font, image_hw)
         if plate is not None:
             taken = [rect for rect, _ in placed]
             placed.append((_place(plate.shape[:2], rects[i], image_hw, taken), plate))

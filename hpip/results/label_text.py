@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import unicodedata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -10,7 +13,13 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from hpip.errors import BackendUnavailableError, InvalidInputError
+from hpip.results.label_fonts import find_font, missing_characters, open_font
 from hpip.types import UInt8Array
+
+logger = logging.getLogger(__name__)
+
+# Stands behind every label.
+_SCORE = "0123456789."
 
 
 class LabelFont(Protocol):
@@ -44,15 +53,83 @@ def require_pillow(purpose: str) -> Any:
     return PIL
 
 
-def open_label_font(cv2: ModuleType, *, text_px: int, font_path: str | Path | None) -> LabelFont:
-    """The font at `font_path`, else OpenCV's own, with capitals about `text_px` high."""
+class LabelFonts:
+    """The fonts for the labels of one picture, with capitals about `text_px` high.
+
+    Labels in ASCII are drawn in OpenCV's font unless `font_path` names another; any other label in
+    the first font that has all of its characters: `font_path`, one of the extra `fonts`, one of
+    the system.
+
+    Raises:
+        InvalidInputError: `font_path` is not a font.
+        BackendUnavailableError: Pillow is missing, and `font_path` is given.
+    """
+
+    def __init__(self, cv2: ModuleType, *, text_px: int, font_path: str | Path | None) -> None:
+        self._text_px = text_px
+        self._plain = _OpenCvFont(cv2, text_px)
+        self._opened: dict[Path, _FontFile] = {}
+        self._named: _FontFile | None = None
+        if font_path is not None:
+            pil = require_pillow("drawing labels in a font file")
+            self._named = _FontFile(pil, text_px, font_path)
+
+    def for_label(self, label: str, class_id: int) -> tuple[LabelFont, str]:
+        """The font for a label, and what to draw: the class id where no font has its characters."""
+        text = _one_line(label)
+        if self._named is not None and not missing_characters(self._named.font, text + _SCORE):
+            return self._named, text
+        if text.isascii():
+            return self._plain, text
+        found = self._find(text)
+        if found is not None:
+            return found, text
+        warn_of_missing_font(label)
+        return self._named or self._plain, str(class_id)
+
+    def _find(self, text: str) -> LabelFont | None:
+        try:
+            pil = require_pillow("drawing labels of other scripts")
+        except BackendUnavailableError:
+            return None
+        path = find_font(pil, "".join(sorted({*text, *_SCORE})))
+        if path is None:
+            return None
+        if path not in self._opened:
+            self._opened[path] = _FontFile(pil, self._text_px, path)
+        return self._opened[path]
+
+
+def check_font(font_path: str | Path | None) -> Path | None:
+    """The absolute path of a font that can be opened; None for None.
+
+    Raises:
+        InvalidInputError: it is not a font.
+        BackendUnavailableError: Pillow is missing.
+    """
     if font_path is None:
-        return _OpenCvFont(cv2, text_px)
-    return _FontFile(require_pillow("drawing labels in a font file"), text_px, font_path)
+        return None
+    _FontFile(require_pillow("drawing labels in a font file"), 12, font_path)
+    return Path(font_path).absolute()
+
+
+_warned = threading.Event()
+
+
+def warn_of_missing_font(label: str) -> None:
+    """Say once in a process why class ids stand on the pictures, and what helps."""
+    if not _warned.is_set():
+        _warned.set()
+        logger.warning(
+            "no font here has the characters of the label %r, so the class id is drawn in its"
+            " place: install fonts with `pip install 'hpip[fonts]'`, or name a font file with"
+            " --font FILE (font_path in Python)",
+            label,
+        )
 
 
 class _OpenCvFont:
-    """OpenCV's sans serif, which has ASCII only: anything else becomes "?"."""
+    """OpenCV's sans serif, which has ASCII only."""
 
     def __init__(self, cv2: ModuleType, text_px: int) -> None:
         self._cv2 = cv2
@@ -65,17 +142,15 @@ class _OpenCvFont:
 
     def width_px(self, text: str) -> int:
         """See `LabelFont`."""
-        (width, _), _ = self._cv2.getTextSize(
-            _ascii(text), self._face, self._scale, self._stroke_px
-        )
+        (width, _), _ = self._cv2.getTextSize(text, self._face, self._scale, self._stroke_px)
         return int(width) + 2 * self._stroke_px
 
     def coverage(self, text: str) -> UInt8Array:
-        """See `LabelFont`; what is not ASCII is drawn as a question mark."""
+        """See `LabelFont`."""
         drawn = np.zeros((self.line_height_px, self.width_px(text)), np.uint8)
         self._cv2.putText(
             drawn,
-            _ascii(text),
+            text,
             (self._stroke_px, self._baseline_y),
             self._face,
             self._scale,
@@ -93,31 +168,29 @@ class _FontFile:
         self._pil = pil
         try:
             # The size of a font is that of its lines; capitals are about 0.7 of it.
-            self._font = pil.ImageFont.truetype(str(font_path), round(text_px / 0.7))
-        except OSError as error:
+            self.font = open_font(pil, font_path, round(text_px / 0.7))
+        except (OSError, ValueError) as error:
             raise InvalidInputError(
                 f"font_path: expected a TrueType or OpenType font, received {font_path}: {error}"
             ) from error
-        ascent_px, descent_px = self._font.getmetrics()
+        ascent_px, descent_px = self.font.getmetrics()
         self.line_height_px = int(ascent_px + descent_px)
 
     def width_px(self, text: str) -> int:
         """See `LabelFont`."""
-        left, _, right, _ = self._font.getbbox(_one_line(text))
+        left, _, right, _ = self.font.getbbox(text)
         return max(1, int(np.ceil(right)) - min(0, int(np.floor(left))))
 
     def coverage(self, text: str) -> UInt8Array:
-        """See `LabelFont`; what can't be printed is drawn as a question mark."""
-        text = _one_line(text)
+        """See `LabelFont`."""
         drawn = self._pil.Image.new("L", (self.width_px(text), self.line_height_px))
-        left = min(0, int(np.floor(self._font.getbbox(text)[0])))
-        self._pil.ImageDraw.Draw(drawn).text((-left, 0), text, fill=255, font=self._font)
+        left = min(0, int(np.floor(self.font.getbbox(text)[0])))
+        self._pil.ImageDraw.Draw(drawn).text((-left, 0), text, fill=255, font=self.font)
         return cast(UInt8Array, np.asarray(drawn))
 
 
-def _ascii(text: str) -> str:
-    return "".join(char if " " <= char <= "~" else "?" for char in text)
-
-
 def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+    """The text with "?" for line breaks and the like; what has no width of its own is left out."""
+    return "".join(
+        char if char.isprintable() else "?" for char in text if unicodedata.category(char) != "Cf"
+    )

@@ -5,40 +5,45 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import hpip.ops as ops
-from hpip.common.file_names import file_stem, picture_suffix
-from hpip.common.files import PICTURE_SUFFIXES, encode_picture, target_file, write_atomically
+from hpip.common.file_names import file_stem, is_url, picture_suffix, taken_stems
+from hpip.common.files import PICTURE_SUFFIXES, encode_picture, is_folder, write_atomically
 from hpip.common.timing import StageTimes
 from hpip.errors import InvalidInputError
 from hpip.results.drawing import draw_instances
 from hpip.results.label_text import require_pillow
 from hpip.results.polygons import trace_outlines
-from hpip.types import AnyArray, Float32Array, Int64Array, RleMask, UInt8Array
+from hpip.results.result_edits import InstanceArrays
+from hpip.results.result_mapping import EditableInstances
+from hpip.types import Float32Array, Int64Array, RleMask, UInt8Array
 
 _KEYS = ("input_path", "page_index", "input_img", "boxes", "masks")
+_EMPTY_MASK = RleMask(ops.encode_rle(np.zeros((1, 1), np.uint8)), (1, 1), (0, 0))
 
 
-class InstanceSegResult(Mapping[str, Any]):
+class InstanceSegResult(EditableInstances):
     """The instances of one image.
 
-    It is a mapping with PaddleX's keys: `input_path` (also under `img_path`, its older name, which
+    It is a dict with PaddleX's keys: `input_path` (also under `img_path`, its older name, which
     is not listed), `page_index`, `input_img`, `boxes` and `masks`. Masks are held as run-length
-    codes; `r["masks"]` decodes all of them at every access and keeps none, so take the list once.
+    codes; `r["masks"]` decodes all of them at first access and keeps them from then on.
 
-    The constructor's arguments are attributes too, `masks` under the name `rle`; arrays are the
-    caller's, not copies.
+    Edits count: boxes that are changed, filtered, added or reordered, and masks that are replaced,
+    are what is drawn, printed, saved and returned by `scores`, `rle` and the others. Further keys
+    go into the JSON. `boxes` can't be deleted; without `masks`, boxes alone are drawn.
 
     Args:
         input_path: where the image came from: a path or URL; None for an array.
         page_index: page of a PDF or TIFF, from 0; None for anything else.
-        image: (H, W, 3) BGR.
+        image: (H, W, 3) BGR; the caller's, no copy.
         class_ids: (N,)
         scores: (N,)
         boxes_xyxy: (N, 4), clipped to the image, in its pixels, half-open.
@@ -48,6 +53,8 @@ class InstanceSegResult(Mapping[str, Any]):
             not crops.
         name: stem of the files' names where there is no path.
         stage_times: where the time went; not part of the JSON.
+        subfolder: where the input lies below the directory that was given; not part of the JSON.
+        font_path: font of the labels where `draw` and `save_to_img` name none.
 
     Raises:
         InvalidInputError: lengths, shapes or dtypes don't agree, or a crop leaves the image.
@@ -67,114 +74,25 @@ class InstanceSegResult(Mapping[str, Any]):
         full_image_masks: bool = False,
         name: str | None = None,
         stage_times: StageTimes | None = None,
+        subfolder: str = "",
+        font_path: Path | None = None,
     ) -> None:
-        self.input_path = input_path
-        self.page_index = page_index
-        self.image = image
-        self.class_ids = class_ids
-        self.scores = scores
-        self.boxes_xyxy = boxes_xyxy
-        self.rle = list(masks)
-        self.labels = list(labels)
-        self.full_image_masks = full_image_masks
+        super().__init__(
+            input_path=input_path,
+            page_index=page_index,
+            image=image,
+            instances=InstanceArrays(class_ids, scores, boxes_xyxy, list(masks), list(labels)),
+            full_image_masks=full_image_masks,
+        )
         self.name = name
         self.stage_times = stage_times or StageTimes()
-        self._check()
-
-    def _check(self) -> None:
-        count = len(self.rle)
-        arrays: dict[str, tuple[AnyArray, type[np.generic], tuple[int, ...]]] = {
-            "image": (self.image, np.uint8, (*self.image.shape[:2], 3)),
-            "class_ids": (self.class_ids, np.int64, (count,)),
-            "scores": (self.scores, np.float32, (count,)),
-            "boxes_xyxy": (self.boxes_xyxy, np.float32, (count, 4)),
-        }
-        for name, (array, dtype, shape) in arrays.items():
-            if array.dtype != dtype or array.shape != shape:
-                raise InvalidInputError(
-                    f"{name}: expected {np.dtype(dtype).name} of shape {shape} for {count} masks,"
-                    f" received {array.dtype.name} of shape {array.shape}"
-                )
-        if len(self.labels) != count:
-            raise InvalidInputError(
-                f"labels: expected one for each of {count} masks, received {len(self.labels)}"
-            )
-        height, width = self.image_hw
-        for i, mask in enumerate(self.rle):
-            (y, x), (crop_height, crop_width) = mask.offset_yx, mask.crop_hw
-            if min(y, x) < 0 or y + crop_height > height or x + crop_width > width:
-                raise InvalidInputError(
-                    f"masks[{i}]: expected a crop of the {height}x{width} image, received"
-                    f" {crop_height}x{crop_width} pixels at row {y}, column {x}"
-                )
-
-    @property
-    def image_hw(self) -> tuple[int, int]:
-        """Height and width of the image."""
-        return self.image.shape[0], self.image.shape[1]
-
-    def __getitem__(self, key: str) -> Any:
-        match key:
-            case "input_path" | "img_path":
-                return self.input_path
-            case "page_index":
-                return self.page_index
-            case "input_img":
-                return self.image
-            case "boxes":
-                return self._boxes()
-            case "masks":
-                take = self.mask if self.full_image_masks else self.crop
-                return [take(i) for i in range(len(self.rle))]
-        raise KeyError(key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in _KEYS or key == "img_path"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_KEYS)
-
-    def __len__(self) -> int:
-        return len(_KEYS)
-
-    # Mapping compares item by item, which has no meaning for arrays.
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    __hash__ = object.__hash__
+        self.subfolder = subfolder
+        self.font_path = font_path
+        self._token = ""
 
     def __repr__(self) -> str:
         page = "" if self.page_index is None else f", page {self.page_index}"
-        return f"<InstanceSegResult of {self.input_path}{page}: {len(self.rle)} instances>"
-
-    def _boxes(self) -> list[dict[str, Any]]:
-        rows = zip(
-            self.class_ids.tolist(),
-            self.labels,
-            self.scores.tolist(),
-            self.boxes_xyxy.tolist(),
-            strict=True,
-        )
-        boxes = [
-            {"cls_id": class_id, "label": label, "score": score, "coordinate": box}
-            for class_id, label, score, box in rows
-        ]
-        if self.full_image_masks:
-            for box in boxes:
-                box["class_id"] = box["cls_id"]
-        return boxes
-
-    def crop(self, index: int) -> UInt8Array:
-        """One mask of {0, 1} inside its crop, `rle[index].crop_hw` large."""
-        mask = self.rle[index]
-        return ops.decode_rle(mask.counts, mask.crop_hw)
-
-    def mask(self, index: int) -> UInt8Array:
-        """One mask of {0, 1} as large as the image."""
-        (y, x), (height, width) = self.rle[index].offset_yx, self.rle[index].crop_hw
-        whole = np.zeros(self.image_hw, np.uint8)
-        whole[y : y + height, x : x + width] = self.crop(index)
-        return whole
+        return f"<InstanceSegResult of {self.input_path}{page}: {len(self._box_list())} instances>"
 
     def polygons(self, tolerance_px: float = 0.0) -> list[list[Float32Array]]:
         """Outlines of every instance, one flat array [x0, y0, x1, y1, ...] per connected part.
@@ -187,8 +105,10 @@ class InstanceSegResult(Mapping[str, Any]):
                 part of the points.
         """
         return [
-            trace_outlines(self.crop(i), mask.offset_yx, tolerance_px=tolerance_px)
-            for i, mask in enumerate(self.rle)
+            trace_outlines(
+                ops.decode_rle(mask.counts, mask.crop_hw), mask.offset_yx, tolerance_px=tolerance_px
+            )
+            for mask in self.rle
         ]
 
     def to_coco(
@@ -207,15 +127,16 @@ class InstanceSegResult(Mapping[str, Any]):
             InvalidInputError: `category_ids` lacks a class of this result.
         """
         records = []
-        for i, mask in enumerate(self.rle):
-            x0, y0, x1, y1 = self.boxes_xyxy[i].tolist()
+        now = self._instances()
+        for i, mask in enumerate(now.rle):
+            x0, y0, x1, y1 = now.boxes_xyxy[i].tolist()
             counts = ops.merge_rle(mask.counts, mask.crop_hw, mask.offset_yx, self.image_hw)
             records.append(
                 {
                     "image_id": image_id,
-                    "category_id": _category_id(int(self.class_ids[i]), category_ids),
+                    "category_id": _category_id(int(now.class_ids[i]), category_ids),
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "score": float(self.scores[i]),
+                    "score": float(now.scores[i]),
                     "segmentation": {"size": list(self.image_hw), "counts": counts.decode("ascii")},
                 }
             )
@@ -223,15 +144,16 @@ class InstanceSegResult(Mapping[str, Any]):
 
     def draw(self, *, alpha: float = 0.5, font_path: str | Path | None = None) -> UInt8Array:
         """(H, W, 3) BGR copy of the image with the instances; see `drawing.draw_instances`."""
+        now = self._instances()
         return draw_instances(
             self.image,
-            masks=self.rle,
-            boxes_xyxy=self.boxes_xyxy,
-            class_ids=self.class_ids,
-            labels=self.labels,
-            scores=self.scores,
+            masks=now.rle if "masks" in self else [_EMPTY_MASK] * len(now.rle),
+            boxes_xyxy=now.boxes_xyxy,
+            class_ids=now.class_ids,
+            labels=now.labels,
+            scores=now.scores,
             alpha=alpha,
-            font_path=font_path,
+            font_path=font_path or self.font_path,
         )
 
     @property
@@ -252,15 +174,16 @@ class InstanceSegResult(Mapping[str, Any]):
         COCO's `counts`, and as `offset_yx` the place of its top left pixel in the image, whose size
         is `image_hw`.
         """
-        return {
-            "res": {
-                "input_path": self.input_path,
-                "page_index": self.page_index,
-                "image_hw": list(self.image_hw),
-                "boxes": self._boxes(),
-                "masks": [self._json_mask(mask) for mask in self.rle],
-            }
-        }
+        content = self._content({"image_hw": list(self.image_hw)})
+        if "masks" in self:
+            content["masks"] = [self._json_mask(mask) for mask in self.rle]
+        return {"res": cast("dict[str, Any]", _plain(content))}
+
+    def _content(self, more: dict[str, Any]) -> dict[str, Any]:
+        """The keys that are there, `more` behind PaddleX's first two, without image and masks."""
+        first = {key: self[key] for key in ("input_path", "page_index") if key in self}
+        own = {key: self[key] for key in self if key not in _KEYS}
+        return {**first, **more, "boxes": self._box_list(), **own}
 
     def _json_mask(self, mask: RleMask) -> dict[str, Any]:
         counts, size, offset_yx = mask.counts, mask.crop_hw, mask.offset_yx
@@ -285,18 +208,14 @@ class InstanceSegResult(Mapping[str, Any]):
             ensure_ascii: escape every other character in JSON.
             format_json: `json_format` by the name that PaddleX's documentation uses.
         """
-        content = {
-            "res": {
-                "input_path": self.input_path,
-                "page_index": self.page_index,
-                "boxes": self._boxes(),
-                "masks": "...",
-            }
-        }
+        content = {"res": self._content({})}
+        if "masks" in self:
+            content["res"]["masks"] = "..."
         if json_format if format_json is None else format_json:
-            print(_json_text(content, indent, ensure_ascii))
+            text = _json_text(_plain(content), indent, ensure_ascii)
         else:
-            print(content)
+            text = str(content)
+        _print(text)
 
     @property
     def stem(self) -> str:
@@ -335,8 +254,7 @@ class InstanceSegResult(Mapping[str, Any]):
             SaveError: the file system refuses.
             BackendUnavailableError: OpenCV is missing.
         """
-        name = f"{self.stem if stem is None else stem}_res{picture_suffix(self.input_path)}"
-        path = target_file(save_path, name, PICTURE_SUFFIXES, is_folder=stem is not None)
+        path = self._target(save_path, picture_suffix(self.input_path), PICTURE_SUFFIXES, stem)
         picture = self.draw(alpha=alpha, font_path=font_path)
         write_atomically(path, encode_picture(picture, path.suffix))
         return path
@@ -364,8 +282,7 @@ class InstanceSegResult(Mapping[str, Any]):
             InvalidInputError: another suffix than `.json`.
             SaveError: the file system refuses.
         """
-        name = f"{self.stem if stem is None else stem}_res.json"
-        path = target_file(save_path, name, (".json",), is_folder=stem is not None)
+        path = self._target(save_path, ".json", (".json",), stem)
         write_atomically(path, _json_text(self.json["res"], indent, ensure_ascii).encode())
         return path
 
@@ -373,8 +290,27 @@ class InstanceSegResult(Mapping[str, Any]):
         self, save_path: str | os.PathLike[str], *, stem: str | None = None
     ) -> tuple[Path, Path]:
         """Save JSON and picture, in this order, into the folder `save_path`; their paths."""
-        stem = self.stem if stem is None else stem
-        return self.save_to_json(save_path, stem=stem), self.save_to_img(save_path, stem=stem)
+        folder = save_path if stem is not None else os.path.join(save_path, "")  # noqa: PTH118
+        return self.save_to_json(folder, stem=stem), self.save_to_img(folder, stem=stem)
+
+    def _target(
+        self,
+        save_path: str | os.PathLike[str],
+        suffix: str,
+        suffixes: tuple[str, ...],
+        stem: str | None,
+    ) -> Path:
+        """The file that `save_path` means; in a folder, under a name that no other input has."""
+        path = Path(save_path)
+        if stem is None:
+            if not is_folder(save_path, suffixes):
+                return path
+            path_or_url = self.input_path or ""
+            owner = path_or_url if is_url(path_or_url) else os.path.abspath(path_or_url)  # noqa: PTH100
+            if not path_or_url:
+                owner = self._token = self._token or uuid.uuid4().hex
+            stem = taken_stems.take(path, self.stem, f"{owner}\0{self.page_index}")
+        return path / f"{stem}_res{suffix}"
 
 
 def _category_id(class_id: int, category_ids: Mapping[int, int] | Sequence[int] | None) -> int:
@@ -389,7 +325,30 @@ def _category_id(class_id: int, category_ids: Mapping[int, int] | Sequence[int] 
         ) from error
 
 
+def _print(text: str) -> None:
+    """Print with an escape for what the console's encoding lacks."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _plain(value: Any) -> Any:
+    """The same in types that JSON knows: users put arrays and NumPy's numbers into results."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 def _json_text(content: Any, indent: int | None, ensure_ascii: bool) -> str:
-    text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii)
+    try:
+        text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"a value that was put into the result can't be written as JSON: {error}; delete its"
+            " key, or replace it"
+        ) from error
     # Paths that are not valid UTF-8 hold lone surrogates, which only an escape can carry.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

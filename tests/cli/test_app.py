@@ -35,9 +35,9 @@ def test_predict_writes_a_json_and_a_picture_per_image(
         "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    names = sorted(path.name for path in out.iterdir())
+    names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
     assert names == [
-        "a_2_res.json", "a_2_res.png", "a_res.json", "a_res.png", "b_res.jpg", "b_res.json",
+        "a_res.json", "a_res.png", "b_res.jpg", "b_res.json", "deep/a_res.json", "deep/a_res.png",
     ]  # fmt: skip
     content = json.loads((out / "b_res.json").read_text())
     assert content["boxes"][0]["label"] == "red"
@@ -55,7 +55,7 @@ def test_failed_inputs_are_named_and_the_others_come_out(
     assert done.returncode == 1
     assert done.stderr.count("broken.png") == 1
     assert "Traceback" not in done.stderr
-    assert len(list(out.glob("*.json"))) == 3
+    assert len(list(out.rglob("*.json"))) == 3
 
 
 @pytest.mark.parametrize(

@@ -130,3 +130,40 @@ def test_a_user_without_a_home_gets_a_temporary_cache_and_one_warning() -> None:
     )
     assert done.stderr.count("no cache folder") == 1
     assert not Path(done.stdout.strip()).exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "empty folder", "link", "pipe as index"])
+def test_what_is_no_entry_is_made_anew(tmp_path: Path, kind: str) -> None:
+    cache = Cache(tmp_path)
+    place = tmp_path / "graph" / "key"
+    place.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "file":
+        place.write_text("in the way")
+    elif kind == "link":
+        place.symlink_to("nowhere")
+    else:
+        place.mkdir()
+        if kind == "pipe as index":
+            os.mkfifo(place / "index.json")
+    assert cache.load("key") is None
+    folder = cache.store("key", {"title": "t"}, {"a": b"1"})
+    assert folder == place
+    loaded = cache.load("key")
+    assert loaded is not None
+    assert loaded[1] == {"title": "t"}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_a_file_of_an_entry_that_is_none(tmp_path: Path, kind: str) -> None:
+    cache = Cache(tmp_path)
+    folder = cache.store("key", {}, {"a": b"1"})
+    (folder / "a").unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / "a")
+    else:
+        (folder / "a").mkdir()
+    assert cache.load("key") is None
+    assert cache.store("key", {}, {"a": b"1"}) == folder
+    assert cache.load("key") is not None

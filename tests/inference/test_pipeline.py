@@ -17,6 +17,7 @@ from hpip.errors import (
     BackendUnavailableError,
     FailedInputsError,
     InvalidInputError,
+    ModelFormatError,
 )
 from tests.pictures import rectangles
 
@@ -211,9 +212,22 @@ def test_explain_names_model_engine_and_reason(pipeline: hpip.InstanceSegPipelin
     assert "plain Paddle" in text
 
 
-def test_damaged_parameters_are_a_backend_error(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_damaged_parameters_are_an_error_of_the_model(tiny_model_dir: Path, tmp_path: Path) -> None:
     for name in ("inference.yml", "inference.json"):
         (tmp_path / name).write_bytes((tiny_model_dir / name).read_bytes())
     (tmp_path / "inference.pdiparams").write_bytes(b"\x00\x01")
-    with pytest.raises(BackendError, match="paddle failed to open"):
-        hpip.create_pipeline(model_dir=tmp_path, device="cpu")
+    for use_hpip in (True, False):
+        with pytest.raises(ModelFormatError, match=r"inference\.pdiparams ends before"):
+            hpip.create_pipeline(model_dir=tmp_path, device="cpu", use_hpip=use_hpip)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_pipeline_that_is_closed_halfway_says_so(tiny_model_dir: Path, workers: int) -> None:
+    pipeline = hpip.create_pipeline(model_dir=tiny_model_dir, device="cpu", workers=workers)
+    results = pipeline.predict(iter([PICTURE] * 20))
+    assert next(results).labels == ["red", "blue"]
+    pipeline.close()
+    with pytest.raises(BackendError, match="closed"):
+        list(results)
+    with pytest.raises(BackendError, match="closed"):
+        next(pipeline.predict(PICTURE))

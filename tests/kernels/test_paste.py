@@ -367,3 +367,17 @@ def test_indices_that_do_not_fit_are_refused() -> None:
         ops.encode_mask_crops(masks[:, :, :0], BOX_ARRAY[:3])
     with pytest.raises(InvalidInputError, match="threads: expected"):
         ops.encode_mask_crops(masks, BOX_ARRAY[:3], threads=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_boxes_wider_than_float32_are_refused(axis: int) -> None:
+    box = [0.0, 0.0, 4.0, 4.0]
+    box[axis], box[axis + 2] = -3e38, 3e38
+    masks = np.ones((1, 4, 4), np.float32)
+    for call in (
+        lambda: ops.paste_masks(masks, [box], (8, 8)),
+        lambda: ops.paste_masks(masks, [box], (8, 8), crop=True),
+        lambda: ops.crop_boxes([box], (8, 8)),
+    ):
+        with pytest.raises(InvalidInputError, match="that float32 can hold"):
+            call()
