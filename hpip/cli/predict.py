@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segments images from the command line: progress, files, failures."""
+"""`hpip predict`: runs a pipeline with a progress bar, saves files and reports failures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from hpip.results.result import InstanceSegResult
 
 
 @dataclass(frozen=True)
-class Request:
-    """One run of the command, as the flags gave it."""
+class PredictRequest:
+    """The flags of one `hpip predict`."""
 
     pipeline: str | None
     model: str | None
@@ -52,10 +52,10 @@ class _Tally:
         self.failures.append((name, error))
 
 
-def run_predict(request: Request) -> int:
-    """Segment every input, save what came out, and report what did not.
+def run_predict(request: PredictRequest) -> int:
+    """Segment every input, save the results, and report the inputs that failed.
 
-    Results go to stdout, progress and failures to stderr.
+    Results are printed to stdout, progress and failures to stderr.
 
     Returns:
         The number of failed inputs.
@@ -83,8 +83,10 @@ def run_predict(request: Request) -> int:
     return len(tally.failures)
 
 
-def _load(request: Request) -> InstanceSegPipeline:
-    with tell_progress("loading the model; on its first use the fastest engine is looked for"):
+def _load(request: PredictRequest) -> InstanceSegPipeline:
+    with tell_progress(
+        "loading the model; at its first use hpip also looks for the fastest engine"
+    ):
         return create_pipeline(
             request.pipeline,
             model=request.model,
@@ -104,7 +106,7 @@ def _load(request: Request) -> InstanceSegPipeline:
 
 def _consume(
     results: Iterator[InstanceSegResult],
-    request: Request,
+    request: PredictRequest,
     tally: _Tally,
     out: Console,
     err: Console,
@@ -129,18 +131,18 @@ def _consume(
 def _line(result: InstanceSegResult) -> str:
     counts = Counter(result.labels)
     found = ", ".join(f"{number} {label}" for label, number in counts.most_common())
-    return f"{result.input_path or result.name}: {found or 'nothing found'}"
+    return f"{result.input_path or result.name}: {found or 'no instances'}"
 
 
 class _Stems:
-    """Gives each result a file stem of its own: pictures of several folders may share a name."""
+    """Gives each result a unique file stem: images of several folders may share a name."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def take(self, stem: str) -> str:
         unique, number = stem, 2
-        # Some file systems do not tell upper from lower case.
+        # Some file systems ignore case.
         while unique.casefold() in self._taken:
             unique, number = f"{stem}_{number}", number + 1
         self._taken.add(unique.casefold())

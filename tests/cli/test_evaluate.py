@@ -137,7 +137,7 @@ def test_a_missing_image_is_named_and_fails_the_command(
     assert evaluate_here(monkeypatch, tiny_model_dir, coco) == 1
     shown = capsys.readouterr()
     assert f"failed: {coco.images_dir}/17.png: no such file" in shown.err
-    assert "1 failed, counted as images with nothing found" in shown.err
+    assert "1 failed, counted as images without detections" in shown.err
     assert "does not know, so all missed: violet, pink" in shown.err
     assert "AP50" in shown.out
 
