@@ -28,7 +28,7 @@ from benchmarks.official.published import OFFICIAL, official_name
 from benchmarks.official.report import markdown
 from benchmarks.official.steps import AP, DONE, FAILED, ORIGINAL, Job, engines_of
 from hpip.bench.environment import environment, same_place
-from hpip.bench.images import find_pictures
+from hpip.bench.images import load_images
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject, find_subjects
 from hpip.common.files import files_digest, write_atomically
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_dataset(coco[0], max_images=options.coco_limit)
     _expect_distinct(options.models)
     BenchSettings(paddlex_python=options.paddlex_python).check()
-    (photo,) = find_pictures([options.photo], 1)
+    (photo,) = load_images([options.photo], 1)
     place = environment(options.paddlex_python)
     run = Run(options, coco, photo.digest, place)
     content: dict[str, Any] = {

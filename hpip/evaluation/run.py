@@ -83,22 +83,22 @@ def evaluate(
     max_images: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Compute COCO's figures of a pipeline on a dataset.
+    """Compute the COCO metrics of a pipeline on a dataset.
 
     Args:
-        pipeline: made by `hpip.create_pipeline`.
-        images_dir: where the annotations' file names start.
-        annotations: COCO's annotation file, or what `load_dataset` made of one.
-        threshold: lowest score of the detections that count. The lower, the higher are AP and AR,
-            slightly; COCO's own practice is 0 to 0.05.
-        max_images: evaluate on the first so many images of the file only.
-        on_progress: called with the number of images that are done, and of all.
+        pipeline: the result of `hpip.create_pipeline`.
+        images_dir: root folder of the file names in the annotations.
+        annotations: path of a COCO annotation file, or the result of `load_dataset`.
+        threshold: score threshold of the evaluated detections. Lower values give slightly higher
+            AP and AR; 0 to 0.05 is usual for COCO.
+        max_images: evaluate only the first `max_images` images of the file.
+        on_progress: called with the number of finished images, and the number of all images.
 
     Raises:
-        DatasetError: the dataset is damaged, incomplete, or does not fit the model's classes.
-        InvalidInputError: an argument is out of contract.
-        FailedInputsError: none of the images could be read.
-        BackendUnavailableError: pycocotools or OpenCV is missing.
+        DatasetError: the dataset is damaged or incomplete, or no category matches a label.
+        InvalidInputError: an argument is invalid.
+        FailedInputsError: no image could be read.
+        BackendUnavailableError: pycocotools or OpenCV is not installed.
         BackendError: the engine failed.
     """
     require_pycocotools()

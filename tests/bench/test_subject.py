@@ -40,7 +40,7 @@ def test_a_model_of_an_architecture_that_paddlex_has_not(
     config = yaml.safe_load((copy / "inference.yml").read_text())
     (copy / "inference.yml").write_text(yaml.safe_dump({**config, "arch": "Other"}))
     (subject,) = find_subjects([str(copy)])
-    with pytest.raises(InvalidInputError, match="none of arch 'Other'"):
+    with pytest.raises(InvalidInputError, match="nor one of arch 'Other'"):
         subject.paddlex_folder(tmp_path)
 
 
