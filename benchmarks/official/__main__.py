@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.official.published import OFFICIAL, official_name
 from benchmarks.official.report import markdown
 from benchmarks.official.steps import AP, DONE, FAILED, ORIGINAL, Job, engines_of
-from hpip.bench.environment import environment, same_place
+from hpip.bench.environment import environment, same_environment
 from hpip.bench.images import load_images
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject, find_subjects
@@ -241,7 +241,7 @@ def _earlier(output: Path, place: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     models: list[dict[str, Any]] = content["models"]
-    return models if same_place(content["environment"], place) else []
+    return models if same_environment(content["environment"], place) else []
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -127,7 +127,7 @@ def _print_changes(report: Report, old: Report, bound: float) -> bool:
     """Print what changed, and return whether there is a regression."""
     changes = compare_reports(report, old, bound)
     out = _console()
-    out.print(f"Changes since the report of {old.created_utc}:", style="bold", highlight=False)
+    out.print(f"Changes since the report of {old.created_utc}:", style="bold", markup=False)
     for change in changes:
         style = _STYLES.get(change.kind)
         out.print(f"- {change.text}", markup=False, style=style, soft_wrap=True)

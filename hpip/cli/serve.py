@@ -241,7 +241,7 @@ def run_serve(pipeline: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
     config = load_pipeline_config(pipeline.get("pipeline") or "instance_segmentation")
     settings = make_settings(config.serving, flags)
 
-    def tell(url: str) -> None:
+    def print_address(url: str) -> None:
         """Print the server's address and who can reach it."""
         typer.echo(
             f"hpip serves on {url} (the model is still loading; Ctrl-C stops the server)", err=True
@@ -259,7 +259,7 @@ def run_serve(pipeline: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
                 err=True,
             )
 
-    serve(settings, pipeline, config, on_listening=tell)
+    serve(settings, pipeline, config, on_listening=print_address)
 
 
 def _token(file: Path | None) -> str | None:

@@ -125,7 +125,7 @@ def test_rounds_end_when_the_budget_does(tmp_path: Path, photos: Path, sleepers:
     [
         ({"die_at": "load"}, "SIGABRT"),
         ({"die_at": "run", "after": 4}, "SIGABRT"),
-        ({"hang_at": "run", "after": 4}, "no answer to 'run'"),
+        ({"hang_at": "run", "after": 4}, "no reply to 'run'"),
     ],
 )
 def test_one_that_fails_does_not_stop_the_others(

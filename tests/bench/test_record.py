@@ -39,8 +39,8 @@ def test_the_json_has_the_promised_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 0}, "received 0, of an older hpip. Measure again"),
-        ({"schema_version": 99}, "of a newer hpip"),
+        ({"schema_version": 0}, "received 0, from an older hpip. Measure again"),
+        ({"schema_version": 99}, "from a newer hpip"),
         ({"schema": "other"}, "received another file"),
         ({"results": [{"model": "x"}]}, "damaged"),
         ({"images": None, "created_utc": ...}, "damaged"),
