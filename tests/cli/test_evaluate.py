@@ -8,9 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hpip.cli import main
-from hpip.evaluation import METRICS
+from hpip.cli.evaluate_tables import class_table
+from hpip.evaluation import (
+    METRICS,
+    CategoryMapping,
+    ClassScores,
+    CocoDataset,
+    Evaluation,
+    OperatingPoint,
+    RegionScores,
+)
 from tests.coco_files import SIDE, CocoFolder, by_hand
 from tests.pictures import rectangles
 
@@ -166,3 +176,19 @@ def test_without_a_model_the_flags_are_named(
         main()
     assert caught.value.code == 1
     assert "--model_dir" in capsys.readouterr().err
+
+
+def test_names_of_classes_are_printed_with_their_brackets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    point = OperatingPoint(score_threshold=0.5, f1=0.5, precision=0.5, recall=0.5)
+    names = ("car [red]", "[bold]")
+    classes = tuple(ClassScores(i, name, 1, 0.5, 0.5, point, point) for i, name in enumerate(names))
+    scores = RegionScores(dict.fromkeys(METRICS, 0.5), point, point, classes)
+    mapping = CategoryMapping("name", {}, (), ())
+    dataset = CocoDataset(Path("x.json"), (), {}, ())
+    found = Evaluation(dataset, mapping, 0.05, (), (), masks=scores, boxes=scores)
+    Console().print(class_table(found))
+    shown = capsys.readouterr().out
+    for name in names:
+        assert name in shown
