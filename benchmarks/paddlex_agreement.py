@@ -21,7 +21,7 @@ from hpip.bench import process
 from hpip.bench.process import ContenderProcess, start_worker
 from hpip.bench.stats import median_interval, paired_ratio
 from hpip.bench.subject import find_subjects
-from hpip.model.official import demo_pictures
+from hpip.model.official import demo_images
 
 _TIMEOUT_S = 1800.0
 # PaddleX's name of each stage, and ours; PaddleX counts reading as preprocessing.
@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--paddlex-python", required=True)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--image", default=demo_pictures()[0])
+    parser.add_argument("--image", default=demo_images()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=40)
     options = parser.parse_args()

@@ -35,7 +35,7 @@ from hpip.common.files import files_digest, write_atomically
 from hpip.errors import DatasetError, HpipError, InvalidInputError
 from hpip.evaluation import load_dataset
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S
-from hpip.model.official import demo_pictures
+from hpip.model.official import demo_images
 
 RESULTS = Path(__file__).parents[1] / "results" / "official"
 _ANNOTATIONS, _IMAGES = Path("annotations") / "instances_val2017.json", "val2017"
@@ -263,7 +263,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.coco is None and (options.coco_images or options.coco_limit):
         parser.error("--coco-images and --coco-limit belong to --coco")
-    options.photo = str(Path(options.photo or demo_pictures()[0]).resolve())
+    options.photo = str(Path(options.photo or demo_images()[0]).resolve())
     if options.paddlex_python and os.sep in options.paddlex_python:
         # Not resolved: a virtual environment's interpreter is a link, and the link is what counts.
         options.paddlex_python = str(Path(options.paddlex_python).absolute())

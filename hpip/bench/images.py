@@ -14,7 +14,7 @@ import numpy as np
 from hpip.common.opencv import require_cv2
 from hpip.errors import InvalidInputError
 from hpip.inputs.sources import iter_sources
-from hpip.model.official import demo_pictures
+from hpip.model.official import demo_images
 from hpip.types import UInt8Array
 
 
@@ -42,7 +42,7 @@ def load_images(inputs: Sequence[str], most: int | None = None) -> list[BenchIma
         InvalidInputError: there is no image, or one can't be read.
     """
     images: list[BenchImage] = []
-    for source in iter_sources(list(inputs) or demo_pictures()):
+    for source in iter_sources(list(inputs) or demo_images()):
         if source.error is not None:
             raise InvalidInputError(f"images: {source.error}") from source.error
         if source.page_index is not None or source.input_path is None or "://" in source.name:

@@ -39,7 +39,7 @@ from hpip.cli.values import parse_classes, parse_mapping
 from hpip.errors import HpipError, InvalidInputError
 from hpip.evaluation.run import DEFAULT_THRESHOLD
 from hpip.inference.pipeline_file import pipeline_file_text
-from hpip.model.official import DEMO_NAME, demo_pictures
+from hpip.model.official import DEMO_NAME, demo_images
 
 app = typer.Typer(
     name="hpip",
@@ -220,7 +220,7 @@ def predict(
     `--model demo` needs no `--input`: hpip then segments the images that come with it.
     """
     _expect_model(model, model_dir)
-    shipped = demo_pictures() if model == DEMO_NAME and not input else []
+    shipped = demo_images() if model == DEMO_NAME and not input else []
     _predict(
         PredictRequest(
             pipeline=None,

@@ -13,7 +13,7 @@ from hpip.common.cache import Cache
 from hpip.common.system import available_cpus
 from hpip.errors import HpipError
 from hpip.graph.compile import CompiledModel, compile_model
-from hpip.graph.drawing import draw_cut
+from hpip.graph.drawing import draw_truncation
 from hpip.graph.inspect import (
     operator_counts,
     parameter_count,
@@ -110,7 +110,7 @@ def inspect_command(
     _print_savings(program, truncated, compiled)
     _print_plan(compiled, image_hw)
     if svg is not None:
-        svg.write_text(draw_cut(program, truncated, spec.model_name))
+        svg.write_text(draw_truncation(program, truncated, spec.model_name))
         typer.echo(f"drawing:    {svg}")
 
 

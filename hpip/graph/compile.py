@@ -24,7 +24,7 @@ from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 logger = logging.getLogger(__name__)
 
 # Raise when the layout of an entry changes.
-_RECORD_VERSION = "5"
+_RECORD_VERSION = "6"
 
 
 @dataclass(frozen=True)

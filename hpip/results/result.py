@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import hpip.ops as ops
-from hpip.common.file_names import file_stem, picture_suffix
-from hpip.common.files import PICTURE_SUFFIXES, encode_picture, target_file, write_atomically
+from hpip.common.file_names import file_stem, image_suffix
+from hpip.common.files import WRITABLE_SUFFIXES, encode_image, target_file, write_atomically
 from hpip.common.timing import StageTimes
 from hpip.errors import InvalidInputError
 from hpip.results.drawing import draw_instances
@@ -335,10 +335,10 @@ class InstanceSegResult(Mapping[str, Any]):
             SaveError: the file system refuses.
             BackendUnavailableError: OpenCV is missing.
         """
-        name = f"{self.stem if stem is None else stem}_res{picture_suffix(self.input_path)}"
-        path = target_file(save_path, name, PICTURE_SUFFIXES, is_folder=stem is not None)
+        name = f"{self.stem if stem is None else stem}_res{image_suffix(self.input_path)}"
+        path = target_file(save_path, name, WRITABLE_SUFFIXES, is_folder=stem is not None)
         picture = self.draw(alpha=alpha, font_path=font_path)
-        write_atomically(path, encode_picture(picture, path.suffix))
+        write_atomically(path, encode_image(picture, path.suffix))
         return path
 
     def save_to_json(
