@@ -159,5 +159,6 @@ class Entry:
 def _what_runs(explanation: str) -> str:
     """Graph and engine, from the lines of `explain`."""
     lines = dict(line.split(":", 1) for line in explanation.splitlines() if ":" in line)
-    told = (lines.get(name, "").split(";")[0].strip() for name in ("runs", "engine"))
-    return ", ".join(filter(None, told))
+    # hpip names a graph and an engine, and gives reasons in parentheses; others have one line.
+    parts = (lines.get(name, "").split(" (")[0].strip() for name in ("runs", "graph", "engine"))
+    return ", ".join(filter(None, parts))

@@ -77,7 +77,7 @@ def tune_command(
     for model in models:
         request = _request(model, device, threads, precision)
         with tell_progress("tuning"):
-            tuned = tune(request, limits=Limits(budget), pictures=images, again=again)
+            tuned = tune(request, limits=Limits(budget), images=images, again=again)
         reports.append(_report(request, tuned.verdict))
         if not print_json:
             _print_verdict(request, tuned.verdict)

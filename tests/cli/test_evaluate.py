@@ -112,7 +112,7 @@ def test_tables_show_figures_beside_plain_paddle(
     assert rows["green"][1:4] == ["1", "0.0000", "0.0000"]
     assert rows["all"][1:4] == ["3", "0.3515", "0.5000"]
     assert "blue" not in shown.out
-    assert "score of 0.05" in shown.err
+    assert "score threshold 0.05" in shown.err
 
 
 def test_limit_no_hpip_and_a_named_file(
@@ -148,7 +148,7 @@ def test_a_missing_image_is_named_and_fails_the_command(
     shown = capsys.readouterr()
     assert f"failed: {coco.images_dir}/17.png: no such file" in shown.err
     assert "1 failed, counted as images without detections" in shown.err
-    assert "does not know, so all missed: violet, pink" in shown.err
+    assert "count as missed: violet, pink" in shown.err
     assert "AP50" in shown.out
 
 

@@ -131,7 +131,7 @@ def _original_graph(request: dict[str, Any]) -> Predictor:
         use_hpip=True,
         threads=threads,
         batch_size=request["batch_size"],
-        selection=InstanceFilter(spec.score_threshold if threshold is None else threshold),
+        instance_filter=InstanceFilter(spec.score_threshold if threshold is None else threshold),
         choice=Choice(
             OriginalPlan(spec), engine, None, "the benchmark requested the original graph"
         ),
