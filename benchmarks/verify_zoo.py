@@ -25,6 +25,7 @@ from hpip.backends.paddle import PaddleBackend
 from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.graph.compile import CompiledModel
+from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.plan import OriginalPlan, Plan, TruncatedPlan
 from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.preprocess import network_inputs
@@ -59,7 +60,7 @@ def answers(
         selection = InstanceFilter(threshold)
         feeds = plan.feeds(inputs, selection)
         if outputs is None or "score_threshold" in session.input_names:
-            outputs = session.run({name: feeds[name] for name in session.input_names})
+            outputs = session.run(session_feeds(session, feeds))
         (instances,) = plan.collect(
             outputs, inputs, [(image.shape[0], image.shape[1])], selection, threads=threads
         )

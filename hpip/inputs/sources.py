@@ -54,7 +54,6 @@ class Source:
         name: for messages: the path or URL, or "array[3]" for the fourth input; pages carry
             "[page 0]".
         error: what was wrong with the input.
-        read_ms: how long it took to read and decode, in milliseconds; 0 where nobody measured.
     """
 
     image: UInt8Array | None
@@ -62,7 +61,6 @@ class Source:
     page_index: int | None
     name: str
     error: Exception | None = None
-    read_ms: float = 0.0
 
     @property
     def stem(self) -> str:
