@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the graph compiler is to reach, and what it reaches here.
+"""Measures the graph compiler against its goals.
 
     python -m benchmarks.compiler_table ZOO_DIR --photo P.jpg
 
-Plain Paddle on both sides, each side in a process of its own. A row whose export needs more memory
-than is free shows the cut side only. On a machine with other jobs, look at the processor time.
+Both the truncated and the original graph run on plain Paddle, each in a process of its own. If the
+original graph needs more memory than is free, its row has only the truncated graph. On a busy
+machine, compare CPU time instead of latency.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from benchmarks.cut_program import compare_sides, run_side
 from hpip.bench.environment import environment
 from hpip.common.cache import CACHE_VARIABLE
 from hpip.common.devices import Device
-from hpip.inference.execution.plan import CutPlan
+from hpip.inference.execution.plan import TruncatedPlan
 from hpip.inference.tuning.candidates import EngineOptions
 from hpip.inference.tuning.choose import choose
 from hpip.model.spec import load_model_spec
@@ -36,7 +37,7 @@ SMALL, LARGE, LARGEST = (480, 640), (1080, 1920), (2160, 3840)
 
 @dataclass(frozen=True)
 class Goal:
-    """One row: `speed_up` over the export at least, `rss_gb` at most, and what the export needs."""
+    """One row: minimum speed-up over the original graph, maximum RSS, and the original's memory."""
 
     model: str
     speed_up: float
@@ -49,7 +50,7 @@ GOALS = (
     Goal("PP-YOLOE_seg-S", 20, 0.8, 9),
     Goal("MaskRCNN-ResNet50-FPN", 4, 2.0, 16),
 )
-# Runs in a process that has imported nothing yet; prints seconds of the clock and the processor.
+# Runs in a fresh process; prints seconds of wall time and CPU time.
 COMPILE = """
 import sys, time
 start, cpu = time.perf_counter(), time.process_time()
@@ -64,14 +65,14 @@ print(time.perf_counter() - start, time.process_time() - cpu)
 
 
 def free_gb() -> float:
-    """Memory that a process can still get."""
+    """Available memory in GB."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     (kilobytes,) = (line.split()[1] for line in lines if line.startswith("MemAvailable"))
     return int(kilobytes) / 1e6
 
 
 def compare_row(goal: Goal, zoo: Path, options: dict[str, Any], memory_gb: float) -> dict[str, Any]:
-    """One model at 1080p, both sides where the export fits into `memory_gb`."""
+    """One model at 1080p; the original graph only if it fits into `memory_gb`."""
     options = {**options, "size": list(LARGE)}
     goals = {"goal_speed_up": goal.speed_up, "goal_rss_gb": goal.rss_gb}
     if memory_gb >= goal.export_gb:
@@ -81,7 +82,7 @@ def compare_row(goal: Goal, zoo: Path, options: dict[str, Any], memory_gb: float
     return {
         "model": goal.model,
         "size": "1080x1920",
-        "note": f"the export needs {goal.export_gb:g} GB, it may take {memory_gb:.0f}",
+        "note": f"the original graph needs {goal.export_gb:g} GB; {memory_gb:.0f} GB are available",
         "instances": len(cut.answer["scores"]),
         "cut_s": round(cut.best_s, 3),
         "cut_cpu_s": round(min(cut.cpu_s), 3),
@@ -91,16 +92,16 @@ def compare_row(goal: Goal, zoo: Path, options: dict[str, Any], memory_gb: float
 
 
 def _require_cut(model_dir: Path, threads: int) -> None:
-    """Compile and check beforehand; where that fails, the export would be measured as the cut."""
+    """Compile and validate first; after a failure hpip would run the original graph instead."""
     plain = EngineOptions(backend="paddle")
     spec = load_model_spec(model_dir)
     choice = choose(spec, Device("cpu"), use_hpip=True, threads=threads, options=plain)
-    if not isinstance(choice.plan, CutPlan):
-        raise SystemExit(f"{model_dir.name} is not cut: {choice.reason}")
+    if not isinstance(choice.plan, TruncatedPlan):
+        raise SystemExit(f"{model_dir.name} has no truncated graph: {choice.reason}")
 
 
 def large_row(zoo: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """4K against 480p, both cut."""
+    """The truncated graph at 4K compared with 480p."""
     model_dir = zoo / "Mask-RT-DETR-S"
     _require_cut(model_dir, options["threads"])
     small, large = (
@@ -120,7 +121,7 @@ def large_row(zoo: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def compile_row(zoo: Path, *arguments: str, goal_s: float, cache: str) -> dict[str, Any]:
-    """Compiling Mask-RT-DETR-S, in seconds; children count into the processor time."""
+    """Seconds to compile Mask-RT-DETR-S; the CPU time includes child processes."""
     command = [sys.executable, "-c", COMPILE, str(zoo / "Mask-RT-DETR-S"), *arguments]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
@@ -138,16 +139,23 @@ def compile_row(zoo: Path, *arguments: str, goal_s: float, cache: str) -> dict[s
 
 
 def main() -> None:
-    """Run all rows; print and write each as soon as it is there."""
+    """Measure all rows; print and save each as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--photo", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--memory-gb", type=float, help="for an export; default: what is free")
+    parser.add_argument(
+        "--memory-gb",
+        type=float,
+        help="memory for an original graph; default: the available memory",
+    )
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument(
-        "--model", action="append", default=[], help="measure only its row at 1080p anew"
+        "--model",
+        action="append",
+        default=[],
+        help="measure only the 1080p row of this model again; repeatable",
     )
     args = parser.parse_args()
     options = {

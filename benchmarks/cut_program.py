@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the graph compiler saves: the cut program against the export, both on plain Paddle.
+"""Compares the truncated graph with the original graph, both on plain Paddle.
 
     python benchmarks/cut_program.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg --size 1080x1920
 
-Each side runs in a process of its own, so that its peak memory is its own. Both answers are
-compared before anything is printed. The cut program has been compiled and checked beforehand.
+Each graph runs in a process of its own, which makes the peak memory its own. The results of both
+are compared before a row is printed. The truncated graph is compiled and validated beforehand.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hpip.types import RleMask
 
 @dataclass(frozen=True)
 class Run:
-    """One side's figures and answer."""
+    """The measurements and the result of one graph."""
 
     predict_s: list[float]
     cpu_s: list[float]
@@ -42,12 +42,12 @@ class Run:
 
     @property
     def best_s(self) -> float:
-        """The least disturbed run: other jobs only ever add time."""
+        """The fastest run, which other jobs have disturbed least."""
         return min(self.predict_s)
 
 
-class Answer:
-    """An answer that came through a file, under the names that the comparison reads."""
+class Prediction:
+    """The instances of one image, from the JSON of a child process."""
 
     def __init__(self, record: dict[str, Any]) -> None:
         self.boxes_xyxy = np.array(record["boxes"], np.float32).reshape(-1, 4)
@@ -60,7 +60,7 @@ class Answer:
 
 
 def measure(model_dir: str, options: dict[str, Any]) -> None:
-    """Child process: predict and print figures as JSON."""
+    """In the child process: predict, and print measurements and result as JSON."""
     import cv2
 
     import hpip
@@ -96,23 +96,23 @@ def measure(model_dir: str, options: dict[str, Any]) -> None:
 
 
 def run_side(model_dir: Path, options: dict[str, Any]) -> Run:
-    """Measure one side in a child process."""
+    """Measure one graph in a child process."""
     request = json.dumps({"model_dir": str(model_dir), "options": options})
     command = [sys.executable, __file__, "--child", request]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{model_dir.name}: the child failed:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"{model_dir.name}: the child process failed:\n{done.stderr[-2000:]}")
     return Run(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def compare_sides(model_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Both sides of one model and size."""
+    """Measure both graphs for one model and image size."""
     plain = EngineOptions(backend="paddle")
     spec, threads = load_model_spec(model_dir), options["threads"]
     reason = choose(spec, Device("cpu"), use_hpip=True, threads=threads, options=plain).reason
     cut = run_side(model_dir, {**options, "use_hpip": True})
     stock = run_side(model_dir, {**options, "use_hpip": False})
-    comparison = compare(Answer(stock.answer), Answer(cut.answer), options["threshold"])
+    comparison = compare(Prediction(stock.answer), Prediction(cut.answer), options["threshold"])
     return {
         "model": model_dir.name,
         "size": "x".join(map(str, options["size"])),
@@ -121,7 +121,7 @@ def compare_sides(model_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
         "stock_s": round(stock.best_s, 3),
         "cut_s": round(cut.best_s, 3),
         "ratio": round(stock.best_s / cut.best_s, 2),
-        # Processor time of all threads: what remains comparable on a machine with other jobs.
+        # CPU time of all threads, which stays comparable on a busy machine.
         "cpu_ratio": round(min(stock.cpu_s) / min(cut.cpu_s), 2),
         "stock_cpu_s": round(min(stock.cpu_s), 3),
         "cut_cpu_s": round(min(cut.cpu_s), 3),
@@ -136,15 +136,15 @@ def compare_sides(model_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Parse arguments, run, print a table and write JSON."""
+    """Measure, print a table, and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--photo", type=Path)
-    parser.add_argument("--size", action="append", default=[], help="HxW; may be repeated")
+    parser.add_argument("--size", action="append", default=[], help="image size HxW; repeatable")
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="append one line for each row")
+    parser.add_argument("--json", type=Path, help="append each row as a line of JSON")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What int8 costs in accuracy and saves in processor time, on pictures that it was not made from.
+"""Measures the accuracy loss and the CPU time of int8, on images that did not calibrate it.
 
-    python -m benchmarks.int8 MODEL_DIR [MODEL_DIR ...] --input PICTURES [--input PICTURES]
+    python -m benchmarks.int8 MODEL_DIR [MODEL_DIR ...] --input IMAGES [--input IMAGES]
 
-Each engine runs the model in fp32 and in int8; answers are held against plain Paddle's. The time is
-the processor's for one picture, from pixels to run-length codes, on one thread: the quickest of
-interleaved rounds, which other work on the machine disturbs least. Models of a free input size run
-as in tuning, at 320x544.
+Each engine runs the model in fp32 and in int8, and the results are validated against plain
+Paddle's. The time is the CPU time of one image on one thread, from pixels to RLE: the minimum of
+interleaved rounds, which other jobs disturb least. Models with a dynamic input size run at 320x544,
+as in tuning.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 from benchmarks.kernels.environment import environment
 from hpip.common.devices import Device
 from hpip.graph.compile import compile_model
-from hpip.inference.execution.plan import CutPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.plan import TruncatedPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.runner import Engine, Runner
 from hpip.inference.tuning.calibrate import Calibration, calibrate
 from hpip.inference.tuning.candidates import versions
-from hpip.inference.tuning.cut_check import small_input
-from hpip.inference.tuning.gates import GATES, Answer, judge
-from hpip.inference.tuning.images import MOST_TO_CALIBRATE, read_pictures, split_for_calibration
+from hpip.inference.tuning.gates import GATES, Prediction, judge
+from hpip.inference.tuning.images import MOST_TO_CALIBRATE, read_images, split_for_calibration
+from hpip.inference.tuning.truncation_check import small_input
 from hpip.model.spec import load_model_spec
 from hpip.types import UInt8Array
 
@@ -39,30 +39,33 @@ CPU = Device("cpu")
 THRESHOLD, TIMED_AT = 0.3, 0.5
 
 
-def answers(runner: Runner, pictures: list[UInt8Array]) -> list[Answer]:
-    """The instances of each picture."""
-    return [Answer(THRESHOLD, *runner.infer([image], Selection(THRESHOLD))) for image in pictures]
+def answers(runner: Runner, pictures: list[UInt8Array]) -> list[Prediction]:
+    """The instances of each image."""
+    return [
+        Prediction(THRESHOLD, *runner.infer([image], InstanceFilter(THRESHOLD)))
+        for image in pictures
+    ]
 
 
 def cpu_ms(runner: Runner, image: UInt8Array) -> float:
-    """Milliseconds of the processor for one picture."""
+    """CPU time of one image in milliseconds."""
     start = time.process_time()
-    runner.infer([image], Selection(TIMED_AT))
+    runner.infer([image], InstanceFilter(TIMED_AT))
     return (time.process_time() - start) * 1e3
 
 
 def rows_of(model_dir: Path, pictures: list[UInt8Array], rounds: int) -> Iterator[dict[str, Any]]:
     """One row for each engine and precision."""
     spec = small_input(load_model_spec(model_dir))
-    plan = CutPlan(compile_model(spec.files))
+    plan = TruncatedPlan(compile_model(spec.files))
     for_ranges, held_out = split_for_calibration(pictures)
     calibration = Calibration(for_ranges, spec.preprocess)
     engines = [Engine(name, CPU, 1) for name in ENGINES]
     for name in ENGINES:
         engines.append(Engine(name, CPU, 1, "int8", calibration=calibration.key))
         calibrate(plan, engines[-1], calibration)
-    with closing(Runner(plan, spec.preprocess, Engine("paddle", CPU, 1))) as floor:
-        wanted = answers(floor, held_out)
+    with closing(Runner(plan, spec.preprocess, Engine("paddle", CPU, 1))) as baseline:
+        wanted = answers(baseline, held_out)
     with ExitStack() as stack:
         runners = [
             stack.enter_context(closing(Runner(plan, spec.preprocess, engine)))
@@ -86,14 +89,14 @@ def rows_of(model_dir: Path, pictures: list[UInt8Array], rounds: int) -> Iterato
 
 
 def main() -> None:
-    """Parse arguments, run, print and write."""
+    """Measure each model; print and save the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--input", action="append", required=True)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
-    pictures = read_pictures(args.input, most=MOST_TO_CALIBRATE)
+    pictures = read_images(args.input, most=MOST_TO_CALIBRATE)
     rows = []
     for model_dir in args.models:
         for row in rows_of(model_dir, pictures, args.rounds):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do we measure PaddleX as PaddleX measures itself?
+"""Compares hpip's measurement of PaddleX with PaddleX's own.
 
     python -m benchmarks.paddlex_agreement --paddlex-python VENV/bin/python --model demo --calls 40
 
-Two processes, call by call in random order: the contender `paddlex-paddle` of `hpip bench`, and
-PaddleX in its own benchmark mode (PADDLE_PDX_INFER_BENCHMARK). Both get the same picture and as
-many threads.
+It interleaves the calls of two processes in random order: the contender `paddlex-paddle` of `hpip
+bench`, and PaddleX in its own benchmark mode (PADDLE_PDX_INFER_BENCHMARK). Both get the same image
+and the same number of threads.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from hpip.bench import process
 from hpip.bench.process import ContenderProcess, start_worker
 from hpip.bench.stats import median_interval, paired_ratio
 from hpip.bench.subject import find_subjects
-from hpip.model.official import demo_pictures
+from hpip.model.official import demo_images
 
 _TIMEOUT_S = 1800.0
-# PaddleX's name of each part, and ours; it counts reading as preprocessing.
+# PaddleX's name of each stage, and ours; PaddleX counts reading as preprocessing.
 _PARTS = {
     "End-to-End": ("read_ms", "preprocess_ms", "infer_ms", "postprocess_ms"),
     "Preprocessing": ("read_ms", "preprocess_ms"),
@@ -33,7 +33,7 @@ _PARTS = {
 
 
 def own_process(python: str) -> ContenderProcess:
-    """PaddleX in its own benchmark mode."""
+    """Start PaddleX in its own benchmark mode."""
     package = Path(process.__file__).parent
     script = Path(__file__).with_name("paddlex_own.py").resolve()
     code = f"import sys, runpy; sys.path.append({str(package)!r}); runpy.run_path({str(script)!r})"
@@ -41,11 +41,11 @@ def own_process(python: str) -> ContenderProcess:
 
 
 def main() -> None:
-    """Measure both and print the ratios with their intervals."""
+    """Measure both, and print the ratios with their confidence intervals."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--paddlex-python", required=True)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--image", default=demo_pictures()[0])
+    parser.add_argument("--image", default=demo_images()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=40)
     options = parser.parse_args()
@@ -67,7 +67,7 @@ def main() -> None:
         for number in range(options.calls + 2):
             calls = {}
             for one in chance.sample((contender, own), 2):
-                # The other's threads spin for a while after a call.
+                # Wait until the threads of the other process stop spinning.
                 time.sleep(0.2)
                 calls[one] = one.ask("run", timeout_s=_TIMEOUT_S, images=[image], image=image)
             if number >= 2:
@@ -79,7 +79,7 @@ def main() -> None:
         ratio = paired_ratio(b, a)
         verdict = "agree" if ratio.low <= 1 <= ratio.high else "differ"
         print(
-            f"{part}: ours {median_interval(a).median:.1f} ms, PaddleX's own"
+            f"{part}: hpip bench {median_interval(a).median:.1f} ms, PaddleX's own"
             f" {median_interval(b).median:.1f} ms, ratio {ratio.median:.3f}"
             f" ({ratio.low:.3f} to {ratio.high:.3f}), n = {len(a)}: {verdict};"
             f" the fastest of each: {min(a):.1f} and {min(b):.1f} ms"

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do hpip's speed-ups hold through PaddleX's API?
+"""Measures hpip's speed-up through PaddleX's API.
 
     VENV/bin/python -m benchmarks.paddlex_api MODEL_DIR --photo P.jpg --size 1080x1920
 
-Runs in an environment that `tests/paddlex/make_env.py` makes. In one process, call by call in
-random order, on the same array: PaddleX on plain Paddle, PaddleX with `use_hpip=True`, and hpip's
-own pipeline. The answers of all three are compared first; both that use hpip run on the engine that
-tuning chose before.
+It runs in an environment that `tests/paddlex/make_env.py` creates, and interleaves calls with the
+same array in random order: PaddleX on plain Paddle, PaddleX with `use_hpip=True`, and hpip's own
+pipeline. It compares their results first. Both pipelines with hpip run on the engine that tuning
+chose before.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Predict = Callable[[Any], Iterable[Any]]
 
 
 def contenders(model_dir: Path, threads: int, threshold: float) -> dict[str, Predict]:
-    """What is timed, by name; loaded and tuned."""
+    """The loaded and tuned pipelines to measure, by name."""
     config = pipeline_config(load_model_spec(model_dir).model_name, model_dir)
     plain = {"run_mode": "paddle", "cpu_threads": threads}
     options: dict[str, Any] = {"config": config, "device": "cpu"}
@@ -53,7 +53,7 @@ def contenders(model_dir: Path, threads: int, threshold: float) -> dict[str, Pre
 
 
 def measure(predicts: dict[str, Predict], image: Any, calls: int) -> dict[str, list[float]]:
-    """Milliseconds of each call."""
+    """Latencies of the calls in milliseconds, by name."""
     times_ms: dict[str, list[float]] = {name: [] for name in predicts}
     names = list(predicts)
     for _ in range(calls):
@@ -66,11 +66,13 @@ def measure(predicts: dict[str, Predict], image: Any, calls: int) -> dict[str, l
 
 
 def main() -> None:
-    """Parse arguments, compare, time, print."""
+    """Compare the results, measure the latencies, and print both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model_dir", type=Path)
     parser.add_argument("--photo", type=Path, required=True)
-    parser.add_argument("--size", default="1080x1920", help="HxW that the photo is resized to")
+    parser.add_argument(
+        "--size", default="1080x1920", help="size HxW to which the photo is resized"
+    )
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--calls", type=int, default=7)
     parser.add_argument("--output", type=Path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PaddleX measuring itself, in its own interpreter: a helper of paddlex_agreement.py."""
+"""PaddleX in its own benchmark mode and interpreter: the child process of paddlex_agreement."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from paddlex import create_model  # noqa: E402
 
 
 class OwnBenchmark:
-    """Answers the requests of one process."""
+    """Handles requests with a PaddleX model."""
 
     model: Any = None
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make the model."""
+        """Load the model."""
         self.model = create_model(
             request["model_name"],
             model_dir=request["model_dir"],
@@ -39,7 +39,7 @@ class OwnBenchmark:
         return {}
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One iteration; milliseconds by PaddleX's names of its stages."""
+        """Run one iteration; return the milliseconds of each stage, by PaddleX's names."""
         list(self.model.predict(request["image"], batch_size=1))
         with (Path(OUTPUT) / "summary.csv").open(encoding="utf-8") as stream:
             return {

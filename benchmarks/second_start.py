@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a start with a warm cache to the first result, against the engine's own time to load.
+"""Compares hpip's time to the first result with a warm cache, with the engine's load time.
 
     python -m benchmarks.second_start MODEL_DIR ... --photo P.jpg
 
-Two kinds of process in turns: one makes a predictor and segments a picture, the other loads the
-programs that this predictor runs by the same engine, from the files that hpip translated, without
-what is kept of earlier starts. Both are timed from within, once Python and hpip are imported.
+Two kinds of processes are interleaved: one makes a predictor and segments an image; the other loads
+the same graphs with the same engine from the files that hpip converted, without the engine's cache.
+Both measure themselves, after Python and hpip are imported.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Laps = dict[str, float]
 
 
 def start_hpip(model_dir: Path, photo: str) -> tuple[str, Laps]:
-    """Seconds to a predictor, to its first result, and for one more."""
+    """Seconds to load a predictor, to its first result, and to another result."""
     laps, start = {}, time.perf_counter()
     predictor = create_predictor(model_dir=model_dir, device="cpu")
     laps["load_s"] = time.perf_counter() - start
@@ -47,7 +47,7 @@ def start_hpip(model_dir: Path, photo: str) -> tuple[str, Laps]:
 
 
 def start_engine(model_dir: Path, _photo: str) -> tuple[str, Laps]:
-    """Seconds in which the engine alone loads the same programs."""
+    """Seconds that the engine alone takes to load the same graphs."""
     spec, device = load_model_spec(model_dir), Device("cpu")
     choice = choose(spec, device, use_hpip=True, threads=available_cpus())
     backend = backend_named(choice.engine.backend)
@@ -60,7 +60,9 @@ def start_engine(model_dir: Path, _photo: str) -> tuple[str, Laps]:
         if isinstance(step, Segment)
     ]
     if backend.name in sys.modules:
-        raise SystemExit(f"{backend.name} is imported already: its load would look too quick")
+        raise SystemExit(
+            f"{backend.name} has been imported already, so its load time would be too short"
+        )
     start = time.perf_counter()
     opened = [backend.open(files, options) for files in programs]
     laps = {"engine_load_s": time.perf_counter() - start}
@@ -76,7 +78,7 @@ SIDES: dict[str, Callable[[Path, str], tuple[str, Laps]]] = {
 
 
 def run_side(side: str, model_dir: Path, photo: str) -> tuple[str, Laps]:
-    """One process of a side."""
+    """Run one process of a kind."""
     command = [sys.executable, "-m", "benchmarks.second_start", str(model_dir), "--photo", photo]
     done = subprocess.run([*command, "--side", side], stdout=subprocess.PIPE, text=True, check=True)
     engine, laps = json.loads(done.stdout.splitlines()[-1])
@@ -84,7 +86,7 @@ def run_side(side: str, model_dir: Path, photo: str) -> tuple[str, Laps]:
 
 
 def compare(model_dir: Path, photo: str, rounds: int) -> dict[str, object]:
-    """Medians of both sides; an untimed start of hpip comes first, which fills the cache."""
+    """Medians of both kinds; an untimed start of hpip fills the cache first."""
     engine, _ = run_side("hpip", model_dir, photo)
     laps: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -98,7 +100,7 @@ def compare(model_dir: Path, photo: str, rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure each model; print and write."""
+    """Measure each model; print and save the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--photo", required=True)

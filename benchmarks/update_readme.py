@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put a report's figures into Markdown files, between the markers that ask for them.
+"""Update the figures of reports in Markdown files, between markers.
 
     python -m benchmarks.update_readme            # writes
-    python -m benchmarks.update_readme --check    # exit code 1 where a file is not up to date
+    python -m benchmarks.update_readme --check    # exits with 1 if a file is outdated
 
-A marker names a report: `<!-- bench:begin benchmarks/results/demo/bench.json -->`; what follows, up
-to `<!-- bench:end -->`, is replaced. `<!-- stock:begin MODEL,... -->` asks for rows of the
-comparison with stock PaddleX. Figures between markers are never edited by hand.
+`<!-- bench:begin benchmarks/results/demo/bench.json -->` names a report; the text between it and
+`<!-- bench:end -->` is replaced by the report's table. `<!-- stock:begin MODEL,... -->` stands for
+rows of the comparison with stock PaddleX. Do not edit the text between markers by hand.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLOCK = re.compile(
 
 
 def updated(text: str, root: Path) -> str:
-    """The text with every block made anew from its report, whose path starts at `root`."""
+    """The text with every block regenerated from its report; paths are relative to `root`."""
 
     def block(match: re.Match[str]) -> str:
         if match["kind"] == "stock":
@@ -46,7 +46,7 @@ def updated(text: str, root: Path) -> str:
 
 
 def summary(report: Report) -> str:
-    """One table of what a reader wants to know first, the machine, and what is special."""
+    """The main table of a report, the machine, and remarks."""
     rows: list[tuple[str, ...]] = [
         (
             row.contender.workload.title,
@@ -55,12 +55,12 @@ def summary(report: Report) -> str:
             milliseconds(row.cpu_p50_ms) if row.timed else "-",
             _speedup(row),
             f"{row.peak_rss_bytes / 1e6:,.0f}" if row.peak_rss_bytes else "-",
-            _answer(row),
+            _validation(row),
         )
         for row in report.rows
     ]
-    headings = ("model", "contender", "p50 (ms)", "CPU (ms)", "times as fast as plain Paddle")
-    table = Table("", "", (*headings, "peak RSS (MB)", "answer"), rows)
+    headings = ("model", "contender", "p50 (ms)", "CPU (ms)", "speed-up over plain Paddle")
+    table = Table("", "", (*headings, "peak RSS (MB)", "validation"), rows)
     notes = [f"- {text}" for text in remarks(report)]
     return "\n".join([markdown_table(table), "", machine_line(report), *notes])
 
@@ -74,18 +74,20 @@ def _speedup(row: Row) -> str:
     return f"{row.speedup_plain:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _answer(row: Row) -> str:
+def _validation(row: Row) -> str:
     if row.backend == PLAIN:
-        return "the reference"
+        return "reference"
     if row.instances_matched is None:
         return "not compared"
-    return f"{'same' if row.timed else row.state}, {row.instances_matched} instances"
+    return f"{'passed' if row.timed else row.state}, {row.instances_matched} instances"
 
 
 def main() -> None:
-    """Update the files, or tell whether they are up to date."""
-    parser = argparse.ArgumentParser(description="Put a report's figures into Markdown files.")
-    parser.add_argument("--check", action="store_true", help="write nothing")
+    """Update the files, or check whether they are up to date."""
+    parser = argparse.ArgumentParser(description="Update the figures of reports in Markdown files.")
+    parser.add_argument(
+        "--check", action="store_true", help="only check; exit with 1 if a file is outdated"
+    )
     options = parser.parse_args()
     stale = []
     for name in FILES:
@@ -98,7 +100,7 @@ def main() -> None:
         if not options.check:
             path.write_text(new, encoding="utf-8")
     if stale:
-        print(f"{'not up to date' if options.check else 'updated'}: {', '.join(stale)}")
+        print(f"{'outdated' if options.check else 'updated'}: {', '.join(stale)}")
     if options.check and stale:
         sys.exit(1)
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does every model's plan give the answers of its untouched program? Both on plain Paddle.
+"""Validates every model's truncated graph against its original graph, both on plain Paddle.
 
     python benchmarks/verify_zoo.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg [--photo Q.jpg ...]
 
-The plan is the one that users get. Takes minutes for each two-stage model and photo, most of it in
-the untouched program, so it can be stopped and started again: what is in the result file is not run
-again unless the compiler writes another program. Each pair of model and photo has a process of its
-own.
+The plan is the one that users get. A two-stage model takes minutes per photo, mostly for the
+original graph. You can interrupt and restart the script: it skips the pairs in the result file,
+unless the compiler now writes another graph. Each pair of model and photo has its own process.
 """
 
 from __future__ import annotations
@@ -26,24 +25,27 @@ from hpip.backends.paddle import PaddleBackend
 from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.graph.compile import CompiledModel
-from hpip.inference.execution.plan import CutPlan, Plan, UntouchedPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.feeds import session_feeds
+from hpip.inference.execution.plan import OriginalPlan, Plan, TruncatedPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.preprocess import network_inputs
 from hpip.inference.tuning.budget import Clock, Limits
-from hpip.inference.tuning.cut_check import cut_and_checked
-from hpip.inference.tuning.gates import Answer, compare_answers
+from hpip.inference.tuning.gates import Prediction, compare_predictions
+from hpip.inference.tuning.truncation_check import compile_and_validate
 from hpip.inputs.decode import decode_image
 from hpip.model.spec import ModelSpec, load_model_spec
 from hpip.types import Segment
 
 RESULTS = Path(__file__).parent / "results" / "verify-zoo.json"
 THRESHOLDS = (0.3, 0.5)
-# The check of the slowest model takes some minutes.
+# The validation of the slowest model takes some minutes.
 _CHECK_S = 1800.0
 
 
-def answers(plan: Plan, spec: ModelSpec, photo: Path, threads: int) -> tuple[list[Answer], float]:
-    """One answer for each threshold, and the processor time of the network's runs."""
+def answers(
+    plan: Plan, spec: ModelSpec, photo: Path, threads: int
+) -> tuple[list[Prediction], float]:
+    """The instances at each threshold, and the CPU time of the runs of the network."""
     image = decode_image(photo.read_bytes(), photo.name)
     inputs = network_inputs([image], spec.preprocess, threads=threads)
     backend, options = PaddleBackend(), SessionOptions(Device("cpu"), threads)
@@ -55,38 +57,38 @@ def answers(plan: Plan, spec: ModelSpec, photo: Path, threads: int) -> tuple[lis
     found, outputs = [], None
     start = time.process_time()
     for threshold in THRESHOLDS:
-        selection = Selection(threshold)
+        selection = InstanceFilter(threshold)
         feeds = plan.feeds(inputs, selection)
         if outputs is None or "score_threshold" in session.input_names:
-            outputs = session.run({name: feeds[name] for name in session.input_names})
+            outputs = session.run(session_feeds(session, feeds))
         (instances,) = plan.collect(
             outputs, inputs, [(image.shape[0], image.shape[1])], selection, threads=threads
         )
-        found.append(Answer(threshold, instances))
+        found.append(Prediction(threshold, instances))
     cpu_s = time.process_time() - start
     session.close()
     return found, cpu_s
 
 
 def used_program(spec: ModelSpec, threads: int) -> CompiledModel:
-    """What `predict` runs."""
+    """The compiled model that `predict` runs."""
     clock = Clock(Limits(_CHECK_S, step_s=_CHECK_S))
-    compiled, check = cut_and_checked(spec, threads=threads, cache=Cache(), clock=clock)
+    compiled, check = compile_and_validate(spec, threads=threads, cache=Cache(), clock=clock)
     if not check.same:
-        raise SystemExit(f"{spec.model_name} is not cut: {check.reason}")
+        raise SystemExit(f"{spec.model_name} has no truncated graph: {check.reason}")
     return compiled
 
 
 def verify(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
-    """Child process: one row for each threshold."""
+    """In the child process: one row for each threshold."""
     spec = load_model_spec(model_dir)
     compiled = used_program(spec, threads)
-    cut, cut_cpu_s = answers(CutPlan(compiled), spec, photo, threads)
+    cut, cut_cpu_s = answers(TruncatedPlan(compiled), spec, photo, threads)
     cut_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    wanted, whole_cpu_s = answers(UntouchedPlan(spec), spec, photo, threads)
+    wanted, whole_cpu_s = answers(OriginalPlan(spec), spec, photo, threads)
     rows = []
     for reference, candidate in zip(wanted, cut, strict=True):
-        found = compare_answers(reference, candidate)
+        found = compare_predictions(reference, candidate)
         rows.append(
             {
                 "model": model_dir.name,
@@ -110,7 +112,7 @@ def verify(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
 
 
 def run_child(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
-    """Verify one pair in a process of its own."""
+    """Validate one pair in a process of its own."""
     request = json.dumps([str(model_dir), str(photo), threads])
     command = [sys.executable, __file__, "--child", request]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -121,7 +123,7 @@ def run_child(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]
 
 
 def main() -> None:
-    """Parse arguments, run what is missing, write and print."""
+    """Validate the missing pairs; print and save the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--photo", action="append", default=[], type=Path)
@@ -147,7 +149,7 @@ def main() -> None:
                 print(*(row[name] for name in ("model", "photo", "threshold", "matched", "same")))
                 print(*row["violations"], flush=True)
     different = [row for row in rows if not row["same"]]
-    print(f"{len(rows) - len(different)} of {len(rows)} are the same")
+    print(f"{len(rows) - len(different)} of {len(rows)} rows passed the validation")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast PaddleX instance segmentation; see README.md.
+"""Fast inference for PaddleX instance-segmentation models; see README.md.
 
-The names below are imported when they are first used: a program that only asks for the version, or
-for the command line's help, does not wait for NumPy.
+The names below are imported at their first use, so that a program that only needs the version or
+the command line's help does not wait for NumPy.
 """
 
 from __future__ import annotations

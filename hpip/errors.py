@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that hpip raises on purpose.
+"""The exception classes of hpip.
 
-Each is also a builtin's subclass, so that code which knows nothing of hpip still catches it. Every
-message says what is wrong, what was expected, what was received and what to do.
+Each is also a subclass of a built-in exception, so that code which does not import hpip can catch
+it. Every message says what is wrong, what was expected, what was received and what to do.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _SHOWN_CHARACTERS = 200
 
 
 class HpipError(Exception):
-    """Base class: catch it to catch everything that hpip raises on purpose."""
+    """Base class of all exceptions that hpip raises deliberately."""
 
 
 class InvalidInputError(HpipError, ValueError):
-    """An argument, an image or a configuration from the caller is out of contract."""
+    """An argument, an image or a configuration value is invalid."""
 
 
 def shorten(value: Any) -> str:
@@ -34,7 +34,7 @@ def shorten(value: Any) -> str:
 
 
 def describe_failure(name: str, error: Exception) -> str:
-    """The error's text, led by the input's name where it does not name it itself."""
+    """The error's text, prefixed with the input's name unless the text contains it."""
     text = str(error)
     return text if name in text else f"{name}: {text}"
 
@@ -43,7 +43,7 @@ class FailedInputsError(InvalidInputError):
     """No input of a list, directory or pattern could be read.
 
     Attributes:
-        failures: (name of the input, what was wrong with it), in input order.
+        failures: (name of the input, its error), in input order.
     """
 
     def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
@@ -53,27 +53,27 @@ class FailedInputsError(InvalidInputError):
 
 
 class DatasetError(InvalidInputError):
-    """A COCO dataset is damaged or incomplete, or has nothing in common with the model."""
+    """A COCO dataset is damaged or incomplete, or shares no class with the model."""
 
 
 class SaveError(HpipError, OSError):
-    """A file can't be written: the folder is read-only, the disk full, a name too long."""
+    """A file can't be written: read-only folder, full disk, or too long a name."""
 
 
 class ModelFormatError(HpipError, ValueError):
-    """A model directory is incomplete, damaged, or of a kind that hpip does not know."""
+    """A model directory is incomplete, damaged, or of an unsupported format."""
 
 
 class ModelNotFoundError(HpipError, FileNotFoundError):
-    """A model is neither on disk nor to be had by download."""
+    """A model is not on disk and can't be downloaded."""
 
 
 class GraphRewriteError(HpipError, RuntimeError):
-    """A pass of the graph compiler could not do its work; the untouched program still runs.
+    """A graph pass or the ONNX exporter failed; the original graph remains usable.
 
     Attributes:
-        pass_name: class of the pass.
-        node: the operation where it stopped; may be empty.
+        pass_name: class name of the pass.
+        node: the operation at which it failed; may be empty.
     """
 
     def __init__(self, pass_name: str, message: str, node: str = "") -> None:
@@ -83,12 +83,12 @@ class GraphRewriteError(HpipError, RuntimeError):
 
 
 class BackendUnavailableError(HpipError, ImportError):
-    """An engine or a device that was asked for is not here.
+    """A requested engine, device or precision is not available.
 
     Attributes:
         backend: name of the engine, as in `hpi_config`.
         reason: why it can't be used.
-        hint: what the user can do about it; may be empty.
+        hint: the remedy; may be empty.
     """
 
     def __init__(self, backend: str, reason: str, hint: str = "") -> None:
@@ -99,11 +99,11 @@ class BackendUnavailableError(HpipError, ImportError):
 
 
 class BackendError(HpipError, RuntimeError):
-    """An engine failed while it loaded or ran a model.
+    """An engine failed to load or run a model.
 
     Attributes:
         backend: name of the engine.
-        stage: what it was doing: "open", "run".
+        stage: the operation that failed, such as "open" or "run".
     """
 
     def __init__(self, backend: str, stage: str, message: str) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m hpip.paddlex ...` is `paddlex ...` with hpip enabled.
+"""`python -m hpip.paddlex ...` runs `paddlex ...` with hpip enabled.
 
-The flags are PaddleX's. `--always on` and `--always off` alone are hpip's own: from then on, every
-program of this environment that imports PaddleX has hpip enabled, or not.
+The flags are PaddleX's, except for two: `--always on` enables hpip for every program of this
+environment that imports PaddleX, and `--always off` undoes that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run PaddleX's command line in this process.
 
     Raises:
-        HpipError: a flag is wrong, or PaddleX can't be enabled.
+        HpipError: a flag is invalid, or hpip can't be enabled in this PaddleX.
         SystemExit: with PaddleX's exit code.
     """
     if arguments[:1] == ["--always"]:
@@ -37,18 +37,19 @@ def main(arguments: Sequence[str]) -> None:
 def _switch_always(arguments: Sequence[str]) -> None:
     if list(arguments) not in (["on"], ["off"]):
         raise InvalidInputError(
-            f"--always: expected on or off, alone; received {' '.join(arguments) or 'nothing'}"
+            "--always: expected on or off, and no other argument; received"
+            f" {' '.join(arguments) or 'nothing'}"
         )
     switched_on = arguments[0] == "on"
     files = always_on() if switched_on else always_off()
     for path in files:
         print(f"{'wrote' if switched_on else 'removed'} {path}")
     if not files:
-        print("it was off")
+        print("nothing to remove: hpip was not enabled for this environment")
 
 
 def _with_python_literals(arguments: Sequence[str]) -> list[str]:
-    """PaddleX reads `--hpi_config` as a Python literal only: turn JSON into one."""
+    """Convert a JSON `--hpi_config` to a Python literal, which is all that PaddleX accepts."""
     given = list(arguments)
     for i, word in enumerate(given):
         flag, equals, value = word.partition("=")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import hpip
-from hpip.model.official import demo_pictures
+from hpip.model.official import demo_images
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     console = Console()
-    paths = demo_pictures()
+    paths = demo_images()
     started = time.perf_counter()
     with hpip.create_pipeline(model="demo", device=arguments.device) as pipeline:
         pipeline.warm_up()

@@ -27,15 +27,15 @@ from typing import Any
 from benchmarks.official.published import OFFICIAL, official_name
 from benchmarks.official.report import markdown
 from benchmarks.official.steps import AP, DONE, FAILED, ORIGINAL, Job, engines_of
-from hpip.bench.environment import environment, same_place
-from hpip.bench.images import find_pictures
+from hpip.bench.environment import environment, same_environment
+from hpip.bench.images import load_images
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject, find_subjects
 from hpip.common.files import files_digest, write_atomically
 from hpip.errors import DatasetError, HpipError, InvalidInputError
 from hpip.evaluation import load_dataset
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S
-from hpip.model.official import demo_pictures
+from hpip.model.official import demo_images
 
 RESULTS = Path(__file__).parents[1] / "results" / "official"
 _ANNOTATIONS, _IMAGES = Path("annotations") / "instances_val2017.json", "val2017"
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_dataset(coco[0], max_images=options.coco_limit)
     _expect_distinct(options.models)
     BenchSettings(paddlex_python=options.paddlex_python).check()
-    (photo,) = find_pictures([options.photo], 1)
+    (photo,) = load_images([options.photo], 1)
     place = environment(options.paddlex_python)
     run = Run(options, coco, photo.digest, place)
     content: dict[str, Any] = {
@@ -242,7 +242,7 @@ def _earlier(output: Path, place: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     models: list[dict[str, Any]] = content["models"]
-    return models if same_place(content["environment"], place) else []
+    return models if same_environment(content["environment"], place) else []
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -264,7 +264,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.coco is None and (options.coco_images or options.coco_limit):
         parser.error("--coco-images and --coco-limit belong to --coco")
-    options.photo = str(Path(options.photo or demo_pictures()[0]).resolve())
+    options.photo = str(Path(options.photo or demo_images()[0]).resolve())
     if options.paddlex_python and os.sep in options.paddlex_python:
         # Not resolved: a virtual environment's interpreter is a link, and the link is what counts.
         options.paddlex_python = str(Path(options.paddlex_python).absolute())

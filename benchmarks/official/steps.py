@@ -31,7 +31,7 @@ from hpip.evaluation import CocoDataset, evaluate, load_dataset
 from hpip.evaluation.scores import score_detections
 from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
 from hpip.inference.tuning.budget import Limits
-from hpip.inference.tuning.candidates import Request, candidates
+from hpip.inference.tuning.candidates import TuningRequest, candidates
 from hpip.inference.tuning.records import Trial, label
 from hpip.inference.tuning.tune import tune
 from hpip.model.spec import load_model_spec
@@ -95,8 +95,8 @@ def engines_of(model_dir: Path) -> list[str]:
     return [*backends, PADDLE, ORIGINAL]
 
 
-def _request(model_dir: Path) -> Request:
-    return Request(load_model_spec(model_dir), parse_devices("cpu")[0], available_cpus())
+def _request(model_dir: Path) -> TuningRequest:
+    return TuningRequest(load_model_spec(model_dir), parse_devices("cpu")[0], available_cpus())
 
 
 def _checks(job: Job) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _gate(job: Job) -> dict[str, Any]:
         "backend": chosen.backend,
         "reason": verdict.selection.reason,
         "complete": verdict.complete,
-        "plain_paddle_ms": verdict.floor_ms,
+        "plain_paddle_ms": verdict.baseline_ms,
         "trials": [_trial(trial) for trial in verdict.trials],
     }
 

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines that run a network; each is imported in its own file, when it is used."""
+"""Inference engines; each is imported in its own module, on first use."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract between hpip and an engine."""
+"""Interface between hpip and the inference engines."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ class SessionOptions:
     """How to open a session.
 
     Attributes:
-        device: where the network runs.
+        device: device that runs the network.
         threads: CPU threads of the engine, at least 1.
-        precision: arithmetic of the engine; a backend refuses what it can't do.
-        settings: what one engine alone knows, by its own names, as in `hpi_config`'s
-            `backend_config`; a backend refuses names that it does not know.
-        shares_cpu: other sessions run beside this one, so its idle threads must not spin.
-        examples: feeds of the smallest, the usual and the largest request; engines that are built
-            for a range of shapes need them, others don't look.
-        build_dir: folder where an engine may keep what it builds, under names of its own; None
-            builds anew each time.
+        precision: arithmetic precision; a backend raises if it does not support it.
+        settings: engine-specific settings, as in `backend_config` of `hpi_config`; a backend raises
+            for unknown names.
+        shares_cpu: other sessions run concurrently, so idle threads must not spin.
+        examples: inputs of the smallest, the usual and the largest request. Required by engines
+            that are built for a range of shapes, ignored by others.
+        build_dir: folder in which an engine caches its builds; None builds at every start.
     """
 
     device: Device
@@ -46,12 +45,12 @@ class SessionOptions:
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether an engine is here.
+    """Whether an engine is available.
 
     Attributes:
-        version: the engine's version, or None when it is not here.
-        reason: why it is not here; empty when it is.
-        devices: the device strings that it can use.
+        version: the engine's version, or None if it is not available.
+        reason: why it is not available; empty if it is.
+        devices: device strings of the devices that it can use.
     """
 
     version: str | None
@@ -60,7 +59,7 @@ class Probe:
 
 
 class Session(ABC):
-    """One loaded network. For one thread at a time: share sessions through a `SessionPool`."""
+    """One loaded network. Not thread-safe: share sessions through a `SessionPool`."""
 
     def __init__(self, input_names: tuple[str, ...], output_names: tuple[str, ...]) -> None:
         self.input_names = input_names
@@ -71,11 +70,11 @@ class Session(ABC):
         """Run the network once, with the GIL released while it computes.
 
         Args:
-            inputs: one C-contiguous array for each of `input_names`. Some engines read them in
-                place, others copy them: they must not change until the call returns.
+            inputs: one C-contiguous array for each of `input_names`. Some engines read them without
+                a copy, so they must not change until the call returns.
 
         Returns:
-            One new array for each of `output_names`, owned by the caller.
+            One new array for each of `output_names`.
 
         Raises:
             InvalidInputError: an input is missing, unknown, or not C-contiguous.
@@ -84,13 +83,13 @@ class Session(ABC):
         return self.consume(dict(inputs))
 
     def consume(self, inputs: dict[str, AnyArray]) -> list[AnyArray]:
-        """Run the network once, as `run` does; the dict is the session's from now on.
+        """Run the network once, like `run`, and release the inputs early.
 
-        An engine that copies its inputs takes each out when it has: what the dict alone holds is
-        then not in memory twice while the network runs.
+        The session takes over the dict. An engine that copies its inputs removes each array from
+        the dict after the copy, which halves their memory if the dict has the only reference.
         """
         if self._closed:
-            raise BackendError(type(self).__name__, "run", "the session is closed")
+            raise BackendError(type(self).__name__, "run", "the session is closed; open a new one")
         if set(inputs) != set(self.input_names):
             raise InvalidInputError(
                 f"inputs: expected {', '.join(self.input_names)}; received {', '.join(inputs)}"
@@ -100,15 +99,17 @@ class Session(ABC):
         return self._run(inputs)
 
     def clone(self) -> Session | None:
-        """A second session that shares this one's weights, for another thread.
+        """A second session with the same weights in memory, for another thread.
 
-        Call it while this session is idle. None where the engine has no such thing.
+        Call it while this session is idle. None if the engine can't share weights.
 
         Raises:
             BackendError: the session is closed, or the engine failed.
         """
         if self._closed:
-            raise BackendError(type(self).__name__, "clone", "the session is closed")
+            raise BackendError(
+                type(self).__name__, "clone", "the session is closed; open a new one"
+            )
         return self._clone()
 
     def close(self) -> None:
@@ -130,17 +131,17 @@ class Session(ABC):
 def _require_contiguous(name: str, array: AnyArray) -> None:
     if not array.flags.c_contiguous:
         raise InvalidInputError(
-            f"inputs[{name!r}]: expected a C-contiguous array; "
-            f"received strides {array.strides} for shape {array.shape}"
+            f"inputs[{name!r}]: expected a C-contiguous array; received strides {array.strides} "
+            f"for shape {array.shape}. Use numpy.ascontiguousarray."
         )
 
 
 class Backend(ABC):
-    """An engine. Has no state; subclasses import the engine inside their methods only.
+    """An inference engine. Stateless; subclasses import the engine inside their methods only.
 
     Attributes:
-        name: as in `hpi_config` and `backend_named`.
-        format: what `open` loads: Paddle's own files, or an ONNX program whose weights lie in
+        name: name in `hpi_config` and for `backend_named`.
+        format: model format of `open`: Paddle's own files, or an ONNX model whose external data is
             Paddle's parameter file.
     """
 
@@ -149,7 +150,7 @@ class Backend(ABC):
 
     @abstractmethod
     def probe(self) -> Probe:
-        """Look whether the engine is installed and which devices it has; never raises."""
+        """Whether the engine is installed, and its devices; never raises."""
 
     @abstractmethod
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
@@ -157,42 +158,45 @@ class Backend(ABC):
 
         Args:
             files: program and parameters in this backend's `format`.
-            options: how to run it.
+            options: device, threads, precision and engine-specific settings.
 
         Raises:
             InvalidInputError: an engine-specific setting is unknown or out of range.
-            BackendUnavailableError: the engine, the device or the precision is not here.
-            BackendError: the engine refused the network.
+            BackendUnavailableError: the engine, the device or the precision is not available.
+            BackendError: the engine can't load the network.
         """
 
     def quantizer(self, device: Device) -> str | None:
-        """Name and version of what makes int8 programs for a device; None where nothing does.
+        """Name and version of the int8 quantizer for a device, or None if there is none.
 
-        Where there is one, `open` takes int8 programs that `quantize` made, and no others.
+        With a quantizer, `open` accepts int8 only for models that `quantize` returned.
         """
         return None
 
     def quantize(self, files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
-        """The network in int8, as `open` takes it with these parameters and `precision="int8"`.
+        """Quantize a network to int8; open the result with `precision="int8"`.
 
         Args:
             files: program and parameters in this backend's `format`.
-            feeds: inputs as they come from real pictures; the ranges of the 8 bits follow them.
+            feeds: calibration data: network inputs of real images, which set the value ranges.
+
+        Returns:
+            The program; its parameters are those of `files`.
 
         Raises:
-            BackendUnavailableError: the backend has no quantiser.
-            BackendError: the quantiser refused the network, or there are no feeds.
+            BackendUnavailableError: the backend has no quantizer.
+            BackendError: the quantizer failed, or there is no calibration data.
         """
         raise BackendUnavailableError(
-            self.name, "it has no quantiser.", "Choose another precision or backend."
+            self.name, "it has no int8 quantizer.", "Choose another precision or backend."
         )
 
 
 def refuse_settings(backend: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
-    """Refuse engine-specific settings that the backend does not know.
+    """Check the names of engine-specific settings.
 
     Raises:
-        InvalidInputError: a name is not among the known ones.
+        InvalidInputError: a name is not among the `known` ones.
     """
     if unknown := sorted(set(settings) - set(known)):
         expected = ", ".join(sorted(known)) or "no settings"
@@ -207,15 +211,15 @@ def require_engine(
     *,
     hint: str = "Install it with: pip install 'hpip[cpu]'",
 ) -> str:
-    """The engine's version; refuses where the engine is not here, or has no such device.
+    """Check that an engine and its device are available; returns the engine's version.
 
     Args:
-        backend: whose engine.
-        device: where the network shall run; None where the backend sees to that itself.
-        hint: what to do where the engine is missing.
+        backend: backend of the engine.
+        device: required device; None to skip the check of the device.
+        hint: remedy for a missing engine, for the error message.
 
     Raises:
-        BackendUnavailableError: the engine or the device is not here.
+        BackendUnavailableError: the engine or the device is not available.
     """
     probe = backend.probe()
     if probe.version is None:
@@ -223,18 +227,18 @@ def require_engine(
     if device is not None and str(device) not in probe.devices:
         raise BackendUnavailableError(
             backend.name,
-            f"device {device} is not here; this build, {probe.version}, "
-            f"has {', '.join(probe.devices)}.",
-            "Choose one of these, or install the engine's build for your device.",
+            f"device {device} is not available; version {probe.version} of this engine finds "
+            f"{', '.join(probe.devices)}.",
+            "Choose one of these, or install the build of the engine for your device.",
         )
     return probe.version
 
 
 def require_cpu(backend: str, options: SessionOptions) -> None:
-    """Refuse any other device.
+    """Check that the requested device is the CPU.
 
     Raises:
-        BackendUnavailableError: another one is asked for.
+        BackendUnavailableError: another device is requested.
     """
     if options.device.kind != "cpu":
         raise BackendUnavailableError(
@@ -243,14 +247,14 @@ def require_cpu(backend: str, options: SessionOptions) -> None:
 
 
 def require_precision(backend: str, options: SessionOptions, *known: Precision) -> None:
-    """Refuse precisions that the backend does not have.
+    """Check that the backend supports the requested precision.
 
     Raises:
-        BackendUnavailableError: the precision is not among the known ones.
+        BackendUnavailableError: the precision is not among the `known` ones.
     """
     if options.precision not in known:
         raise BackendUnavailableError(
             backend,
-            f"it runs in {' or '.join(known)} here, not in {options.precision}.",
+            f"it supports {', '.join(known)} on {options.device.kind}, not {options.precision}.",
             "Choose another precision or backend.",
         )

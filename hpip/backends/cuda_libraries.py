@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the CUDA libraries of ONNX Runtime's GPU providers, and names the one that is missing."""
+"""Loads the CUDA libraries of ONNX Runtime's GPU providers, and names a missing one."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ _CUDNN = "libcudnn.so.9"
 
 
 def load_cuda_libraries(providers: Sequence[str]) -> None:
-    """Load the libraries that NVIDIA's wheels hold, where the dynamic loader does not look.
+    """Load the libraries in NVIDIA's wheels, which the dynamic loader does not search.
 
-    Nothing happens where no provider of `providers` runs on a GPU. What can't be found is told on
-    stderr by ONNX Runtime; its provider then fails to load, which `missing_library` explains.
+    Does nothing unless one of `providers` runs on a GPU. ONNX Runtime reports missing libraries on
+    stderr; its provider then fails to load, and `missing_library` names the library.
     """
-    drives_gpus = [name for name in providers if name in _LIBRARIES]
-    if not drives_gpus:
+    gpu_providers = [name for name in providers if name in _LIBRARIES]
+    if not gpu_providers:
         return
     import onnxruntime
 
-    # ONNX Runtime prints, but stdout belongs to the caller.
+    # ONNX Runtime prints to stdout, which belongs to the application.
     with contextlib.redirect_stdout(sys.stderr):
         if hasattr(onnxruntime, "preload_dlls"):
-            # Empty: from the wheels, whether or not torch is installed with CUDA of its own.
+            # Empty: from NVIDIA's wheels, even if torch is installed with its own CUDA libraries.
             onnxruntime.preload_dlls(directory="")
         if TENSORRT_PROVIDER in providers and util.find_spec("tensorrt") is not None:
             with contextlib.suppress(ImportError, OSError):
                 import tensorrt  # noqa: F401 - loads libnvinfer from its wheel
-    for name in drives_gpus:
+    for name in gpu_providers:
         _load_from_other_sites(name)
 
 
 def _load_from_other_sites(provider: str) -> None:
-    """Load what ONNX Runtime did not find, because the wheels lie in another folder than its own.
+    """Load libraries from wheels in another site-packages folder than ONNX Runtime's.
 
-    So it is beside a system's or an image's torch: `pip install --user` and `--target` part them.
+    `pip install --user` and `--target` cause this, for example next to a system-wide torch.
     """
     tried: set[str] = set()
     while (library := missing_library(provider)) and library not in tried:
         tried.add(library)
         _load_from_wheels(library)
-    # Opened when the first convolution is made, so the provider loads without it.
+    # cuDNN is loaded at the first convolution only, so it is not among the missing libraries.
     _load_from_wheels(_CUDNN)
 
 
@@ -67,16 +67,16 @@ def _load_from_wheels(library: str) -> None:
 
 
 def provider_refusal(provider: str) -> BackendUnavailableError:
-    """The error that says why a provider can't be loaded, and what to do."""
+    """The error for a provider that can't be loaded, with reason and remedy."""
     library = missing_library(provider)
-    reason = f"{library} is missing" if library else "it does not start"
+    reason = f"{library} is missing" if library else "it fails to initialize"
     return BackendUnavailableError(
         "onnxruntime", f"{provider} can't be loaded: {reason}.", advice(library)
     )
 
 
 def missing_library(provider: str) -> str:
-    """The library without which a provider can't be loaded; empty where none is missing."""
+    """Name of a library that a provider needs and that can't be found, or empty."""
     if provider not in _LIBRARIES:
         return ""
     import onnxruntime
@@ -90,18 +90,18 @@ def missing_library(provider: str) -> str:
 
 
 def library_of(message: str) -> str:
-    """The library that the dynamic loader could not find; empty where it says something else."""
+    """Name of the library in a dynamic loader's "cannot open" message, or empty."""
     found = re.match(r"(\S+): cannot open shared object file", message)
     return found[1] if found else ""
 
 
 def advice(library: str) -> str:
-    """What to do about a missing library, or where none is missing and the provider fails."""
+    """Remedy for a missing library, or for a provider that fails although none is missing."""
     if not library:
-        return "`nvidia-smi` tells whether the driver works and is new enough for its CUDA version."
+        return "Check with `nvidia-smi` that the driver works and supports this CUDA version."
     if library.startswith("libcuda.so"):
-        return "It belongs to NVIDIA's driver: install that, or give the container its GPUs."
+        return "Install NVIDIA's driver, or start the container with GPU access (--gpus all)."
     if library.startswith(("libnvinfer", "libnvonnxparser")):
         version = library.rpartition(".so.")[2]
-        return f"Install TensorRT {version} from NVIDIA's index."
+        return f"Install TensorRT {version} from NVIDIA's package index."
     return "Install it with: pip install 'hpip[gpu]'"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Device memory and streams, through NVIDIA's own Python binding of the CUDA runtime.
+"""Device memory and streams, through `cuda-bindings`, NVIDIA's Python API of the CUDA runtime.
 
-Not run on hardware so far.
+Not tested on a GPU yet.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from hpip.types import AnyArray
 
 
 def device_count() -> int:
-    """GPUs that the CUDA runtime sees.
+    """Number of GPUs that the CUDA runtime finds.
 
     Raises:
-        RuntimeError: the runtime does not answer, as on a machine without a driver.
+        RuntimeError: the runtime fails, for example without a driver.
     """
     return int(_checked(_runtime().cudaGetDeviceCount()))
 
 
 def device_name(index: int) -> str:
-    """Name and compute capability: engines run on the kind of GPU that they were built on."""
+    """Name and compute capability of a GPU; engines run only on the model they were built on."""
     properties = _checked(_runtime().cudaGetDeviceProperties(index))
     name = properties.name.decode() if isinstance(properties.name, bytes) else properties.name
     return f"{name} {properties.major}.{properties.minor}"
 
 
 def use_device(index: int) -> None:
-    """Make a device the calling thread's current one: memory and engines are made on that."""
+    """Make a device the current one of this thread, for allocations and engines."""
     _checked(_runtime().cudaSetDevice(index))
 
 
 class DeviceBuffer:
-    """Device memory that grows and is kept; on the device that is current when it grows."""
+    """A growing buffer in device memory, allocated on the current device."""
 
     def __init__(self) -> None:
         self.address = 0
         self._capacity_bytes = 0
 
     def reserve(self, size_bytes: int) -> None:
-        """Make room for that many bytes; what was in it is lost when it must grow."""
+        """Ensure a capacity in bytes; growing discards the content."""
         if size_bytes > self._capacity_bytes:
             self.free()
             self.address = int(_checked(_runtime().cudaMalloc(size_bytes)))
             self._capacity_bytes = size_bytes
 
     def free(self) -> None:
-        """Give the memory back. Twice does nothing."""
+        """Free the memory. Freeing twice does nothing."""
         if self.address:
             _checked(_runtime().cudaFree(self.address))
             self.address = self._capacity_bytes = 0
 
 
 class CudaStream:
-    """A queue of work on one device, which it makes the calling thread's current one."""
+    """A CUDA stream on one device, which it makes the current one of this thread."""
 
     def __init__(self, device_index: int) -> None:
         self.device_index = device_index
@@ -64,7 +64,7 @@ class CudaStream:
 
     @property
     def handle(self) -> int:
-        """The stream as engines take it; makes its device current for this thread."""
+        """Native handle of the stream; makes its device the current one of this thread."""
         use_device(self.device_index)
         return int(self._stream)
 
@@ -79,11 +79,11 @@ class CudaStream:
         self._copy(target.ctypes.data, source.address, target.nbytes, kind)
 
     def synchronize(self) -> None:
-        """Wait for everything that was queued."""
+        """Wait until all queued work is done."""
         _checked(_runtime().cudaStreamSynchronize(self._stream))
 
     def close(self) -> None:
-        """Free the stream."""
+        """Destroy the stream."""
         _checked(_runtime().cudaStreamDestroy(self._stream))
 
     def _copy(self, target: int, source: int, size_bytes: int, kind: Any) -> None:
@@ -98,13 +98,13 @@ def _runtime() -> Any:
     return runtime
 
 
-def _checked(answer: tuple[Any, ...]) -> Any:
-    """What a call of the runtime returned, without its status.
+def _checked(result: tuple[Any, ...]) -> Any:
+    """The value that a call of the CUDA runtime returned, without the status.
 
     Raises:
         BackendError: the status is not success.
     """
-    status, *values = answer
+    status, *values = result
     if int(status) != 0:
-        raise BackendError("cuda", "run", f"the CUDA runtime answered {status.name}")
+        raise BackendError("cuda", "run", f"the CUDA runtime returned {status.name}")
     return values[0] if values else None

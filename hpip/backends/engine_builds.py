@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What engines that are built for one device and a range of shapes have in common.
+"""Common parts of engines that are built for one device and a range of input shapes.
 
-Everything here is decided without a device.
+Nothing in this module needs the device.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hpip.types import ModelFiles
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Half precision loses detections where these run in it: box decoding and score functions saturate,
-# layer norms overflow in their squares, sampling grids lose whole pixels (NVIDIA/TensorRT#3652,
-# lyuwenyu/RT-DETR#222).
+# Operators that must stay in fp32, or fp16 loses detections: box decoding and score functions
+# saturate, layer norms overflow when they square, sampling grids are off by whole pixels
+# (NVIDIA/TensorRT#3652, lyuwenyu/RT-DETR#222).
 FP32_PADDLE_OPS = (
     "pd_op.softmax",
     "pd_op.sigmoid",
@@ -53,7 +53,7 @@ FP32_ONNX_OPS = (
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """Shapes that one input may take: from `minimum` to `maximum`, fastest at `usual`."""
+    """Range of shapes of one input (optimization profile); tuned for `usual`."""
 
     minimum: tuple[int, ...]
     usual: tuple[int, ...]
@@ -64,11 +64,13 @@ def shape_ranges(backend: str, options: SessionOptions) -> dict[str, ShapeRange]
     """The range of every input, from `options.examples`.
 
     Raises:
-        BackendError: there are no examples, or they are not in order from small to large.
+        BackendError: there are no examples, or they are not sorted from small to large.
     """
     if options.examples is None:
         raise BackendError(
-            backend, "open", "it is built for a range of shapes: expected options.examples"
+            backend,
+            "open",
+            "expected options.examples, since the engine is built for a range of input shapes",
         )
     ranges = {}
     smallest, usual, largest = options.examples
@@ -77,23 +79,25 @@ def shape_ranges(backend: str, options: SessionOptions) -> dict[str, ShapeRange]
         dims = zip(found.minimum, found.usual, found.maximum, strict=True)
         if not all(low <= middle <= high for low, middle, high in dims):
             raise BackendError(
-                backend, "open", f"input {name}: expected shapes from small to large, got {found}"
+                backend,
+                "open",
+                f"input {name}: expected shapes from small to large, received {found}",
             )
         ranges[name] = found
     return ranges
 
 
 def onnx_with_weights(backend: str, files: ModelFiles, *, half: bool) -> bytes:
-    """A program in ONNX with its weights inside.
+    """A serialized ONNX model with its weights embedded.
 
     Args:
-        backend: whose name errors carry.
-        files: the program, and the parameter file that holds its weights.
-        half: in half precision, but for inputs, outputs and the operators that need more.
+        backend: name of the backend, for errors.
+        files: the ONNX model, and the parameter file with its weights.
+        half: convert to fp16, except inputs, outputs and `FP32_ONNX_OPS`.
 
     Raises:
-        BackendUnavailableError: onnxruntime, which converts to half precision, is not here.
-        BackendError: the program or its weights can't be read.
+        BackendUnavailableError: onnxruntime, which converts to fp16, is not installed.
+        BackendError: the model or its weights can't be read.
     """
     from google.protobuf.message import DecodeError
 
@@ -105,21 +109,24 @@ def onnx_with_weights(backend: str, files: ModelFiles, *, half: bool) -> bytes:
 
 
 def load_onnx(files: ModelFiles) -> ModelProto:
-    """A program in ONNX with its weights inside; it may lie elsewhere than they do.
+    """An ONNX model with its weights embedded; the weights may be in another folder.
 
     Raises:
         DecodeError, ValueError, OSError: a file is damaged or missing.
     """
     import onnx
+    from onnx.external_data_helper import ExternalDataInfo
 
     model = onnx.load(str(files.program), load_external_data=False)
+    # Not onnx's `load_external_data_for_model`: it reads beside the model only, and refuses links.
     with files.params.open("rb") as stream:
         for tensor in model.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                place = {entry.key: entry.value for entry in tensor.external_data}
-                stream.seek(int(place["offset"]))
-                tensor.raw_data = stream.read(int(place["length"]))
-                if len(tensor.raw_data) < int(place["length"]):
+                info = ExternalDataInfo(tensor)
+                length = info.length or 0
+                stream.seek(info.offset or 0)
+                tensor.raw_data = stream.read(length)
+                if len(tensor.raw_data) < length:
                     raise ValueError(f"{files.params} ends within the weights {tensor.name}")
                 del tensor.external_data[:]
                 tensor.data_location = onnx.TensorProto.DEFAULT
@@ -136,13 +143,13 @@ def _in_half_precision(backend: str, model: Any) -> Any:
     except ImportError as error:
         raise BackendUnavailableError(
             backend,
-            f"fp16 needs onnxruntime, which converts the program: {error}.",
+            f"fp16 needs onnxruntime, which converts the model to fp16: {error}.",
             "Install it with: pip install 'hpip[gpu]'",
         ) from error
-    # Given a list of our own, the converter forgets its own, which names what ONNX forbids.
-    kept = [*DEFAULT_OP_BLOCK_LIST, *FP32_ONNX_OPS]
-    converted = convert_float_to_float16(model, keep_io_types=True, op_block_list=kept)
-    # It puts its casts at the end, where ONNX does not allow them.
+    # A list replaces the converter's default, which names the operators without fp16 in ONNX.
+    blocked = [*DEFAULT_OP_BLOCK_LIST, *FP32_ONNX_OPS]
+    converted = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    # The converter appends its Cast nodes at the end, which violates ONNX's topological order.
     OnnxModel(converted).topological_sort()
     return converted
 
@@ -150,7 +157,7 @@ def _in_half_precision(backend: str, model: Any) -> Any:
 def build_key(
     files: ModelFiles, options: SessionOptions, versions: Mapping[str, str], device_name: str
 ) -> str:
-    """Names a build: equal only where program, parameters, shapes, versions and device are.
+    """Cache key of a build: a hash of model files, shapes, versions, device and settings.
 
     Reads both files once.
     """
@@ -169,10 +176,10 @@ def build_key(
 def built_folder(
     folder: Path, build: Callable[[Path], None], is_complete: Callable[[Path], bool]
 ) -> Path:
-    """The folder with a finished build, made by `build` where it is not there yet.
+    """The folder with a finished build; calls `build` if it does not exist yet.
 
-    The build goes to a folder beside it that is renamed at the end, so that several processes may
-    ask for the same one: the first that ends wins, and all of them use its files.
+    The build is written to a temporary folder that is renamed at the end, so that several
+    processes may build the same one: all use the files of the process that finishes first.
     """
     if is_complete(folder):
         return folder
@@ -193,15 +200,15 @@ def built_folder(
 
 
 def require_gpu(backend: Backend, options: SessionOptions, *, hint: str) -> str:
-    """The engine's version; refuses what is no GPU, and what these engines are not built for here.
+    """Check for a GPU and for fp32 or fp16; returns the engine's version.
 
     Args:
-        backend: whose engine.
-        options: the device and the precision.
-        hint: what to do where the engine is missing.
+        backend: backend of the engine.
+        options: device and precision.
+        hint: remedy for a missing engine, for the error message.
 
     Raises:
-        BackendUnavailableError: the engine, the device or the precision is not here.
+        BackendUnavailableError: the engine, the device or the precision is not available.
     """
     if options.device.kind != "gpu":
         raise BackendUnavailableError(

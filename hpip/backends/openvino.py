@@ -27,7 +27,7 @@ from hpip.backends.base import (
     require_precision,
 )
 from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
-from hpip.backends.openvino_builds import kept_model
+from hpip.backends.openvino_builds import cached_model
 from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
@@ -89,7 +89,9 @@ class OpenVinoSession(Session):
         self, files: ModelFiles, options: SessionOptions, properties: Mapping[str, Any]
     ) -> None:
         try:
-            compiled = kept_model(files, options, properties, partial(_compile, files, properties))
+            compiled = cached_model(
+                files, options, properties, partial(_compile, files, properties)
+            )
             self._request = compiled.create_infer_request()
         except (RuntimeError, OSError, ValueError, TypeError) as error:
             raise BackendError(

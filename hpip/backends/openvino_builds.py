@@ -23,7 +23,7 @@ _BLOB = "model.blob"
 _DIGEST = "model.sha256"
 
 
-def kept_model(
+def cached_model(
     files: ModelFiles,
     options: SessionOptions,
     properties: Mapping[str, Any],

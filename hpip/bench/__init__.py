@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latency tables: `python -m hpip.bench`, described in docs/bench.md."""
+"""Benchmarks of latency, memory and accuracy: `hpip bench`, described in docs/bench.md."""
 
 from __future__ import annotations

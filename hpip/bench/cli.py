@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command: `python -m hpip.bench`, also as `hpip bench`."""
+"""The command `python -m hpip.bench`, which is also `hpip bench`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from hpip.errors import HpipError, InvalidInputError, ModelNotFoundError
 from hpip.model.official import DEMO_NAME, find_model
 
 _INTERRUPTED = 130
-# Tables in a file or a pipe are not folded to a terminal's width.
+# Tables in a file or a pipe are not wrapped to the width of a terminal.
 _WIDTH_OF_NO_TERMINAL = 220
 _NAME = "bench"
 _STYLES = {"regression": "bold red", "slower": "yellow", "faster": "green", "note": "dim"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and leave with its exit code.
+    """Run the command and exit with its exit code.
 
-    0: done. 1: a contender is a regression, nothing could be measured, or the request was wrong.
-    2: usage. 130: interrupted; what was measured is saved.
+    0: success. 1: a regression, an invalid setting, or no measurement at all. 2: usage error.
+    130: interrupted; the report holds the results up to then.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -72,12 +72,15 @@ def _measure(options: argparse.Namespace) -> tuple[Report, int]:
         earlier = load_report(path)
     settings = _settings(options, err)
     with TerminalWatcher(err) as watcher:
-        watcher.doing("looking at the machine")
+        watcher.doing("collecting facts about the machine")
         run = BenchRun(settings, watcher=watcher, save_to=path, resume=earlier)
         try:
             run.run()
         except KeyboardInterrupt:
-            err.print(f"interrupted; saved to {path}; --resume goes on", markup=False)
+            err.print(
+                f"interrupted; the results so far are in {path}; --resume continues the run",
+                markup=False,
+            )
             return run.report, _INTERRUPTED
     return run.report, 0
 
@@ -92,7 +95,7 @@ def _settings(options: argparse.Namespace, err: Console) -> BenchSettings:
 
 
 def _found(models: Sequence[str], err: Console) -> tuple[str, ...]:
-    """The models that are here or can be downloaded; those that can't are named."""
+    """The models that are available locally or for download; the others are reported."""
     return tuple(model for model in models if _is_found(model, err))
 
 
@@ -102,7 +105,7 @@ def _is_found(model: str, err: Console) -> bool:
     except ModelNotFoundError as error:
         if model == DEMO_NAME:
             raise
-        err.print(f"left out: {error}", markup=False, highlight=False, style="yellow")
+        err.print(f"skipped: {error}", markup=False, highlight=False, style="yellow")
         return False
     return True
 
@@ -121,10 +124,10 @@ def _write(report: Report, formats: Sequence[str], folder: Path) -> None:
 
 
 def _print_changes(report: Report, old: Report, bound: float) -> bool:
-    """Say what changed; whether there is a regression."""
+    """Print what changed, and return whether there is a regression."""
     changes = compare_reports(report, old, bound)
     out = _console()
-    out.print(f"Compared with the report of {old.created_utc}:", style="bold", highlight=False)
+    out.print(f"Changes since the report of {old.created_utc}:", style="bold", markup=False)
     for change in changes:
         style = _STYLES.get(change.kind)
         out.print(f"- {change.text}", markup=False, style=style, soft_wrap=True)
@@ -159,55 +162,137 @@ def _list_of(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hpip bench",
-        description="Measure models and backends against each other; see docs/bench.md.",
+        description="Compare latency, memory and accuracy of engines; see docs/bench.md.",
     )
     words, whole, decimal = _list_of(str), _list_of(int), _list_of(float)
-    what = parser.add_argument_group("what is measured")
+    what = parser.add_argument_group("workloads and contenders")
     what.add_argument(
-        "--models", nargs="+", metavar="MODEL", help="directories, official names or demo"
+        "--models", nargs="+", metavar="MODEL", help="model directories, official names, or demo"
     )
     what.add_argument(
-        "--images", nargs="+", metavar="PATH", help="files, folders, patterns; default: demo's"
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help="files, directories, glob patterns (default: the images of the demo model)",
     )
-    what.add_argument("--backends", type=words, help=f"of {', '.join(known_backends())}")
-    what.add_argument("--devices", type=words, help="cpu, gpu:0, ...")
-    what.add_argument("--precisions", type=words, help="fp32, bf16, fp16, int8")
-    what.add_argument("--batch-sizes", type=whole, metavar="N,...", help="images per call")
-    what.add_argument("--sizes", type=words, metavar="HxW,...", help="bring the images to these")
-    what.add_argument("--threads", type=whole, metavar="N,...", help="0: those allowed")
-    what.add_argument("--thresholds", type=decimal, metavar="T,...", help="-1: each model's own")
-    what.add_argument("--paddlex-python", metavar="PYTHON", help="interpreter that has PaddleX")
-    what.add_argument("--coco", metavar="JSON", help="annotations, for mask AP")
-    what.add_argument("--coco-images", metavar="DIR", help="folder of the annotations' images")
-    what.add_argument("--coco-limit", type=int, metavar="N", help="first so many images of them")
-    what.add_argument("--most-images", type=int, metavar="N", help="first so many of the images")
-    what.add_argument("--suite", type=Path, metavar="YAML", help="settings from a file")
-    what.add_argument("--quick", action="store_true", help="Mask-RT-DETR-S and demo in two minutes")
-    load = parser.add_argument_group("many callers")
-    load.add_argument("--callers", type=whole, metavar="N,...", help="closed loops")
-    load.add_argument("--rates", type=decimal, metavar="R,...", help="open loops, requests per s")
-    load.add_argument("--load-s", type=float, metavar="S", help="seconds of each loop")
-    load.add_argument("--url", help="measure a service: http://host:port")
-    how = parser.add_argument_group("how long")
-    how.add_argument("--width", type=float, help="stop when intervals are narrower, 0.05 = 5 %%")
-    how.add_argument("--least-rounds", type=int, metavar="N")
-    how.add_argument("--budget-s", type=float, metavar="S", help="rounds of one workload")
-    how.add_argument("--tune-budget-s", type=float, metavar="S", help="tuning of a new model")
-    how.add_argument("--warmup", type=int, metavar="N", help="untimed calls")
-    how.add_argument("--rest-s", type=float, metavar="S", help="pause before each timed call")
-    how.add_argument("--timeout-s", type=float, metavar="S", help="kill who gives no answer")
-    how.add_argument("--slow-s", type=float, metavar="S", help="remember references from here on")
+    what.add_argument(
+        "--backends",
+        type=words,
+        help=f"comma-separated, of {', '.join(known_backends())} (default: auto,paddle)",
+    )
+    what.add_argument("--devices", type=words, help="cpu, gpu:0, ... (default: cpu)")
+    what.add_argument("--precisions", type=words, help="fp32, bf16, fp16, int8 (default: fp32)")
+    what.add_argument(
+        "--batch-sizes", type=whole, metavar="N,...", help="images per call (default: 1)"
+    )
+    what.add_argument(
+        "--sizes",
+        type=words,
+        metavar="HxW,...",
+        help="resize the images to these sizes (default: no resize)",
+    )
+    what.add_argument(
+        "--threads",
+        type=whole,
+        metavar="N,...",
+        help="CPU threads (default: 0, all CPUs that may be used)",
+    )
+    what.add_argument(
+        "--thresholds",
+        type=decimal,
+        metavar="T,...",
+        help="score thresholds (default: -1, the model's own)",
+    )
+    what.add_argument(
+        "--paddlex-python", metavar="PYTHON", help="interpreter of an environment with PaddleX"
+    )
+    what.add_argument("--coco", metavar="JSON", help="COCO annotation file, to measure AP")
+    what.add_argument("--coco-images", metavar="DIR", help="root folder of its images")
+    what.add_argument("--coco-limit", type=int, metavar="N", help="use only its first N images")
+    what.add_argument(
+        "--most-images", type=int, metavar="N", help="use only the first N of --images"
+    )
+    what.add_argument(
+        "--suite", type=Path, metavar="YAML", help="read settings from a file; flags override it"
+    )
+    what.add_argument(
+        "--quick", action="store_true", help="measure Mask-RT-DETR-S and demo in about two minutes"
+    )
+    load = parser.add_argument_group("load tests")
+    load.add_argument(
+        "--callers", type=whole, metavar="N,...", help="closed loops with N concurrent callers"
+    )
+    load.add_argument(
+        "--rates", type=decimal, metavar="R,...", help="open loops with R requests per second"
+    )
+    load.add_argument(
+        "--load-s", type=float, metavar="S", help="duration of each loop (default: 10)"
+    )
+    load.add_argument("--url", help="measure an HTTP service: http://host:port")
+    how = parser.add_argument_group("duration and repetitions")
     how.add_argument(
-        "--fresh", action="store_true", default=None, help="measure anew what is remembered"
+        "--width",
+        type=float,
+        help="stop when every interval of a median is narrower (default: 0.05, which is 5 %%)",
+    )
+    how.add_argument(
+        "--least-rounds", type=int, metavar="N", help="minimum number of rounds (default: 20)"
+    )
+    how.add_argument(
+        "--budget-s",
+        type=float,
+        metavar="S",
+        help="time limit for the rounds of one workload (default: 120)",
+    )
+    how.add_argument(
+        "--tune-budget-s",
+        type=float,
+        metavar="S",
+        help="time limit for tuning a model at its first use",
+    )
+    how.add_argument(
+        "--warmup", type=int, metavar="N", help="untimed calls before the rounds (default: 1)"
+    )
+    how.add_argument(
+        "--rest-s", type=float, metavar="S", help="pause before each timed call (default: 0.2)"
+    )
+    how.add_argument(
+        "--timeout-s",
+        type=float,
+        metavar="S",
+        help="kill a contender that does not reply in time (default: 900)",
+    )
+    how.add_argument(
+        "--slow-s",
+        type=float,
+        metavar="S",
+        help="cache references that take at least S per call (default: 10)",
+    )
+    how.add_argument(
+        "--fresh", action="store_true", default=None, help="measure cached references again"
     )
     out = parser.add_argument_group("results")
-    out.add_argument("--format", default="md,json,html", help=f"of {','.join(FORMATS)}")
-    out.add_argument("--output", type=Path, default=Path("bench-results"), metavar="DIR")
-    out.add_argument("--resume", action="store_true", help="go on with the report in --output")
-    out.add_argument("--report", type=Path, metavar="JSON", help="show a report, measure nothing")
-    out.add_argument("--compare", type=Path, metavar="JSON", help="tell what changed since then")
     out.add_argument(
-        "--max-regression", type=float, default=0.1, metavar="PART", help="0.1 = 10 %%, then exit 1"
+        "--format", default="md,json,html", help=f"of {','.join(FORMATS)} (default: md,json,html)"
+    )
+    out.add_argument(
+        "--output",
+        type=Path,
+        default=Path("bench-results"),
+        metavar="DIR",
+        help="default: bench-results",
+    )
+    out.add_argument("--resume", action="store_true", help="continue the report in --output")
+    out.add_argument(
+        "--report", type=Path, metavar="JSON", help="print a saved report, without measuring"
+    )
+    out.add_argument("--compare", type=Path, metavar="JSON", help="compare with an earlier report")
+    out.add_argument(
+        "--max-regression",
+        type=float,
+        default=0.1,
+        metavar="PART",
+        help="exit with 1 if a contender is slower by more (default: 0.1, which is 10 %%)",
     )
     out.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

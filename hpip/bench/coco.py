@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mask and box AP of a contender, whatever it runs in."""
+"""Computes mask AP and box AP of any contender."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import hpip.ops as ops
 from hpip.bench.entry import Entry
-from hpip.bench.reference_answers import Answer
+from hpip.bench.predictions import Prediction
 from hpip.bench.subject import Subject
 from hpip.evaluation import CocoDataset
 from hpip.evaluation.categories import CategoryMapping, map_categories
@@ -20,19 +20,19 @@ from hpip.evaluation.scores import score_detections
 def fill_average_precision(
     entry: Entry, subject: Subject, dataset: CocoDataset, images_dir: Path
 ) -> None:
-    """Predict every image of a dataset and put mask and box AP into the contender's row.
+    """Run a contender on every image of a dataset, and store mask AP and box AP in its row.
 
     Raises:
-        ContenderError: the contender failed, and is out.
-        DatasetError: the dataset does not fit the model's classes.
+        ContenderError: the contender failed and was closed.
+        DatasetError: the dataset's categories do not match the model's labels.
     """
     categories = map_categories(subject.spec.labels, dataset.categories)
     paths = [(images_dir / image.file_name).resolve() for image in dataset.images]
-    answers = entry.answers(paths, DEFAULT_THRESHOLD)
+    predictions = entry.predict(paths, DEFAULT_THRESHOLD)
     records = [
         record
-        for image, answer in zip(dataset.images, answers, strict=True)
-        for record in _records(image, answer, categories)
+        for image, prediction in zip(dataset.images, predictions, strict=True)
+        for record in _records(image, prediction, categories)
     ]
     masks = score_detections(dataset, records, "masks", threshold=DEFAULT_THRESHOLD)
     boxes = score_detections(dataset, records, "boxes", threshold=DEFAULT_THRESHOLD)
@@ -40,22 +40,22 @@ def fill_average_precision(
 
 
 def _records(
-    image: DatasetImage, answer: Answer, categories: CategoryMapping
+    image: DatasetImage, prediction: Prediction, categories: CategoryMapping
 ) -> list[dict[str, Any]]:
-    """COCO's result records of the classes that the dataset has."""
+    """COCO result records of the classes that the dataset has."""
     records = []
-    for i, mask in enumerate(answer.rle):
-        category_id = categories.category_ids.get(int(answer.class_ids[i]))
+    for i, mask in enumerate(prediction.rle):
+        category_id = categories.category_ids.get(int(prediction.class_ids[i]))
         if category_id is None or mask is None:
             continue
-        x0, y0, x1, y1 = answer.boxes_xyxy[i].tolist()
+        x0, y0, x1, y1 = prediction.boxes_xyxy[i].tolist()
         counts = ops.merge_rle(mask.counts, mask.crop_hw, mask.offset_yx, image.image_hw)
         records.append(
             {
                 "image_id": image.image_id,
                 "category_id": category_id,
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "score": float(answer.scores[i]),
+                "score": float(prediction.scores[i]),
                 "segmentation": {"size": list(image.image_hw), "counts": counts.decode("ascii")},
             }
         )

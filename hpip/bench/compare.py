@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has changed between two reports, and what of it is noise."""
+"""Compares two reports, and separates changes from noise."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Kind: TypeAlias = Literal["same", "faster", "slower", "regression", "note"]
 
 @dataclass(frozen=True)
 class Change:
-    """One finding.
+    """One difference between two reports.
 
     Attributes:
-        kind: "same" is within the noise; "slower" is beyond it, but within the bound; "regression"
-            is beyond both.
-        text: one line.
+        kind: "same": within noise; "slower": beyond noise, but within the bound; "regression":
+            beyond both.
+        text: description in one line.
     """
 
     kind: Kind
@@ -30,24 +30,24 @@ class Change:
 
 
 def compare_reports(new: Report, old: Report, bound: float) -> list[Change]:
-    """Compare contenders that both reports have.
+    """Compare the contenders that both reports contain.
 
-    A change of the median is noise when the two 95 % intervals overlap. A contender that no longer
-    gives the right answer, or no answer, is a regression whatever its time.
+    A change of the median is noise if the two 95 % confidence intervals overlap. A contender whose
+    validation fails now, or that fails to run now, is a regression regardless of its latency.
 
     Args:
-        new: what was measured now.
-        old: what it is compared with.
-        bound: a median that grew by more than this part, beyond noise, is a regression; so is a
-            peak of memory.
+        new: the new report.
+        old: the report to compare it with.
+        bound: relative growth of the median (beyond noise) or of peak memory that counts as a
+            regression; 0.1 is 10 %.
     """
     changed = differences(new.environment, old.environment)
     found = [Change("note", f"differs: {line}") for line in changed]
     if found:
-        text = "Machine or software differ: times need not be comparable, speed-ups rather are."
+        text = "Machine or software differ: compare speed-ups rather than latencies."
         found.insert(0, Change("note", text))
     if new.images != old.images:
-        found.append(Change("note", "The images differ: times are of different work."))
+        found.append(Change("note", "The images differ: latencies are not comparable."))
     for row in new.rows:
         before = old.row_of(row.contender)
         if before is None:
@@ -73,7 +73,7 @@ def _compare_rows(row: Row, before: Row, bound: float) -> Iterator[Change]:
         yield Change("note", f"{name}: was {before.state}, is {row.state}")
         return
     if row.remembered:
-        yield Change("note", f"{name}: its times were remembered, not measured anew")
+        yield Change("note", f"{name}: its latencies come from the cache of an earlier run")
         return
     yield _compare_times(name, row, before, bound)
     if row.peak_rss_bytes and before.peak_rss_bytes:
@@ -93,7 +93,7 @@ def _compare_times(name: str, row: Row, before: Row, bound: float) -> Change:
     text = f"{name}: p50 {medians}, {change:+.1%}"
     if now.overlaps(then):
         ranges = f"{_range(then)} and {_range(now)}"
-        return Change("same", f"{text}: noise, the intervals overlap ({ranges})")
+        return Change("same", f"{text}: within noise, the intervals overlap ({ranges})")
     if change <= 0:
         return Change("faster", f"{text}: faster, beyond noise")
     if change <= bound:
@@ -102,7 +102,7 @@ def _compare_times(name: str, row: Row, before: Row, bound: float) -> Change:
 
 
 def _interval(row: Row) -> Interval:
-    """From the samples: an interval without ends is written as null."""
+    """Interval of the median, from the samples: reports store an unbounded interval as null."""
     if row.samples_ms:
         return median_interval(row.samples_ms)
     assert row.p50_ms is not None
@@ -111,7 +111,7 @@ def _interval(row: Row) -> Interval:
 
 def _range(interval: Interval) -> str:
     if interval.high == float("inf"):
-        return "too few calls to tell"
+        return "too few calls for an interval"
     return f"{milliseconds(interval.low)} to {milliseconds(interval.high)}"
 
 

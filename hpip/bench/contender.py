@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who takes part: one model, one backend and one choice of settings."""
+"""What is measured: workloads, and the contenders that run them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 @dataclass(frozen=True)
 class Workload:
-    """What contenders that are compared with each other have in common.
+    """The settings that contenders share when they are compared.
 
     Attributes:
-        model: name for people, different for each model.
+        model: display name; unique.
         batch_size: images per call.
-        image_hw: size that the images are brought to; None leaves them as they are.
-        threads: CPU threads; None for a service, which has its own.
-        threshold: lowest score; None takes the model's own.
-        model_dir: where the model is; None for a service or a report's row.
+        image_hw: size to which the images are resized; None for no resize.
+        threads: CPU threads; None for a service, which decides itself.
+        threshold: score threshold; None for the model's own.
+        model_dir: directory of the model; None for a service or a row of a report.
     """
 
     model: str
@@ -46,7 +46,7 @@ class Workload:
 
     @property
     def title(self) -> str:
-        """The model's name, and the settings that are not the usual."""
+        """The model's name, and the settings that differ from the defaults."""
         parts = [self.model]
         if self.image_hw:
             parts.append(f"{self.image_hw[0]}x{self.image_hw[1]}")
@@ -61,10 +61,10 @@ class Workload:
 
 @dataclass(frozen=True)
 class Contender:
-    """One process of the benchmark.
+    """One model, engine and precision, measured in a process of its own.
 
     Attributes:
-        workload: what it has in common with those that it is compared with.
+        workload: the settings that it shares with other contenders.
         backend: one of `known_backends`, or "url".
         device: as in `create_predictor`.
         precision: one of `PRECISIONS`.
@@ -77,7 +77,7 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """The backend, and the device and precision where they are not the usual."""
+        """The backend, and device and precision if they differ from the defaults."""
         parts = [self.backend]
         if self.precision != "fp32":
             parts.append(self.precision)
@@ -87,16 +87,16 @@ class Contender:
 
 
 def known_backends() -> tuple[str, ...]:
-    """Every name that `--backends` takes."""
+    """All valid values of `--backends`."""
     engines = [name for name in backend_names() if name != PLAIN]
     return (AUTO, PLAIN, CUT_PADDLE, UNCUT_ONNXRUNTIME, *engines, *PADDLEX)
 
 
 def check_backends(names: Sequence[str], *, has_paddlex: bool) -> None:
-    """Refuse backends that can't take part, before anything is started.
+    """Validate the names of backends, before any contender starts.
 
     Raises:
-        InvalidInputError: an unknown name, none, or PaddleX without an interpreter for it.
+        InvalidInputError: a name is unknown, none is given, or PaddleX has no interpreter.
     """
     if not names:
         raise InvalidInputError(
@@ -109,8 +109,8 @@ def check_backends(names: Sequence[str], *, has_paddlex: bool) -> None:
             )
         if name in PADDLEX and not has_paddlex:
             raise InvalidInputError(
-                f"backends: {name} runs in an environment that has PaddleX; give its interpreter,"
-                " for example --paddlex-python /path/to/venv/bin/python"
+                f"backends: {name} needs an environment with PaddleX; received no interpreter."
+                " Give it, for example: --paddlex-python /path/to/venv/bin/python"
             )
 
 
@@ -120,7 +120,7 @@ def contenders(
     devices: Sequence[str],
     precisions: Sequence[str],
 ) -> list[Contender]:
-    """Every contender of one workload; plain Paddle and PaddleX run in fp32 only.
+    """All contenders of one workload; plain Paddle and PaddleX run only in fp32.
 
     Raises:
         InvalidInputError: a device, a precision or a number is out of range.

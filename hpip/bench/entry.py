@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One contender while it is measured: its process, its samples, its row."""
+"""The state of one contender during a run: its process, its samples, its row."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hpip.bench.contender import PADDLEX, PLAIN, URL, Contender
+from hpip.bench.predictions import Prediction
 from hpip.bench.process import ContenderError, ContenderProcess, start_worker
 from hpip.bench.record import FAILED, UNAVAILABLE, Row
-from hpip.bench.reference_answers import Answer
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject
 from hpip.errors import HpipError
@@ -23,14 +23,14 @@ Doing = Callable[[str], None]
 
 @dataclass
 class Entry:
-    """One contender.
+    """One contender during a run.
 
     Attributes:
-        contender: who.
-        row: its figures so far.
-        settings: the run's.
-        doing: told what it does.
-        process: None before it starts and after it is out.
+        contender: what is measured.
+        row: its results so far.
+        settings: settings of the run.
+        doing: called with a description of each step.
+        process: None before the start and after a failure.
         samples: replies to the timed calls, in the order of the rounds.
     """
 
@@ -43,23 +43,23 @@ class Entry:
 
     @property
     def wall_ms(self) -> list[float]:
-        """End-to-end times so far."""
+        """End-to-end latencies so far."""
         return [sample["wall_ms"] for sample in self.samples]
 
     @property
     def is_reference(self) -> bool:
-        """Plain Paddle or PaddleX: what hpip is compared with."""
+        """Whether this is a baseline: plain Paddle or PaddleX."""
         return self.contender.backend == PLAIN or self.contender.backend in PADDLEX
 
     def say(self, text: str) -> None:
-        """Tell what it does."""
+        """Report a step of this contender."""
         self.doing(f"{self.contender.label}: {text}")
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """One request to its process.
+        """Send a request to the process, and return the reply.
 
         Raises:
-            ContenderError: it failed, and is out.
+            ContenderError: the contender failed and was closed.
         """
         assert self.process is not None
         try:
@@ -68,20 +68,20 @@ class Entry:
             self.drop(error)
             raise
 
-    def answers(self, paths: Sequence[Path], threshold: float | None = None) -> list[Answer]:
-        """What it finds in pictures.
+    def predict(self, paths: Sequence[Path], threshold: float | None = None) -> list[Prediction]:
+        """Detect instances in images.
 
         Raises:
-            ContenderError: it failed, and is out.
+            ContenderError: the contender failed and was closed.
         """
         found = []
         for number, path in enumerate(paths, start=1):
-            self.say(f"answer {number} of {len(paths)}")
-            found.append(Answer(self.ask("answer", image=str(path), threshold=threshold)))
+            self.say(f"predicting image {number} of {len(paths)}")
+            found.append(Prediction(self.ask("predict", image=str(path), threshold=threshold)))
         return found
 
     def start(self, subject: Subject | None, images: Sequence[str], scratch: Path) -> None:
-        """Start the process, load the model, make the first call; failures go into the row."""
+        """Start the process, load the model and make the first call; the row records a failure."""
         self.say("loading")
         try:
             self._start(self._load_request(subject, scratch), images)
@@ -92,12 +92,12 @@ class Entry:
 
     def _start(self, request: dict[str, Any], images: Sequence[str]) -> None:
         if not self.is_reference and self.contender.backend != URL:
-            # A process of its own, so that converting leaves no memory behind in the other.
+            # A separate process, so that the conversion does not count as memory of the second.
             with self._worker(self._tuning()) as first:
                 reply = first.ask("load", timeout_s=self.settings.timeout_s, **request)
             self.row.first_load_ms = reply["load_ms"]
             self.say("loading again, from the cache")
-        # Where the time was up before all engines were tried, another start would go on with it.
+        # If tuning ran out of time, this second load would otherwise continue it.
         self.process = self._worker(without_tuning())
         reply = self.ask("load", **request)
         self.row.runs = _what_runs(reply["explanation"])
@@ -111,7 +111,7 @@ class Entry:
             self.row.convert_ms = max(0.0, self.row.first_load_ms - self.row.load_ms)
 
     def drop(self, error: ContenderError) -> None:
-        """Out of the race: the row keeps the error and no time."""
+        """Close the contender; the row records the error and no latency."""
         self.row.state = UNAVAILABLE if error.refused else FAILED
         self.row.error = str(error)
         self.close()
@@ -157,7 +157,8 @@ class Entry:
 
 
 def _what_runs(explanation: str) -> str:
-    """Program and engine, from the lines of `explain`."""
+    """Graph and engine, from the lines of `explain`."""
     lines = dict(line.split(":", 1) for line in explanation.splitlines() if ":" in line)
-    told = (lines.get(name, "").split(";")[0].strip() for name in ("runs", "engine"))
-    return ", ".join(filter(None, told))
+    # hpip names a graph and an engine, and gives reasons in parentheses; others have one line.
+    parts = (lines.get(name, "").split(" (")[0].strip() for name in ("runs", "graph", "engine"))
+    return ", ".join(filter(None, parts))

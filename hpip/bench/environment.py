@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where and with what a benchmark ran."""
+"""Machine and software of a benchmark run."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PACKAGES = (
     *("nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
 )
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
-# Whatever changes with the hour, and not with machine or software.
-_PASSING = ("load_average", "date_utc")
+# Facts that change without a change of machine or software.
+_TRANSIENT = ("load_average", "date_utc")
 
 
 def environment(paddlex_python: str | None = None) -> dict[str, Any]:
-    """CPU, memory, system, versions and commit, for the report; no names of people or folders."""
+    """CPU, memory, system, versions and commit, for the report; without users and paths."""
     facts = cpu_facts()
     return {
         "cpu": cpu_model(facts),
@@ -49,19 +49,19 @@ def environment(paddlex_python: str | None = None) -> dict[str, Any]:
     }
 
 
-def same_place(environment: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two reports come from the same machine and software."""
+def same_environment(environment: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two environments have the same machine and software."""
 
-    def lasting(one: dict[str, Any]) -> dict[str, Any]:
+    def stable(one: dict[str, Any]) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(json.dumps(one))
-        return {k: v for k, v in content.items() if k not in (*_PASSING, "sgemm_gflops")}
+        return {k: v for k, v in content.items() if k not in (*_TRANSIENT, "sgemm_gflops")}
 
-    return lasting(environment) == lasting(other)
+    return stable(environment) == stable(other)
 
 
 def differences(environment: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """What differs between two environments, one line each."""
-    names = [name for name in environment if name not in (*_PASSING, "sgemm_gflops")]
+    """The differences between two environments, one line each."""
+    names = [name for name in environment if name not in (*_TRANSIENT, "sgemm_gflops")]
     return [
         f"{name}: {_short(other.get(name))} -> {_short(environment.get(name))}"
         for name in names
@@ -70,12 +70,12 @@ def differences(environment: dict[str, Any], other: dict[str, Any]) -> list[str]
 
 
 def gpus() -> list[str]:
-    """Names and drivers of NVIDIA's GPUs."""
+    """Name, driver version and memory of each NVIDIA GPU."""
     return _ask_nvidia_smi("--query-gpu=name,driver_version,memory.total")
 
 
 def device_memory_bytes(pids: set[int]) -> int | None:
-    """GPU memory that these processes hold now, or None where nobody can tell."""
+    """GPU memory that these processes use now; None if unknown."""
     total = None
     for line in _ask_nvidia_smi("--query-compute-apps=pid,used_memory"):
         pid, _, used = line.partition(",")
@@ -117,7 +117,7 @@ def _memory_bytes() -> int | None:
 
 def _versions(python: str) -> dict[str, str]:
     if python == sys.executable:
-        return _here()
+        return _own_versions()
     code = (
         "import importlib.metadata as m, json\n"
         f"names = {_PACKAGES!r}\n"
@@ -130,12 +130,12 @@ def _versions(python: str) -> dict[str, str]:
         )
         versions: dict[str, str] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
-        # A broken interpreter is its contender's failure, which is told there.
+        # The contender that uses this interpreter will report the failure.
         return {}
     return versions
 
 
-def _here() -> dict[str, str]:
+def _own_versions() -> dict[str, str]:
     have = {
         (one.metadata["Name"] or "").lower(): one.version
         for one in importlib.metadata.distributions()
@@ -145,7 +145,7 @@ def _here() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """As git describes a checkout; "-dirty" where files differ. None for an installed package."""
+    """Output of git describe for a checkout, with "-dirty" for local changes; else None."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From samples to the figures of a row."""
+"""Computes the figures of a row from its samples."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MEASURED_STAGES = tuple(stage for stage in STAGES if stage != "other_ms")
 
 
 def fill_times(row: Row, samples: Sequence[Mapping[str, Any]]) -> None:
-    """Percentiles, throughput and stages; at least one sample.
+    """Compute percentiles, throughput and stages of at least one sample.
 
     Stages are averaged over the calls between the quartiles and scaled to the median, so that they
-    add up to it: `other_ms` is what no stage claims. `stage_sum_ratio` is the sum of the measured
-    stages over the sum of the calls' times, all of them.
+    add up to it; `other_ms` is the remainder. `stage_sum_ratio` is the sum of the measured stages
+    over the sum of the latencies, for all calls.
     """
     walls = [sample["wall_ms"] for sample in samples]
     interval = median_interval(walls)
@@ -48,9 +48,9 @@ def fill_times(row: Row, samples: Sequence[Mapping[str, Any]]) -> None:
 
 
 def fill_speedups(entries: Sequence[Entry]) -> None:
-    """How much faster each contender is than plain Paddle, and than stock PaddleX.
+    """Compute the speed-up of each contender over plain Paddle, and over stock PaddleX.
 
-    Stock is PaddleX as users start it. Where that has no time, it is PaddleX with
+    Stock is PaddleX with its default engine. If that has no latency, it is PaddleX with
     `run_mode="paddle"`.
     """
     plain = next((e for e in entries if e.contender.backend == PLAIN and _counts(e.row)), None)
@@ -72,16 +72,16 @@ def fill_speedups(entries: Sequence[Entry]) -> None:
 
 
 def fill_facts(row: Row, subject: Subject) -> None:
-    """What is known of the model without running it."""
+    """Store the facts about a model that need no run."""
     row.model_bytes = subject.model_bytes
     if (arithmetic := subject.arithmetic) is not None:
         row.parameters, row.gflop, row.gflop_unknown_operators = arithmetic
 
 
 def fill_peak_share(row: Row, sgemm_gflops: float | None) -> None:
-    """The network's arithmetic per second over that of a matrix product in float32.
+    """Compute the network's FLOP/s as a share of a float32 matrix product's.
 
-    Left out where the program does not state the size of every operator.
+    Nothing is stored if the graph does not state the size of every operator.
     """
     if sgemm_gflops and row.gflop and row.infer_ms and row.gflop_unknown_operators == 0:
         per_s = row.gflop * row.batch_size / (row.infer_ms / 1e3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latency against load: closed and open loops with one contender."""
+"""Load tests of one contender: closed and open loops."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hpip.bench.entry import Entry
-from hpip.bench.images import Picture
+from hpip.bench.images import BenchImage
 from hpip.bench.record import LoadRow, Row
 from hpip.bench.stats import percentile
 
 
-def load_tests(entry: Entry, pictures: Sequence[Picture]) -> Iterator[LoadRow]:
-    """One row for each number of callers and each rate of the settings.
+def load_tests(entry: Entry, images: Sequence[BenchImage]) -> Iterator[LoadRow]:
+    """Run a load test for each number of callers and each rate in the settings.
 
     Raises:
-        ContenderError: the contender failed, and is out.
+        ContenderError: the contender failed and was closed.
     """
     settings = entry.settings
     loads: list[dict[str, Any]] = [{"callers": count} for count in settings.callers]
     loads += [{"rate_per_s": rate} for rate in settings.rates]
-    images = [str(picture.path) for picture in pictures]
+    paths = [str(image.path) for image in images]
     for load in loads:
         entry.say(
             f"{load['callers']} callers" if "callers" in load else f"{load['rate_per_s']:g}/s"
         )
-        reply = entry.ask("load_test", images=images, seconds=settings.load_s, **load)
+        reply = entry.ask("load_test", images=paths, seconds=settings.load_s, **load)
         yield _row(entry.row, load, settings.load_s, reply)
 
 

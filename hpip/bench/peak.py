@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast this machine multiplies matrices: the roof for a network in float32."""
+"""Measures the float32 matrix-product throughput: the upper bound for a float32 network."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS
 
 
 def sgemm_gflops(threads: int) -> float | None:
-    """The best of some seconds of 2048 x 2048 products by NumPy's BLAS, in a process of its own.
+    """Highest throughput of 2048 x 2048 products of NumPy's BLAS, in a process of its own.
 
-    The best, because other jobs only ever take from it. None where NumPy can't be run.
+    It is the highest of 1.5 s, because other jobs can only lower it. None if NumPy fails.
     """
     environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
     try:

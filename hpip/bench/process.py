@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A contender's process, seen from the benchmark."""
+"""Starts the process of a contender, and exchanges requests and replies with it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from typing import Any
 from hpip.common.closing import Closing
 from hpip.errors import HpipError
 
-_LAST_WORDS = 300
+_STDERR_TAIL = 300
 
 
 class ContenderError(HpipError, RuntimeError):
     """A contender failed: its request raised, or its process died or hung.
 
     Attributes:
-        refused: the contender can't do this here (an engine is missing); nothing is broken.
+        refused: the contender is not available here, for example because its engine is missing.
     """
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
@@ -35,12 +35,12 @@ class ContenderError(HpipError, RuntimeError):
 
 
 class ContenderProcess(Closing):
-    """Starts a process that answers requests; killed with all it started when closed.
+    """A process that replies to requests; closing it kills it and its child processes.
 
     Args:
-        command: program and arguments; it speaks as `hpip.bench.contenders.channel` does.
-        cwd: where it runs; Python looks for modules there first.
-        environment: variables beside this process's own.
+        command: program and arguments; its protocol is that of `hpip.bench.contenders.channel`.
+        cwd: working directory, which is also first in Python's module path.
+        environment: variables in addition to this process's own.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ContenderProcess(Closing):
                 text=True,
                 encoding="utf-8",
                 cwd=cwd,
-                # Ctrl-C is for the benchmark, which then asks its contenders to stop.
+                # Ctrl-C must interrupt only the benchmark, which then closes its contenders.
                 start_new_session=True,
             )
         except OSError as error:
@@ -68,38 +68,38 @@ class ContenderProcess(Closing):
 
     @property
     def pid(self) -> int:
-        """Of the process, for tools that watch it."""
+        """Process id."""
         return self._process.pid
 
     def ask(self, do: str, *, timeout_s: float, **request: Any) -> dict[str, Any]:
-        """One request and its reply.
+        """Send a request, and return the reply.
 
         Raises:
-            ContenderError: the request failed, or the process died, or gave no answer in time and
-                was killed.
+            ContenderError: the request failed, the process died, or it was killed because it did
+                not reply in time.
         """
         assert self._process.stdin is not None
         try:
             print(json.dumps({"do": do, **request}), file=self._process.stdin, flush=True)
         except OSError as error:
-            raise ContenderError(self._obituary(do)) from error
+            raise ContenderError(self._exit_message(do)) from error
         try:
             line = self._replies.get(timeout=timeout_s)
         except queue.Empty:
             self._kill()
             raise ContenderError(
-                f"no answer to {do!r} within {timeout_s:g} s: it hangs or is too slow; killed."
-                " --timeout-s allows more."
+                f"no reply to {do!r} within {timeout_s:g} s: the process hung or was too slow, so"
+                " it was killed. --timeout-s raises the limit."
             ) from None
         if not line:
-            raise ContenderError(self._obituary(do))
+            raise ContenderError(self._exit_message(do))
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise ContenderError(reply["error"], refused=bool(reply.get("refused")))
         return reply
 
     def close(self) -> None:
-        """End the process. Twice does nothing."""
+        """Kill the process; further calls do nothing."""
         self._kill()
         self._stderr.close()
 
@@ -110,7 +110,7 @@ class ContenderProcess(Closing):
         self._replies.put("")
 
     def _kill(self) -> None:
-        """The process and its children: a contender may have children of its own."""
+        """Kill the process group, because a contender may have child processes."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -120,16 +120,18 @@ class ContenderProcess(Closing):
                 with contextlib.suppress(OSError):
                     pipe.close()
 
-    def _obituary(self, do: str) -> str:
+    def _exit_message(self, do: str) -> str:
         code = self._process.wait()
         how = f"exit code {code}"
         if code < 0:
             how = f"signal {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
-                how += ", perhaps for want of memory"
+                how += ", probably out of memory"
         self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines() or ["no message"]
-        return f"its process died at {do!r} ({how}): {lines[-1][-_LAST_WORDS:]}"
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines() or [
+            "no output on stderr"
+        ]
+        return f"the process died at {do!r} ({how}): {lines[-1][-_STDERR_TAIL:]}"
 
 
 def start_worker(
@@ -139,13 +141,13 @@ def start_worker(
 ) -> ContenderProcess:
     """Start a contender module, in this interpreter or in another.
 
-    A foreign interpreter sees the contenders' package alone, behind everything of its own, so that
-    no file of this hpip takes the place of a library there.
+    Another interpreter gets only the contenders' package, at the end of its module path, so that
+    no module of this hpip shadows one of its libraries.
 
     Args:
-        module: of the package of contenders.
-        foreign_python: the other interpreter.
-        environment: variables beside this process's own.
+        module: name in the package `hpip.bench.contenders`.
+        foreign_python: the other interpreter; None for this one.
+        environment: variables in addition to this process's own.
 
     Raises:
         ContenderError: the interpreter can't be started.
@@ -153,7 +155,7 @@ def start_worker(
     package = Path(__file__).parent / "contenders"
     if foreign_python is None:
         command = [sys.executable, "-m", f"hpip.bench.contenders.{module}"]
-        # Where this package lies, not a source tree of the same name that the user stands in.
+        # The parent of this package, so that no other `hpip` in the working directory is imported.
         return ContenderProcess(command, Path(__file__).resolve().parents[2], environment)
     code = (
         f"import sys, runpy; sys.path.append({str(package.parent)!r});"

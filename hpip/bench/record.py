@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a benchmark writes down; the JSON of it is described in docs/bench.md."""
+"""The benchmark report; docs/bench.md describes its JSON."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ WRONG = "wrong"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
 INTERRUPTED = "interrupted"
-# A state that a resumed run does not try again.
+# States of rows that a resumed run does not measure again.
 FINAL_STATES = (MEASURED, UNVERIFIED, WRONG, FAILED, UNAVAILABLE)
-# A state in which a contender answers, and its times may be shown.
+# States in which a contender's latencies are valid.
 GOOD_STATES = (MEASURED, UNVERIFIED)
 
 STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms", "other_ms")
@@ -36,12 +36,12 @@ Record = TypeVar("Record", bound="ContenderRow")
 
 
 class ReportFormatError(HpipError, ValueError):
-    """A file is no benchmark report, or one of another schema."""
+    """A file is not a benchmark report, or has another schema version."""
 
 
 @dataclass
 class ContenderRow:
-    """What every row begins with: the contender that it is about."""
+    """The fields that identify the contender of a row."""
 
     model: str
     backend: str
@@ -54,11 +54,11 @@ class ContenderRow:
 
     @classmethod
     def of(cls: type[Record], contender: Contender, **figures: Any) -> Record:
-        """A row about this contender.
+        """Make a row for a contender.
 
         Args:
-            contender: who it is about.
-            figures: the other fields; those that have defaults may be left out.
+            contender: what the row describes.
+            figures: values of the other fields.
         """
         workload = contender.workload
         return cls(
@@ -75,7 +75,7 @@ class ContenderRow:
 
     @property
     def contender(self) -> Contender:
-        """Who it is about."""
+        """The contender that the row describes."""
         workload = Workload(
             self.model, self.batch_size, self.image_hw, self.threads, self.threshold
         )
@@ -84,7 +84,7 @@ class ContenderRow:
 
 @dataclass
 class Row(ContenderRow):
-    """One contender's figures; None where there is none. Milliseconds are of one call (a batch)."""
+    """The results of one contender; None if unknown. Milliseconds are per call (one batch)."""
 
     state: str = MEASURED
     error: str = ""
@@ -143,13 +143,13 @@ class Row(ContenderRow):
 
     @property
     def timed(self) -> bool:
-        """Whether its times may be shown."""
+        """Whether the row has valid latencies."""
         return self.p50_ms is not None and self.state in (*GOOD_STATES, INTERRUPTED)
 
 
 @dataclass
 class LoadRow(ContenderRow):
-    """One contender under one load."""
+    """The results of one load test of one contender."""
 
     loop: str
     callers: int | None
@@ -171,13 +171,13 @@ class Report:
     """One run of the benchmark.
 
     Attributes:
-        created_utc: when it began.
-        interrupted: it did not come to its end; what had been measured is here.
-        settings: as the user gave them.
+        created_utc: start of the run.
+        interrupted: whether the run did not finish; the rows hold the results up to then.
+        settings: settings of the run.
         environment: machine and software.
         images: name, size and digest of each.
         rows: one per contender.
-        load_rows: one per contender and load.
+        load_rows: one per load test.
     """
 
     created_utc: str
@@ -189,11 +189,11 @@ class Report:
     load_rows: list[LoadRow] = field(default_factory=list)
 
     def row_of(self, contender: Contender) -> Row | None:
-        """This contender's row, if there is one."""
+        """The row of this contender, or None."""
         return next((row for row in self.rows if row.contender == contender), None)
 
     def put(self, row: Row) -> None:
-        """Add a row, in place of an older one of the same contender."""
+        """Add a row; it replaces an older one of the same contender."""
         for i, old in enumerate(self.rows):
             if old.contender == row.contender:
                 self.rows[i] = row
@@ -201,7 +201,7 @@ class Report:
         self.rows.append(row)
 
     def to_json(self) -> dict[str, Any]:
-        """In types that JSON knows."""
+        """The report as a JSON object."""
         content = asdict(self)
         results, load = content.pop("rows"), content.pop("load_rows")
         return {
@@ -213,20 +213,20 @@ class Report:
         }
 
     def save(self, path: Path) -> None:
-        """Write the JSON.
+        """Write the report as JSON.
 
         Raises:
-            SaveError: the file system refuses.
+            SaveError: the file can't be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(_finite(self.to_json()), indent=1).encode())
 
 
 def load_report(path: Path) -> Report:
-    """Read a report.
+    """Read a report from its JSON file.
 
     Raises:
-        ReportFormatError: the file can't be read, is no report, or of another schema version.
+        ReportFormatError: the file can't be read, is not a report, or has another schema version.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -242,8 +242,8 @@ def load_report(path: Path) -> Report:
     if version != SCHEMA_VERSION:
         age = "an older" if isinstance(version, int) and version < SCHEMA_VERSION else "a newer"
         raise ReportFormatError(
-            f"{path}: expected schema version {SCHEMA_VERSION}; received {version!r}, of {age}"
-            " hpip. Measure again with this version, or read it with the version that wrote it."
+            f"{path}: expected schema version {SCHEMA_VERSION}; received {version!r}, from {age}"
+            " hpip. Measure again with this version, or use the version that wrote the report."
         )
     try:
         return Report(
@@ -263,13 +263,13 @@ def _record(kind: type[Record], content: Mapping[str, Any]) -> Record:
     values = dict(content)
     if values.get("image_hw") is not None:
         values["image_hw"] = tuple(values["image_hw"])
-    # Fields that a later minor change adds are not this reader's business.
+    # Ignore fields that later versions add to the schema.
     known = {one.name for one in fields(kind)}
     return kind(**{name: value for name, value in values.items() if name in known})
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinities: the edges of an interval that has none become null."""
+    """Replace infinities by None: JSON has none, and unbounded intervals contain them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of the benchmark: all workloads, saved after each."""
+"""Runs the benchmark: measures all workloads, and saves the report after each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from hpip.bench.contender import URL, Contender, Workload, check_backends, contenders
-from hpip.bench.environment import environment, same_place
+from hpip.bench.environment import environment, same_environment
 from hpip.bench.figures import fill_peak_share
-from hpip.bench.images import Picture, find_pictures, resized
+from hpip.bench.images import BenchImage, load_images, resized
 from hpip.bench.measure import Job, WorkloadRun
 from hpip.bench.peak import sgemm_gflops
+from hpip.bench.predictions import ReferenceCache
 from hpip.bench.record import FINAL_STATES, Report
-from hpip.bench.reference_answers import Memory
 from hpip.bench.settings import BenchSettings, parse_size
 from hpip.bench.subject import find_subjects
 from hpip.bench.watcher import Watcher
@@ -31,21 +31,20 @@ from hpip.evaluation import load_dataset
 
 
 class BenchRun:
-    """Measures everything that the settings ask for.
+    """Measures all workloads of the settings.
 
-    Everything that can be wrong with the settings is found when this is made, before the first
-    contender starts.
+    The constructor validates the settings, models and images, before any contender starts.
 
     Args:
         settings: what to measure.
-        watcher: told how it goes on.
-        save_to: the report's JSON, written after each workload; None saves nothing.
-        resume: an earlier report that was interrupted: what it has is not measured again.
+        watcher: receives the progress.
+        save_to: path of the report, which is written after each workload; None saves nothing.
+        resume: an interrupted report; its contenders are not measured again.
 
     Raises:
-        InvalidInputError: a setting is out of contract, or the report to resume is of other images
-            or another machine.
-        ModelNotFoundError, ModelFormatError: a model is not there, or damaged.
+        InvalidInputError: a setting is invalid, or the report to resume has other images or
+            another machine.
+        ModelNotFoundError, ModelFormatError: a model is missing or damaged.
         DatasetError: the annotations can't be read.
     """
 
@@ -67,8 +66,8 @@ class BenchRun:
             check_backends(settings.backends, has_paddlex=settings.paddlex_python is not None)
         subjects = find_subjects(settings.models) if wants_models else []
         self._subjects = {subject.name: subject for subject in subjects}
-        self._teams = [*self._model_teams(), *self._url_teams()]
-        self._pictures = find_pictures(settings.images, settings.most_images or None)
+        self._groups = [*self._model_groups(), *self._url_groups()]
+        self._images = load_images(settings.images, settings.most_images or None)
         self._dataset = None
         if settings.coco is not None and settings.coco_images is not None:
             dataset = load_dataset(settings.coco, max_images=settings.coco_limit or None)
@@ -78,30 +77,30 @@ class BenchRun:
             self._take_over(resume)
 
     def run(self) -> Report:
-        """Measure; the report is complete up to here when an exception comes out.
+        """Measure all workloads; after an exception, the report holds the results up to it.
 
         Raises:
-            KeyboardInterrupt: the run was interrupted; the report says so, and is saved.
+            KeyboardInterrupt: the run was interrupted; the saved report is marked accordingly.
         """
-        memory = Memory(self.report.environment, fresh=self._settings.fresh)
+        cache = ReferenceCache(self.report.environment, fresh=self._settings.fresh)
         self.report.interrupted = True
         with tempfile.TemporaryDirectory(prefix="hpip-bench-") as folder, _stopped_by_sigterm():
             scratch = Path(folder)
-            sized = self._sized_pictures(scratch)
-            for number, team in enumerate(self._teams, start=1):
-                workload = team[0].workload
-                if self._is_done(team):
+            sized = self._resized_images(scratch)
+            for number, group in enumerate(self._groups, start=1):
+                workload = group[0].workload
+                if self._is_done(group):
                     continue
-                self._watcher.workload(workload.title, number, len(self._teams))
+                self._watcher.workload(workload.title, number, len(self._groups))
                 job = Job(
-                    contenders=team,
+                    contenders=group,
                     subject=self._subjects.get(workload.model),
-                    pictures=sized[workload.image_hw],
+                    images=sized[workload.image_hw],
                     settings=self._settings,
                     dataset=self._dataset,
                     scratch=scratch,
                 )
-                self._measure(WorkloadRun(job, memory, self._watcher))
+                self._measure(WorkloadRun(job, cache, self._watcher))
         self.report.interrupted = False
         self._save()
         return self.report
@@ -123,7 +122,7 @@ class BenchRun:
         if self._save_to is not None:
             self.report.save(self._save_to)
 
-    def _model_teams(self) -> Iterator[list[Contender]]:
+    def _model_groups(self) -> Iterator[list[Contender]]:
         settings = self._settings
         choices = itertools.product(
             self._subjects.values(),
@@ -143,7 +142,7 @@ class BenchRun:
             )
             yield contenders(workload, settings.backends, settings.devices, settings.precisions)
 
-    def _url_teams(self) -> Iterator[list[Contender]]:
+    def _url_groups(self) -> Iterator[list[Contender]]:
         settings = self._settings
         if settings.url is None:
             return
@@ -157,34 +156,38 @@ class BenchRun:
                 yield [Contender(workload, URL)]
 
     def _new_report(self) -> Report:
-        place = environment(self._settings.paddlex_python)
+        facts = environment(self._settings.paddlex_python)
         threads = {count or available_cpus() for count in self._settings.threads}
-        self._watcher.doing("measuring the machine's matrix products")
-        place["sgemm_gflops"] = {str(count): sgemm_gflops(count) for count in sorted(threads)}
+        self._watcher.doing("measuring the throughput of matrix products")
+        facts["sgemm_gflops"] = {str(count): sgemm_gflops(count) for count in sorted(threads)}
         return Report(
             created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             interrupted=True,
             settings=self._settings.to_json(),
-            environment=place,
-            images=[picture.to_json() for picture in self._pictures],
+            environment=facts,
+            images=[image.to_json() for image in self._images],
         )
 
-    def _sized_pictures(self, scratch: Path) -> dict[tuple[int, int] | None, list[Picture]]:
-        sized: dict[tuple[int, int] | None, list[Picture]] = {None: self._pictures}
+    def _resized_images(self, scratch: Path) -> dict[tuple[int, int] | None, list[BenchImage]]:
+        sized: dict[tuple[int, int] | None, list[BenchImage]] = {None: self._images}
         for image_hw in filter(None, self._sizes):
-            sized[image_hw] = resized(self._pictures, image_hw, scratch)
+            sized[image_hw] = resized(self._images, image_hw, scratch)
         return sized
 
-    def _is_done(self, team: Sequence[Contender]) -> bool:
-        rows = [self.report.row_of(contender) for contender in team]
+    def _is_done(self, group: Sequence[Contender]) -> bool:
+        rows = [self.report.row_of(contender) for contender in group]
         return all(row is not None and row.state in FINAL_STATES for row in rows)
 
     def _take_over(self, earlier: Report) -> None:
         if earlier.images != self.report.images:
-            raise InvalidInputError("resume: the earlier report is of other images; start anew")
-        if not same_place(earlier.environment, self.report.environment):
             raise InvalidInputError(
-                "resume: the earlier report is of another machine or other software; start anew"
+                "resume: expected a report with the same images; received one with others."
+                " Run without --resume."
+            )
+        if not same_environment(earlier.environment, self.report.environment):
+            raise InvalidInputError(
+                "resume: expected a report of this machine and software; received one of others."
+                " Run without --resume."
             )
         self.report.created_utc = earlier.created_utc
         self.report.rows, self.report.load_rows = earlier.rows, earlier.load_rows
@@ -192,7 +195,7 @@ class BenchRun:
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM interrupts as Ctrl-C does, so that a time limit keeps what was measured."""
+    """Treat SIGTERM like Ctrl-C, so that the results survive a time limit."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the benchmark is asked for: by flags, by a suite's file, or by both."""
+"""The settings of a run, from flags and from the YAML file of a suite."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ FORMATS = ("md", "csv", "json", "html")
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """Everything that decides what is measured, and how.
+    """What the benchmark measures, and how.
 
     Attributes:
         models: directories, official names or "demo".
-        images: files, directories and patterns; none takes the demo model's pictures.
+        images: files, directories and glob patterns; if empty, the images of the demo model.
         backends: see `hpip.bench.contender.known_backends`.
         devices: see `create_predictor`.
-        precisions: of the backends that have a choice.
+        precisions: for the backends that support several.
         batch_sizes: images per call.
-        sizes: `HxW` that images are brought to; none leaves them as they are.
-        threads: CPU threads; 0 takes those that the process may use.
-        thresholds: lowest scores; -1 takes each model's own.
-        paddlex_python: an interpreter that has PaddleX.
-        url: a service to measure.
-        callers: closed loops with so many callers.
-        rates: open loops with so many requests per second.
-        load_s: seconds of each loop.
-        coco: annotation file, for mask AP; its images lie in `coco_images`.
-        coco_images: folder that the annotations' file names start from.
-        coco_limit: take the first so many images of the file; 0 takes all.
-        most_images: take the first so many of `images`; 0 takes all.
-        width: rounds end when every median's 95 % interval is narrower than this part of it.
-        least_rounds: and there were at least so many rounds,
-        budget_s: or when so many seconds of rounds have passed, for each workload.
-        tune_budget_s: most seconds for tuning a model on its first use; 0 leaves it to
-            HPIP_TUNE_BUDGET_S.
+        sizes: `HxW` to which images are resized; if empty, they are not resized.
+        threads: CPU threads; 0 for all CPUs that the process may use.
+        thresholds: score thresholds; -1 for each model's own.
+        paddlex_python: interpreter of an environment with PaddleX.
+        url: address of an HTTP service to measure.
+        callers: numbers of concurrent callers; one closed loop for each.
+        rates: requests per second; one open loop for each.
+        load_s: duration of each loop.
+        coco: COCO annotation file, to compute AP.
+        coco_images: root folder of its images.
+        coco_limit: use only the first N images of the dataset; 0 for all.
+        most_images: use only the first N of `images`; 0 for all.
+        width: rounds end when the 95 % interval of every median is narrower than this part of the
+            median, after at least `least_rounds`.
+        least_rounds: minimum number of rounds.
+        budget_s: time limit for the rounds of one workload.
+        tune_budget_s: time limit for tuning a model at its first use; 0 for HPIP_TUNE_BUDGET_S.
         warmup: untimed calls before the rounds.
         rest_s: pause before each timed call.
-        timeout_s: a contender that gives no answer for so long is killed.
-        slow_s: times of plain Paddle and PaddleX from so many seconds a call are remembered.
-        fresh: measure anew what is remembered.
+        timeout_s: time limit for a reply; then the contender is killed.
+        slow_s: results of plain Paddle and PaddleX are cached from this latency on.
+        fresh: ignore cached results.
     """
 
     models: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class BenchSettings:
     fresh: bool = False
 
     def check(self) -> None:
-        """Refuse numbers that are out of range.
+        """Validate the settings.
 
         Raises:
             InvalidInputError: names the setting.
@@ -111,17 +111,19 @@ class BenchSettings:
         if self.paddlex_python is not None and shutil.which(self.paddlex_python) is None:
             raise InvalidInputError(
                 f"paddlex_python: expected a Python interpreter; received {self.paddlex_python!r},"
-                " which is not there or can't be run"
+                " which does not exist or is not executable"
             )
         if (self.coco is None) != (self.coco_images is None):
-            raise InvalidInputError("coco and coco_images: expected both or neither")
+            raise InvalidInputError(
+                "coco and coco_images: expected both or neither; received only one"
+            )
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise InvalidInputError(
                 f"url: expected an http:// or https:// address; received {self.url!r}"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """For the report: without the folders of this machine."""
+        """JSON object for the report, with file names instead of paths."""
         content = asdict(self)
         for name in ("models", "images"):
             content[name] = [Path(one).name for one in getattr(self, name)]
@@ -138,7 +140,7 @@ QUICK = {
     "most_images": 1,
     "least_rounds": 6,
     "budget_s": 10.0,
-    # On two cores Mask-RT-DETR-S takes 44 s; in 30 no engine's trial comes to its end.
+    # Tuning Mask-RT-DETR-S takes 44 s on two cores; within 30 s no trial finishes.
     "tune_budget_s": 45.0,
     "warmup": 0,
     "width": 0.1,
@@ -146,10 +148,10 @@ QUICK = {
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of `HxW`.
+    """Parse `HxW` into (height, width).
 
     Raises:
-        InvalidInputError: it is something else.
+        InvalidInputError: the text has another form.
     """
     match = re.fullmatch(r"(\d+)[xX](\d+)", text.strip())
     if match is None or min(int(part) for part in match.groups()) < 1:
@@ -160,7 +162,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def load_suite(path: Path) -> dict[str, Any]:
-    """Settings from a YAML file; models and images are looked for from where the command runs.
+    """Read settings from a YAML file; its paths are relative to the working directory.
 
     Raises:
         InvalidInputError: the file can't be read, or has an unknown setting or a wrong type.
@@ -168,14 +170,14 @@ def load_suite(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise InvalidInputError(f"suite {path}: can't be read: {error}") from error
+        raise InvalidInputError(f"suite {path}: the file can't be read: {error}") from error
     if not isinstance(content, Mapping):
         raise InvalidInputError(f"suite {path}: expected a mapping of settings; received {content}")
     return {str(name): _setting(path, str(name), value) for name, value in content.items()}
 
 
 def merge(settings: BenchSettings, *layers: Mapping[str, Any]) -> BenchSettings:
-    """The settings with those of each layer over them; a None gives way."""
+    """Override settings with each layer in turn; None values are ignored."""
     for layer in layers:
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Percentiles, and how sure a median is. All intervals are at 95 %."""
+"""Percentiles, medians and their 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 _CONFIDENCE = 0.95
-# With fewer values no interval between two of them holds the median with that confidence.
+# Fewer values have no interval of order statistics with that confidence.
 LEAST_SAMPLES = 6
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A median and the interval that holds the true one; infinitely wide for too few values."""
+    """A median and its 95 % confidence interval, which is unbounded for too few values."""
 
     median: float
     low: float
@@ -25,23 +25,23 @@ class Interval:
 
     @property
     def relative_width(self) -> float:
-        """Width over median."""
+        """Width of the interval divided by the median."""
         return (self.high - self.low) / self.median if self.median else math.inf
 
     def overlaps(self, other: Interval) -> bool:
-        """Whether the two have a value in common."""
+        """Whether the two intervals overlap."""
         return self.low <= other.high and other.low <= self.high
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Linear between the two nearest values; of at least one value."""
+    """Percentile of at least one value, with linear interpolation."""
     return float(np.percentile(values, percent))
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """The median with an interval between two of the values (order statistics).
+    """The median with a confidence interval of order statistics.
 
-    Nothing is assumed about how the values are distributed, but that they are independent.
+    The values must be independent; their distribution may be any.
     """
     ordered = sorted(values)
     median = percentile(ordered, 50)
@@ -53,10 +53,10 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 @functools.lru_cache(maxsize=1024)
 def _lower_rank(count: int) -> int:
-    """The highest k so that the k-th lowest and k-th highest value enclose the median (from 0).
+    """The highest k (from 0) for which the k-th lowest and k-th highest value enclose the median.
 
-    The number of values below the median is binomial with 1/2; k or fewer are below it with at most
-    half of the probability that may be lost.
+    The number of values below the median has a binomial distribution with p = 1/2; each side may
+    miss the median with half of the error probability.
     """
     lost, rank = 0.0, -1
     log_all = count * math.log(2)
@@ -70,16 +70,16 @@ def _lower_rank(count: int) -> int:
 
 
 def paired_ratio(values: Sequence[float], others: Sequence[float]) -> Interval:
-    """The median of other / value over pairs that were taken one after the other.
+    """The median of other / value over pairs that were measured one after the other.
 
-    What slows the machine slows both of a pair, so that the ratio is surer than the two medians.
+    Load on the machine slows both values of a pair, so the ratio is more precise than the medians.
     """
     pairs = zip(values, others, strict=False)
     return median_interval([other / value for value, other in pairs])
 
 
 def middle_half(totals: Sequence[float]) -> list[int]:
-    """Indices of the values between the quartiles; at least one."""
+    """Indices of the values between the quartiles; at least one index."""
     low, high = np.percentile(totals, [25, 75])
     return [i for i, total in enumerate(totals) if low <= total <= high] or [
         int(np.argsort(totals)[len(totals) // 2])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The models that are measured, and what is known of them without running them."""
+"""The measured models, and the facts about them that need no run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hpip.model.official import DEMO_NAME, find_model, official_models
 from hpip.model.spec import ModelSpec, load_model_spec
 
 _ONNX_NAME = "inference.onnx"
-# PaddleX runs models under official names only: one of the same `arch`, for those that have others.
+# PaddleX runs only official models; a model of another name is run as one of the same `arch`.
 _NAME_BY_ARCH = {
     "DETR": "Mask-RT-DETR-L",
     "RCNN": "MaskRCNN-ResNet50-FPN",
@@ -33,11 +33,11 @@ _NAME_BY_ARCH = {
 
 @dataclass(frozen=True)
 class Subject:
-    """One model.
+    """A measured model.
 
     Attributes:
-        name: for people; different for each.
-        spec: what hpip knows of it.
+        name: display name; unique.
+        spec: the model's specification.
     """
 
     name: str
@@ -45,28 +45,28 @@ class Subject:
 
     @property
     def model_dir(self) -> Path:
-        """Absolute."""
+        """Absolute path of the model directory."""
         return self.spec.model_dir.resolve()
 
     @property
     def model_bytes(self) -> int:
-        """Size of program and parameters."""
+        """Size of the graph and the parameters."""
         files = self.spec.files
         return sum(path.stat().st_size for path in (files.program, files.params))
 
     @cached_property
     def digest(self) -> str:
-        """Of program, parameters and settings."""
+        """Digest of the graph, the parameters and inference.yml."""
         files = self.spec.files
         config = self.spec.model_dir / CONFIG_NAME
         return files_digest((files.program, files.params, config))[:32]
 
     @cached_property
     def arithmetic(self) -> tuple[int, float, int] | None:
-        """Parameters, 10^9 operations (a multiply-add is two), and operators of unknown size.
+        """Number of parameters, GFLOP (a multiply-add is two), and operators of unknown size.
 
-        Of the untouched program and one image, of 1080x1920 where the model takes any size. None
-        where the program is of the older format.
+        They are of the original graph and one image, which is 1080x1920 if the model has a dynamic
+        input size. None for a graph in the older format (.pdmodel).
         """
         try:
             program = Program.read(self.spec.files.program)
@@ -77,17 +77,17 @@ class Subject:
         return parameter_count(program), 2 * done.macs / 1e9, done.unknown
 
     def paddlex_folder(self, scratch: Path, *, onnx: bool = False) -> tuple[str, Path]:
-        """A name that PaddleX knows and a directory that bears it.
+        """An official model name, and a model directory under that name, for PaddleX.
 
         Args:
-            scratch: folder for what is made on the way.
-            onnx: the directory holds `inference.onnx` too; hpip's own translation of the untouched
-                program where the model's makers gave none.
+            scratch: folder for the directory, if one has to be made.
+            onnx: whether the directory must contain `inference.onnx`; if the model has none, hpip
+                converts the original graph.
 
         Raises:
             InvalidInputError: PaddleX has no model of this architecture.
-            BackendUnavailableError, GraphRewriteError, ModelFormatError: the program can't be
-                translated.
+            BackendUnavailableError, GraphRewriteError, ModelFormatError: the graph can't be
+                converted.
         """
         name = self.spec.model_name
         is_official = name in official_models().names
@@ -98,7 +98,7 @@ class Subject:
         official = name if is_official else _NAME_BY_ARCH.get(str(config.get("arch")))
         if official is None:
             raise InvalidInputError(
-                f"PaddleX knows no model {name!r} and none of arch {config.get('arch')!r}"
+                f"PaddleX supports neither a model {name!r} nor one of arch {config.get('arch')!r}"
             )
         folder = scratch / f"{self.name.replace('/', '-')}-for-paddlex{'-onnx' if onnx else ''}"
         folder.mkdir(exist_ok=True)
@@ -113,7 +113,7 @@ class Subject:
 
 
 def _link(path: Path, target: Path) -> None:
-    """The same file elsewhere; no symbolic link, which ONNX Runtime takes for an escape."""
+    """Hard-link or copy a file; ONNX Runtime rejects external data behind symbolic links."""
     if target.exists() or not path.is_file():
         return
     try:
@@ -123,11 +123,11 @@ def _link(path: Path, target: Path) -> None:
 
 
 def find_subjects(models: Sequence[str]) -> list[Subject]:
-    """The models by directory or name.
+    """Find models by directory or name.
 
     Raises:
-        InvalidInputError: none is given.
-        ModelNotFoundError, ModelFormatError: a model is not there, or damaged.
+        InvalidInputError: no model is given, or one is given twice.
+        ModelNotFoundError, ModelFormatError: a model is missing or damaged.
     """
     if not models:
         raise InvalidInputError(
@@ -142,7 +142,7 @@ def find_subjects(models: Sequence[str]) -> list[Subject]:
 
 
 def _names(models: Sequence[str], specs: Sequence[ModelSpec]) -> list[str]:
-    """Folder names, with as many parents as it takes to tell them apart."""
+    """Names of the directories, with as many parents as are necessary to distinguish them."""
     paths = [spec.model_dir for spec in specs]
     names = []
     for model, path in zip(models, paths, strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes out contenders that give another answer than plain Paddle."""
+"""Validates contenders against plain Paddle, and closes those whose predictions differ."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from pathlib import Path
 
 from hpip.bench.contender import PLAIN, Contender
 from hpip.bench.entry import Entry
-from hpip.bench.images import Picture
+from hpip.bench.images import BenchImage
+from hpip.bench.predictions import Prediction, ReferenceCache, compare_predictions
 from hpip.bench.process import ContenderError
 from hpip.bench.record import UNVERIFIED, WRONG, Row
-from hpip.bench.reference_answers import Answer, Memory, compare_answers
 from hpip.bench.subject import Subject
 from hpip.inference.tuning.gates import GATES
 
-_VIOLATIONS_TOLD = 3
+_VIOLATIONS_SHOWN = 3
 
 
 class Verifier:
-    """Knows plain Paddle's answers to one workload.
+    """Compares the predictions of contenders with plain Paddle's, for one workload.
 
     Args:
         subject: the model.
-        pictures: the images.
-        memory: where plain Paddle's answers are remembered.
-        scratch: folder for what is made on the way.
+        images: the images to compare predictions on.
+        cache: of plain Paddle's predictions.
+        scratch: folder for temporary files.
     """
 
     def __init__(
-        self, subject: Subject, pictures: Sequence[Picture], memory: Memory, scratch: Path
+        self, subject: Subject, images: Sequence[BenchImage], cache: ReferenceCache, scratch: Path
     ) -> None:
         self._subject = subject
-        self._paths = [picture.path for picture in pictures]
-        self._digests = [picture.digest for picture in pictures]
-        self._memory = memory
+        self._paths = [image.path for image in images]
+        self._digests = [image.digest for image in images]
+        self._cache = cache
         self._scratch = scratch
-        self._known: list[Answer] | None = None
+        self._known: list[Prediction] | None = None
         self._has_failed = False
 
     def prepare(self, entries: Sequence[Entry]) -> None:
-        """Have plain Paddle answer before the contenders start, where it is none of them itself.
+        """Compute plain Paddle's predictions before the contenders start, unless it is one of them.
 
-        Beside another process that runs the export there may be no memory left for it.
+        The original graph may need more memory than another process leaves free.
         """
         if entries and not any(_is_plain(entry.contender) for entry in entries):
             self._references(entries)
 
     def check(self, entries: Sequence[Entry]) -> None:
-        """Compare every running contender's answers; only those that are right stay running.
+        """Validate the running contenders, and close those whose predictions differ.
 
-        Where plain Paddle can't run the workload at all, rows are marked as unverified.
+        If plain Paddle itself can't run the workload, the rows are marked as unverified.
         """
         others = [entry for entry in entries if not _is_plain(entry.contender)]
         if not others:
@@ -62,45 +62,45 @@ class Verifier:
                 entry.row.state = UNVERIFIED
                 continue
             try:
-                answers = entry.answers(self._paths)
+                predictions = entry.predict(self._paths)
             except ContenderError:
                 continue
-            if violations := self._violations(references, answers, entry):
-                told = "; ".join(violations[:_VIOLATIONS_TOLD])
-                more = len(violations) - _VIOLATIONS_TOLD
+            if violations := self._violations(references, predictions, entry):
+                told = "; ".join(violations[:_VIOLATIONS_SHOWN])
+                more = len(violations) - _VIOLATIONS_SHOWN
                 entry.row.error = told + (f"; and {more} more" if more > 0 else "")
                 entry.row.state = WRONG
                 entry.close()
 
     def _violations(
-        self, references: Sequence[Answer], answers: Sequence[Answer], entry: Entry
+        self, references: Sequence[Prediction], predictions: Sequence[Prediction], entry: Entry
     ) -> list[str]:
-        """What breaks the gate of the contender's precision."""
+        """Violations of the tolerance of the contender's precision."""
         threshold = entry.contender.workload.threshold
-        return compare_answers(
+        return compare_predictions(
             references,
-            answers,
+            predictions,
             self._subject.spec.score_threshold if threshold is None else threshold,
             GATES[entry.contender.precision],
             entry.row,
         )
 
     def key(self, workload_title: str) -> list[str]:
-        """What plain Paddle's answers depend on."""
+        """Cache key of plain Paddle's predictions."""
         return [self._subject.name, self._subject.digest, workload_title, *self._digests]
 
-    def _references(self, entries: Sequence[Entry]) -> list[Answer] | None:
-        """Remembered, or from plain Paddle's process, or from one that is started for this."""
+    def _references(self, entries: Sequence[Entry]) -> list[Prediction] | None:
+        """Plain Paddle's predictions: from the cache, its running process, or a new process."""
         model = entries[0]
         workload = replace(model.contender.workload, batch_size=1)
         key = self.key(f"threshold {workload.threshold}")
-        known = self._known or self._memory.answers(key)
+        known = self._known or self._cache.predictions(key)
         if known is not None or self._has_failed:
             return known
         running = next((entry for entry in entries if _is_plain(entry.contender)), None)
         plain = running or self._start_plain(Contender(workload, PLAIN), model)
         try:
-            self._known = None if plain.process is None else plain.answers(self._paths)
+            self._known = None if plain.process is None else plain.predict(self._paths)
         except ContenderError:
             self._known = None
         finally:
@@ -108,7 +108,7 @@ class Verifier:
                 plain.close()
         self._has_failed = self._known is None
         if self._known is not None:
-            self._memory.keep_answers(key, self._known)
+            self._cache.store_predictions(key, self._known)
         return self._known
 
     def _start_plain(self, contender: Contender, model: Entry) -> Entry:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is told how a run goes on; this one keeps it to himself."""
+"""The interface that receives the progress of a run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hpip.bench.record import Row
 
 
 class Watcher:
-    """Overridden by those who show something."""
+    """Ignores the progress; subclasses override its methods to display it."""
 
     def workload(self, title: str, number: int, count: int) -> None:
-        """Workload `number` of `count` begins."""
+        """Workload `number` of `count` starts."""
 
     def doing(self, text: str) -> None:
-        """What happens now."""
+        """A step starts, which `text` describes."""
 
     def round(
         self, number: int, widths: Mapping[str, float], spent_s: float, budget_s: float
     ) -> None:
-        """A round is over; the width of each contender's interval, relative to its median."""
+        """A round ends; `widths` are those of the intervals, relative to the medians."""
 
     def finished(self, row: Row) -> None:
-        """A contender is done."""
+        """A contender is finished."""

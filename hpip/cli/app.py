@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands and their flags."""
+"""The `hpip` command line: commands, panels of the help, and PaddleX's flags."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hpip.cli.bench import bench_command
 from hpip.cli.compile import cache_app, compile_command, inspect_command
 from hpip.cli.evaluate import EvalRequest, run_eval
 from hpip.cli.flags import (
+    USE_HPIP_HELP,
     BatchSize,
     Debug,
     Device,
@@ -27,44 +28,49 @@ from hpip.cli.flags import (
     Model,
     ModelDir,
     NoHpip,
+    Precision,
     SavePath,
     Threads,
     Threshold,
 )
-from hpip.cli.predict import Request, run_predict
+from hpip.cli.help import MEASURE, PREPARE, RUN, UNDERSTAND, HpipGroup
+from hpip.cli.predict import PredictRequest, run_predict
 from hpip.cli.serve import run_serve, serve_command
 from hpip.cli.tune import doctor_command, explain_command, tune_command
 from hpip.cli.values import parse_classes, parse_mapping
 from hpip.errors import HpipError, InvalidInputError
 from hpip.evaluation.run import DEFAULT_THRESHOLD
 from hpip.inference.pipeline_file import pipeline_file_text
-from hpip.model.official import DEMO_NAME, demo_pictures
+from hpip.model.official import DEMO_NAME, demo_images
 
 app = typer.Typer(
     name="hpip",
+    cls=HpipGroup,
     no_args_is_help=False,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Not "rich": it would read the brackets of texts such as 'hpip[cpu]' as markup.
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Segment instances in images with PaddleX models.",
 )
 
-app.command("compile")(compile_command)
-app.command("inspect")(inspect_command)
-app.command("serve")(serve_command)
-app.command("tune")(tune_command)
-app.command("explain")(explain_command)
-app.command("doctor")(doctor_command)
+app.command("serve", rich_help_panel=RUN)(serve_command)
+app.command("explain", rich_help_panel=UNDERSTAND)(explain_command)
+app.command("inspect", rich_help_panel=UNDERSTAND)(inspect_command)
+app.command("doctor", rich_help_panel=UNDERSTAND)(doctor_command)
+app.command("tune", rich_help_panel=PREPARE)(tune_command)
+app.command("compile", rich_help_panel=PREPARE)(compile_command)
+app.add_typer(cache_app, name="cache", rich_help_panel=PREPARE)
 app.command(
     "bench",
+    rich_help_panel=MEASURE,
     add_help_option=False,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )(bench_command)
-app.add_typer(cache_app, name="cache")
 
 
 class Reference(str, Enum):
-    """What `hpip eval` compares with."""
+    """What `hpip eval` can compare a model with."""
 
     PLAIN = "plain"
 
@@ -73,7 +79,8 @@ class Reference(str, Enum):
 def paddlex_style(
     context: typer.Context,
     pipeline: Annotated[
-        str | None, typer.Option("--pipeline", help="instance_segmentation, or a .yaml file.")
+        str | None,
+        typer.Option("--pipeline", help="instance_segmentation, or the path of a pipeline file."),
     ] = None,
     input: Input = None,
     save_path: SavePath = None,
@@ -82,29 +89,63 @@ def paddlex_style(
     model_dir: ModelDir = None,
     use_hpip: Annotated[
         bool | None,
-        typer.Option("--use_hpip/--no-hpip", help="Off: the untouched program on plain Paddle."),
+        typer.Option(
+            "--use_hpip/--no-hpip",
+            help=USE_HPIP_HELP,
+            show_default="the pipeline file's, else --use_hpip",
+        ),
     ] = None,
     hpi_config: HpiConfig = None,
     font: Font = None,
     get_pipeline_config: Annotated[
         str | None,
         typer.Option(
-            "--get_pipeline_config", help="Print a pipeline file, or write it to --save_path."
+            "--get_pipeline_config",
+            help="Print this pipeline's file, or write it to --save_path.",
         ),
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Serve HTTP; see hpip serve.")] = False,
-    host: Annotated[str | None, typer.Option("--host", help="With --serve: address.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="With --serve: port.")] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the pipeline over HTTP, as hpip serve does.")
+    ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host", help="With --serve: address to listen on.", show_default="127.0.0.1"
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="With --serve: port.", show_default="8080")
+    ] = None,
     debug: Debug = False,
+    help_paddlex: Annotated[
+        bool,
+        typer.Option(
+            "--help-paddlex",
+            help="Show PaddleX's flags, which hpip takes without a command.",
+        ),
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Segment instances in images with PaddleX models.
+    """Segment instances in images with PaddleX models, on the fastest engine of this machine.
 
-    Without a command, the flags are PaddleX's: hpip --pipeline instance_segmentation --input X
+    Start here:
+
+    - `hpip doctor`: check the installation
+
+    - `hpip predict --model demo --save_path out`: segment the images that come with hpip
+
+    - `hpip predict --model_dir DIR --input IMAGE --save_path out`: segment with your own model
+
+    `hpip COMMAND --help` describes the flags of a command. PaddleX's command line works without a
+    command: `hpip --pipeline instance_segmentation --input IMAGE` (`hpip --help-paddlex`).
     """
     if context.invoked_subcommand is not None:
         return
-    if version:
+    if help_paddlex:
+        assert isinstance(context.command, HpipGroup)
+        context.command.show_paddlex_flags()
+        typer.echo(context.get_help())
+    elif version:
         typer.echo(__version__)
     elif get_pipeline_config is not None:
         _give_pipeline_file(get_pipeline_config, save_path)
@@ -125,7 +166,7 @@ def paddlex_style(
         )
     else:
         _predict(
-            Request(
+            PredictRequest(
                 pipeline=pipeline,
                 model=None,
                 model_dir=model_dir,
@@ -142,7 +183,7 @@ def paddlex_style(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def predict(
     input: Input = None,
     model: Model = None,
@@ -155,20 +196,28 @@ def predict(
     batch_size: BatchSize = None,
     max_detections: Annotated[
         int | None,
-        typer.Option("--max_detections", "--max-detections", help="Most instances in one picture."),
+        typer.Option(
+            "--max_detections",
+            "--max-detections",
+            help="Maximum instances per image: those with the highest scores.",
+            show_default="no limit",
+        ),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option("--classes", help="Labels or ids to keep, with commas.")
+        str | None,
+        typer.Option(
+            "--classes",
+            help="Comma-separated labels or class ids to detect.",
+            show_default="all",
+        ),
     ] = None,
     threads: Threads = None,
-    precision: Annotated[
-        str, typer.Option("--precision", help="Lowest that is allowed: fp32, bf16, fp16 or int8.")
-    ] = "auto",
+    precision: Precision = "auto",
     workers: Annotated[
-        int, typer.Option("--workers", help="Images worked on at once; they share the threads.")
+        int, typer.Option("--workers", help="Images processed concurrently; they share --threads.")
     ] = 1,
     print_results: Annotated[
-        bool, typer.Option("--print", help="Print every result in full.")
+        bool, typer.Option("--print", help="Print every result in full, not only the counts.")
     ] = False,
     font: Font = None,
     flat: Annotated[
@@ -176,17 +225,17 @@ def predict(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Segment images and save a JSON file and a picture for each.
+    """Segment images, and save a JSON file and an annotated image for each.
 
     Results of a directory lie in the same sub-folders as their images; names that collide are
     numbered.
 
-    With --model demo, --input may be left out: the pictures that come with hpip are taken.
+    `--model demo` needs no `--input`: hpip then segments the images that come with it.
     """
     _expect_model(model, model_dir)
-    shipped = demo_pictures() if model == DEMO_NAME and not input else []
+    shipped = demo_images() if model == DEMO_NAME and not input else []
     _predict(
-        Request(
+        PredictRequest(
             pipeline=None,
             model=model,
             model_dir=model_dir,
@@ -209,40 +258,48 @@ def predict(
     )
 
 
-@app.command("eval")
+@app.command("eval", rich_help_panel=MEASURE)
 def evaluate(
     images: Annotated[
-        Path, typer.Option("--images", help="Folder that the annotations' file names start from.")
+        Path, typer.Option("--images", help="Root folder of the `file_name`s in the annotations.")
     ],
-    annotations: Annotated[Path, typer.Option("--annotations", help="COCO annotation file.")],
+    annotations: Annotated[
+        Path, typer.Option("--annotations", help="COCO annotation file (JSON).")
+    ],
     model: Model = None,
     model_dir: ModelDir = None,
     threshold: Annotated[
-        float, typer.Option("--threshold", help="Lowest score of the detections that count.")
+        float, typer.Option("--threshold", help="Score threshold of the evaluated detections.")
     ] = DEFAULT_THRESHOLD,
     device: Device = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", help="Evaluate on the first so many images only.")
+        int | None,
+        typer.Option("--limit", help="Evaluate only the first N images.", show_default="all"),
     ] = None,
     save_path: Annotated[
         Path | None,
         typer.Option(
-            "--save_path", "--save-path", help="Directory for detections, truth and figures."
+            "--save_path",
+            "--save-path",
+            help="Directory for detections, ground truth and metrics.",
+            show_default="nothing is saved",
         ),
     ] = None,
     print_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON in place of tables.")
+        bool, typer.Option("--json", help="Print JSON instead of tables.")
     ] = False,
     reference: Annotated[
         Reference | None,
-        typer.Option("--reference", help="plain: show the difference to plain Paddle, too."),
+        typer.Option(
+            "--reference", help="plain: evaluate plain Paddle too, and print the differences."
+        ),
     ] = None,
     no_hpip: NoHpip = False,
     batch_size: BatchSize = None,
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Compute COCO's mask and box AP of a model on a dataset; see docs/eval.md."""
+    """Compute COCO mask AP and box AP of a model on a dataset; see docs/eval.md."""
     _expect_model(model, model_dir)
     failed = run_eval(
         EvalRequest(
@@ -266,14 +323,13 @@ def evaluate(
 
 
 def main() -> None:
-    """Run the command line; exit code 0, 1 (an input or the run failed) or 2 (usage)."""
+    """Run the command line and exit with 0, 1 (an input or the run failed) or 2 (usage error)."""
     for stream in (sys.stdout, sys.stderr):
         # Names and labels of any script are printed on any console, with escapes where need be.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if not os.environ.get("HPIP_LOG"):
-        # Failures are printed at the end; a warning of each as it happens would break the progress
-        # bar.
+        # Commands print failures at the end; a log line for each would break the progress bar.
         logger = logging.getLogger("hpip")
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
@@ -291,7 +347,7 @@ def _expect_model(model: str | None, model_dir: str | None) -> None:
         raise InvalidInputError("expected --model_dir DIR or --model NAME; received neither")
 
 
-def _predict(request: Request) -> None:
+def _predict(request: PredictRequest) -> None:
     if not request.input:
         raise InvalidInputError("expected --input with an image, directory or URL; received none")
     if run_predict(request):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hpip bench`: hands its flags to `python -m hpip.bench`."""
+"""`hpip bench`: passes its flags to `python -m hpip.bench`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import typer
 
 
 def bench_command(context: typer.Context) -> None:
-    """Measure models and backends against each other; see docs/bench.md."""
-    # Its flags take lists, as in --models A B C, which this command line has no form for.
+    """Compare latency, memory and accuracy of engines; see docs/bench.md."""
+    # argparse parses these flags: some take lists (--models A B C), which Typer does not support.
     from hpip.bench.cli import main
 
     main(context.args)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that show and run the graph compiler."""
+"""The commands that run the graph compiler, show its results, and manage the cache."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from hpip.cli.flags import Threads
 from hpip.common.cache import Cache
 from hpip.common.system import available_cpus
 from hpip.errors import HpipError
 from hpip.graph.compile import CompiledModel, compile_model
-from hpip.graph.drawing import draw_cut
+from hpip.graph.drawing import draw_truncation
 from hpip.graph.inspect import (
     operator_counts,
     parameter_count,
@@ -24,38 +25,43 @@ from hpip.graph.program import Program
 from hpip.graph.standard_passes import PASSES
 from hpip.graph.translate import translate
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Clock, Limits
-from hpip.inference.tuning.cut_check import cut_and_checked
+from hpip.inference.tuning.truncation_check import compile_and_validate
 from hpip.model.spec import ModelSpec, load_model_spec
 from hpip.types import NativeStep
 
-ModelDirArgument = Annotated[Path, typer.Argument(help="Directory of the model.")]
+ModelDirArgument = Annotated[Path, typer.Argument(help="Directory of an exported model.")]
 
 _SIZES = {"480p": (480, 640), "1080p": (1080, 1920), "4K": (2160, 3840)}
 _MOST_OPERATORS = 12
 
-cache_app = typer.Typer(help="Look at the cache of compiled models, or empty it.")
+cache_app = typer.Typer(help="List or clear the cache of compiled and tuned models.")
 
 
 def compile_command(
     model_dir: ModelDirArgument,
     verify: Annotated[
-        bool, typer.Option(help="Run the cut program against the export on one picture.")
+        bool,
+        typer.Option(help="Compare the results of the truncated and the original graph."),
     ] = True,
-    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads.")] = None,
+    threads: Threads = None,
 ) -> None:
-    """Rewrite a model so that it does less work, check it, and remember both."""
+    """Compile a model to a truncated graph, validate the graph, and cache both.
+
+    The truncated graph ends before the resize of the masks to the full image; hpip finishes the
+    masks natively.
+    """
     spec = load_model_spec(model_dir)
     spec.check_parameters()
     cache = Cache()
     compiled = compile_model(spec.files, cache=cache)
     _print_passes(compiled)
     if compiled.masks is None:
-        typer.echo(f"{spec.model_name} runs as it is: {compiled.reason}")
+        typer.echo(f"{spec.model_name} runs with its original graph: {compiled.reason}")
         return
     for segment in compiled.segments:
         typer.echo(f"program: {segment.files.program}")
     if verify:
-        _, found = cut_and_checked(
+        _, found = compile_and_validate(
             spec,
             threads=threads or available_cpus(),
             cache=cache,
@@ -64,17 +70,20 @@ def compile_command(
         )
         typer.echo(f"check:   {found.reason}")
         if not found.same:
-            typer.echo(f"{spec.model_name} will run as it is.")
+            typer.echo(f"{spec.model_name} will run with its original graph.")
             raise typer.Exit(1)
 
 
 def inspect_command(
     model_dir: ModelDirArgument,
     svg: Annotated[
-        Path | None, typer.Option(help="Draw the end of the program with the cut into this file.")
+        Path | None,
+        typer.Option(
+            help="Draw the end of the graph, and where hpip truncates it, into this file."
+        ),
     ] = None,
 ) -> None:
-    """Show what a model is, what the compiler does to it, and what that saves."""
+    """Show a model's inputs, outputs and operators, and what the graph compiler saves."""
     spec = load_model_spec(model_dir)
     typer.echo(f"model:      {spec.model_name} ({spec.model_dir})")
     for tensor in spec.inputs:
@@ -95,19 +104,19 @@ def inspect_command(
     _print_operators(program, image_hw)
     _print_passes(compiled)
     if compiled.masks is None:
-        typer.echo(f"cut:        no: {compiled.reason}")
+        typer.echo(f"truncated:  no: {compiled.reason}")
         return
-    cut = Program.read(files.program)
-    Sequential(PASSES)(cut)
-    _print_savings(program, cut, compiled)
+    truncated = Program.read(files.program)
+    Sequential(PASSES)(truncated)
+    _print_savings(program, truncated, compiled)
     _print_plan(compiled, image_hw)
     if svg is not None:
-        svg.write_text(draw_cut(program, cut, spec.model_name))
+        svg.write_text(draw_truncation(program, truncated, spec.model_name))
         typer.echo(f"drawing:    {svg}")
 
 
 def _network_hw(spec: ModelSpec) -> tuple[int, int]:
-    """The size that operations are counted at: the model's own, or that of a 1080p picture."""
+    """The input size for counting operations: the model's own, or that of a 1080p image."""
     return spec.network_hw or spec.preprocess.network_hw(_SIZES["1080p"])
 
 
@@ -118,7 +127,7 @@ def _print_operators(program: Program, image_hw: tuple[int, int]) -> None:
     typer.echo(
         f"arithmetic: {_work_text(program, image_hw)} for an input of {image_hw[0]}x{image_hw[1]}"
     )
-    typer.echo(f"weights:    {parameter_count(program) / 1e6:.1f} M numbers")
+    typer.echo(f"weights:    {parameter_count(program) / 1e6:.1f} M parameters")
 
 
 def _print_passes(compiled: CompiledModel) -> None:
@@ -133,13 +142,13 @@ def _work_text(program: Program, image_hw: tuple[int, int]) -> str:
     return f"{done.macs / 1e9:.1f} G multiply-adds at most{more}"
 
 
-def _print_savings(program: Program, cut: Program, compiled: CompiledModel) -> None:
-    removed = operator_counts(program).total() - operator_counts(cut).total()
+def _print_savings(program: Program, truncated: Program, compiled: CompiledModel) -> None:
+    removed = operator_counts(program).total() - operator_counts(truncated).total()
     folder = compiled.segments[0].files.program.parent
-    typer.echo(f"cut:        {removed} operators fewer, at {folder}")
-    typer.echo("returned for one image, at most:")
+    typer.echo(f"truncated:  {removed} operators removed, written to {folder}")
+    typer.echo("output size for one image, at most:")
     for name, image_hw in _SIZES.items():
-        before, after = (returned_bytes(p, image_hw) / 1e6 for p in (program, cut))
+        before, after = (returned_bytes(p, image_hw) / 1e6 for p in (program, truncated))
         typer.echo(f"  {name:>5}  {before:8.1f} MB -> {after:6.1f} MB")
 
 
@@ -151,7 +160,7 @@ def _print_plan(compiled: CompiledModel, image_hw: tuple[int, int]) -> None:
             continue
         program = Program.read(step.files.program)
         count = operator_counts(program).total()
-        # Only the part that is fed the picture can be counted for a size of it.
+        # Only the segment that reads the image has an arithmetic that follows from its size.
         known = "image" in step.inputs
         text = f", {_work_text(program, image_hw)}" if known else ""
         typer.echo(f"  segment   {step.name}: {count} operators{text}")
@@ -159,7 +168,7 @@ def _print_plan(compiled: CompiledModel, image_hw: tuple[int, int]) -> None:
 
 @cache_app.command("list")
 def list_cache() -> None:
-    """List what is in the cache."""
+    """List the cache entries with their sizes."""
     cache = Cache()
     entries = cache.entries()
     for entry in entries:
@@ -169,6 +178,6 @@ def list_cache() -> None:
 
 @cache_app.command("clear")
 def clear_cache() -> None:
-    """Empty the cache; models are compiled and checked again when they are next used."""
+    """Delete all cache entries; hpip compiles and tunes a model again at its next use."""
     cache = Cache()
     typer.echo(f"freed {cache.clear() / 1e6:.1f} MB in {cache.root}")

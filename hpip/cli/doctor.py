@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with an installation, and how to mend it.
+"""Checks an installation, and says how to fix each problem.
 
-`examine` looks at the machine, `diagnose` draws conclusions from what it saw and touches nothing.
+`examine` collects facts about the machine; `diagnose` is a pure function of these facts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _DISTRIBUTIONS = (
     "opencv-contrib-python-headless",
 )
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd")
-# CUDA, cuDNN and TensorRT that Paddle 3 documents as belonging together.
+# Combinations of CUDA, cuDNN and TensorRT that Paddle 3 documents as compatible.
 _PADDLE_GPU_SETS = (("11.8", "8.9", "8.6"), ("12.6", "9.5", "10.5"))
 _LITTLE_MEMORY_BYTES = 2e9
 _PROBE_LIMIT_S = 60.0
@@ -58,27 +58,27 @@ _PROBE_LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Environment:
-    """What was seen.
+    """Facts about the machine and the installation.
 
     Attributes:
-        python: version.
-        machine: processor architecture.
-        cpu_features: those of its features that matter here.
-        isa: instruction set of the kernels that run.
-        isas: those that could.
-        cpus: logical processors of the machine.
-        usable_cpus: those that affinity and control group leave.
-        free_bytes: memory, or None.
-        versions: installed distributions that matter.
-        probes: what each backend says of itself.
-        has_gpu: an NVIDIA driver is there.
-        cuda: versions of CUDA and cuDNN that Paddle was built with; empty where it was not.
-        cache_dir: where the cache is.
-        cache_writable: whether it can be written.
-        budget_error: what is wrong with HPIP_TUNE_BUDGET_S; empty where nothing is.
-        can_decode: an image decoder is installed.
-        cpu_vendor: as the processor tells it; empty where it does not.
-        mkl_cpu: which processor Paddle's MKL is told to take this one for; empty for none.
+        python: version of Python.
+        machine: CPU architecture.
+        cpu_features: instruction-set extensions that engines and kernels use.
+        isa: instruction set that hpip's kernels use.
+        isas: instruction sets that the CPU supports.
+        cpus: logical CPUs of the machine.
+        usable_cpus: logical CPUs that affinity and control group allow.
+        free_bytes: available memory; None if unknown.
+        versions: installed versions of the relevant distributions.
+        probes: version, devices and reason of unavailability of each backend.
+        has_gpu: whether an NVIDIA driver is loaded.
+        cuda: CUDA and cuDNN versions of Paddle's build; None for a CPU build.
+        cache_dir: directory of the cache.
+        cache_writable: whether hpip can write to it.
+        budget_error: the error in HPIP_TUNE_BUDGET_S; empty if it is valid.
+        can_decode: whether an image decoder is installed.
+        cpu_vendor: vendor id of the CPU; empty if unknown.
+        mkl_cpu: value of MKL_DEBUG_CPU_TYPE; empty if unset.
     """
 
     python: tuple[int, int]
@@ -103,7 +103,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `fix` is empty where there is nothing to do."""
+    """One line of the report; `fix` is empty if there is nothing to do."""
 
     topic: str
     level: Level
@@ -112,7 +112,7 @@ class Finding:
 
 
 def examine() -> Environment:
-    """Look at this machine; engines are imported in a child process, where they may crash."""
+    """Collect the facts; engines are imported in a child process, because an import may crash."""
     info = ops.build_info()
     cache_dir = default_cache_dir()
     budget_error = ""
@@ -145,29 +145,33 @@ def examine() -> Environment:
 
 
 def diagnose(seen: Environment) -> list[Finding]:
-    """Conclusions, in the order in which they are best read."""
+    """Derive the findings: machine, Paddle, other engines, GPU, environment."""
     return [
         *_machine_findings(seen),
         *_paddle_findings(seen),
         *_engine_findings(seen),
         *_gpu_findings(seen),
-        *_surroundings(seen),
+        *_environment_findings(seen),
     ]
 
 
 def _machine_findings(seen: Environment) -> list[Finding]:
-    features = ", ".join(seen.cpu_features) or "none of those that matter here"
+    features = ", ".join(seen.cpu_features) or "no relevant extensions"
     found = [Finding("processor", "ok", f"{seen.machine}, {features}; kernels: {seen.isa}")]
     if seen.isa != seen.isas[-1]:
-        text = f"the kernels run with {seen.isa}; this processor has {seen.isas[-1]}"
+        text = f"hpip's kernels run with {seen.isa}, although the CPU supports {seen.isas[-1]}"
         found.append(Finding("processor", "note", text, "unset HPIP_FORCE_ISA"))
-    text = f"{seen.usable_cpus} of {seen.cpus} may be used"
-    fix = "give the container or process more CPUs" if seen.usable_cpus < seen.cpus else ""
+    text = f"this process may use {seen.usable_cpus} of {seen.cpus}"
+    fix = (
+        "raise the CPU limit of the container, or the CPU affinity of the process"
+        if seen.usable_cpus < seen.cpus
+        else ""
+    )
     found.append(Finding("CPUs", "note" if fix else "ok", text, fix))
     if seen.free_bytes is not None:
         little = seen.free_bytes < _LITTLE_MEMORY_BYTES
         text = f"{seen.free_bytes / 1e9:.1f} GB free"
-        fix = "two-stage models and tuning need about 2 GB" if little else ""
+        fix = "free memory: two-stage models and tuning need about 2 GB" if little else ""
         found.append(Finding("memory", "problem" if little else "ok", text, fix))
     return found
 
@@ -176,14 +180,14 @@ def _paddle_findings(seen: Environment) -> list[Finding]:
     cpu, gpu = (seen.versions.get(name) for name in ("paddlepaddle", "paddlepaddle-gpu"))
     version = gpu or cpu
     if version is None:
-        text = "not installed; it is what every answer is held against"
+        text = "not installed; hpip validates every engine against plain Paddle"
         return [Finding("Paddle", "problem", text, "pip install 'hpip[cpu]'")]
     found = [Finding("Paddle", "ok", version)]
     if cpu and gpu:
         text = "paddlepaddle and paddlepaddle-gpu overwrite each other"
         found.append(Finding("Paddle", "problem", text, "pip uninstall paddlepaddle"))
     if _number(version) < (3, 0):
-        text = f"Paddle {version} can't load programs of Paddle 3"
+        text = f"Paddle {version} can't load models that Paddle 3 exported"
         found.append(Finding("Paddle", "problem", text, "pip install 'paddlepaddle==3.2.2'"))
     if version in BROKEN_RELEASES:
         text = f"oneDNN is broken in Paddle {version} (PaddlePaddle/Paddle#77340)"
@@ -192,16 +196,16 @@ def _paddle_findings(seen: Environment) -> list[Finding]:
         text = f"Paddle {version} does not work with NumPy {seen.versions['numpy']}"
         found.append(Finding("Paddle", "problem", text, "pip install 'numpy<2.4'"))
     if seen.python >= (3, 12) and "setuptools" not in seen.versions:
-        text = "Paddle imports setuptools, which this Python comes without"
+        text = "setuptools is missing: Paddle imports it, and Python 3.12 no longer includes it"
         found.append(Finding("Paddle", "problem", text, "pip install setuptools"))
-    if _takes_slow_products(seen):
-        text = "plain Paddle multiplies matrices without AVX2: its MKL looks for Intel's name"
-        fix = f"export {MKL_CPU_VARIABLE}=5: twice as fast, rounds as on Intel's processors"
+    if _lacks_avx2_in_mkl(seen):
+        text = "plain Paddle multiplies matrices without AVX2: MKL uses it only on Intel CPUs"
+        fix = f"export {MKL_CPU_VARIABLE}=5: about twice as fast, with the rounding of Intel CPUs"
         found.append(Finding("Paddle", "note", text, fix))
     return found
 
 
-def _takes_slow_products(seen: Environment) -> bool:
+def _lacks_avx2_in_mkl(seen: Environment) -> bool:
     foreign = seen.cpu_vendor not in ("", "GenuineIntel")
     return foreign and "avx2" in seen.cpu_features and not seen.mkl_cpu
 
@@ -213,7 +217,7 @@ def _engine_findings(seen: Environment) -> list[Finding]:
         fix = "pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
         found.append(Finding("onnxruntime", "problem", text, fix))
     if "onnxruntime" in seen.versions and "onnx" not in seen.versions:
-        text = "models can't be converted for it without the onnx package"
+        text = "models can't be converted to ONNX: the onnx package is missing"
         found.append(Finding("onnxruntime", "problem", text, "pip install onnx"))
     for name, probe in seen.probes.items():
         if name.endswith("tensorrt") and not seen.has_gpu:
@@ -232,7 +236,7 @@ _INSTALL = {
     "paddle_onednn": "pip install 'hpip[cpu]'",
     "onnxruntime": "pip install 'hpip[onnxruntime]'",
     "openvino": "pip install 'hpip[openvino]'",
-    "tensorrt": "pip install tensorrt (from NVIDIA's index; for NVIDIA GPUs only)",
+    "tensorrt": "pip install tensorrt (NVIDIA GPUs only; from NVIDIA's package index)",
 }
 
 
@@ -246,10 +250,10 @@ def _gpu_findings(seen: Environment) -> list[Finding]:
         if any(device.startswith("gpu") for device in probe.devices)
     ]
     if on_gpu:
-        found.append(Finding("GPU", "ok", f"used by {', '.join(on_gpu)}"))
+        found.append(Finding("GPU", "ok", f"available to {', '.join(on_gpu)}"))
     else:
-        text = "an NVIDIA driver is here, but no engine that uses it"
-        fix = "pip install 'hpip[gpu]', or Paddle's GPU build: see README, GPU"
+        text = "an NVIDIA driver is installed, but no engine that uses it"
+        fix = "pip install 'hpip[gpu]', or install Paddle's GPU build (README, section GPU)"
         found.append(Finding("GPU", "note", text, fix))
     tensorrt = seen.versions.get("tensorrt")
     if seen.cuda is not None and tensorrt is not None:
@@ -265,21 +269,23 @@ def _gpu_findings(seen: Environment) -> list[Finding]:
     return found
 
 
-def _surroundings(seen: Environment) -> list[Finding]:
+def _environment_findings(seen: Environment) -> list[Finding]:
     found = []
     wheels = [name for name in seen.versions if name.startswith("opencv-")]
     if len(wheels) > 1:
         text = f"{' and '.join(wheels)} overwrite each other"
         found.append(Finding("OpenCV", "problem", text, f"pip uninstall {wheels[0]}"))
     if not seen.can_decode:
-        text = "no image decoder: only arrays can be segmented"
-        fix = "pip install opencv-python-headless, or opencv-contrib-python beside PaddleX"
+        text = "no image decoder is installed: hpip can segment arrays, but no files"
+        fix = "pip install opencv-python-headless (with PaddleX: opencv-contrib-python)"
         found.append(Finding("OpenCV", "problem", text, fix))
     if seen.cache_writable:
         found.append(Finding("cache", "ok", seen.cache_dir))
     else:
-        text = f"{seen.cache_dir} can't be written: models are tuned anew at each start"
-        found.append(Finding("cache", "problem", text, "set HPIP_CACHE_DIR to a folder of yours"))
+        text = f"{seen.cache_dir} is not writable: hpip tunes each model again at every start"
+        found.append(
+            Finding("cache", "problem", text, "set HPIP_CACHE_DIR to a writable directory")
+        )
     if seen.budget_error:
         fix = "unset HPIP_TUNE_BUDGET_S, or set it to a number of seconds"
         found.append(Finding("settings", "problem", seen.budget_error, fix))
@@ -287,18 +293,18 @@ def _surroundings(seen: Environment) -> list[Finding]:
 
 
 def _probe_all() -> dict[str, Probe]:
-    """Every backend's probe; one that crashes takes only its own with it."""
+    """The probe of every backend; a crash affects only the backend that caused it."""
     probes: dict[str, Probe] = {}
     left = list(backend_names())
     while left:
-        error = _probe_while_it_lives(left, probes)
+        error = _probe_until_crash(left, probes)
         if error is not None:
-            probes[left.pop(0)] = Probe(None, f"looking for it failed: {error}", ())
+            probes[left.pop(0)] = Probe(None, f"its probe failed: {error}", ())
     return probes
 
 
-def _probe_while_it_lives(left: list[str], probes: dict[str, Probe]) -> ChildError | None:
-    """Move backends from `left` to `probes` until one ends the child."""
+def _probe_until_crash(left: list[str], probes: dict[str, Probe]) -> ChildError | None:
+    """Move backends from `left` to `probes` until one crashes the child process."""
     try:
         with Child() as child:
             while left:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates a model from the command line: progress, tables, files."""
+"""`hpip eval`: evaluates a pipeline with a progress bar, prints tables and saves files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hpip.inference.pipeline import create_pipeline
 
 @dataclass(frozen=True)
 class EvalRequest:
-    """One run of the command, as the flags gave it."""
+    """The flags of one `hpip eval`."""
 
     model: str | None
     model_dir: str | None
@@ -39,12 +39,12 @@ class EvalRequest:
 
 
 def run_eval(request: EvalRequest) -> int:
-    """Evaluate, print the figures to stdout, and save them.
+    """Evaluate a model, print its metrics to stdout, and save them.
 
-    Progress and failures go to stderr.
+    Progress and failures are printed to stderr.
 
     Returns:
-        The number of images that gave no result.
+        The number of images without a result.
     """
     err = Console(stderr=True, soft_wrap=True)
     dataset = load_dataset(request.annotations, max_images=request.max_images)
@@ -108,7 +108,7 @@ def _print_tables(evaluation: Evaluation, reference: Evaluation | None) -> None:
 
 
 def _report(evaluation: Evaluation, prefix: str, err: Console) -> None:
-    """Say what the tables don't show: failures, and how classes were matched."""
+    """Print what the tables don't show: failures, and how labels were matched to categories."""
 
     def say(text: str, style: str = "") -> None:
         err.print(f"{prefix}{text}", style=style, markup=False, highlight=False)
@@ -117,16 +117,20 @@ def _report(evaluation: Evaluation, prefix: str, err: Console) -> None:
         say(f"failed: {describe_failure(name, error)}", "red")
     categories = evaluation.categories
     if categories.matched_by == "position":
-        say("labels and categories share no name: matched by position", "yellow")
+        say("Labels and categories share no name: hpip matched them by position.", "yellow")
     if categories.categories_without_label:
         names = ", ".join(categories.categories_without_label)
-        say(f"categories that the model does not know, so all missed: {names}", "yellow")
+        say(
+            "The model has no label for these categories, so their instances count as missed:"
+            f" {names}",
+            "yellow",
+        )
     failed = len(evaluation.failures)
     say(
         f"{len(evaluation.dataset.images)} images,"
         f" {sum(one.instances for one in evaluation.masks.classes)} instances,"
-        f" {len(evaluation.detections)} detections from a score of {evaluation.threshold:g};"
-        f" {failed} failed" + (", counted as images with nothing found" if failed else "")
+        f" {len(evaluation.detections)} detections at the score threshold {evaluation.threshold:g};"
+        f" {failed} failed" + (", counted as images without detections" if failed else "")
     )
 
 

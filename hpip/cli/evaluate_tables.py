@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation's figures as tables."""
+"""The metrics of an evaluation as Rich tables."""
 
 from __future__ import annotations
 
 from rich.box import SIMPLE
 from rich.console import OverflowMethod
 from rich.table import Table
+from rich.text import Text
 
 from hpip.evaluation import METRICS, Evaluation, OperatingPoint, RegionScores
 from hpip.evaluation import metric_differences as differences_of
 
 
 def metric_table(evaluation: Evaluation, reference: Evaluation | None) -> Table:
-    """Masks and boxes side by side, each beside the reference and the difference to it."""
+    """Table of mask and box metrics; with a reference, also its metrics and the differences."""
     others = [] if reference is None else ["plain", "diff."]
     table = _table("", "masks", *others, "boxes", *others)
     differences = None if reference is None else differences_of(evaluation, reference)
@@ -28,14 +29,21 @@ def metric_table(evaluation: Evaluation, reference: Evaluation | None) -> Table:
 
 
 def class_table(evaluation: Evaluation) -> Table:
-    """The masks' figures of each class that the dataset has instances of, and of all."""
+    """Table of the mask metrics of each class with instances in the dataset, and of all classes."""
     table = _table(
-        "masks of", "instances", "AP", "AP50", "F1 at 0.5", "best F1", "at score", overflow="fold"
+        "class (masks)",
+        "instances",
+        "AP",
+        "AP50",
+        "F1 at 0.5",
+        "best F1",
+        "at threshold",
+        overflow="fold",
     )
     for one in evaluation.masks.classes:
         if one.instances:
             table.add_row(
-                one.name,
+                Text(one.name),
                 str(one.instances),
                 _number(one.ap),
                 _number(one.ap50),

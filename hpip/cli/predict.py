@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segments images from the command line: progress, files, failures."""
+"""`hpip predict`: runs a pipeline with a progress bar, saves files and reports failures."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from hpip.results.result import InstanceSegResult
 
 
 @dataclass(frozen=True)
-class Request:
-    """One run of the command, as the flags gave it."""
+class PredictRequest:
+    """The flags of one `hpip predict`."""
 
     pipeline: str | None
     model: str | None
@@ -60,10 +60,10 @@ class _Tally:
         self.failures.append((name, error))
 
 
-def run_predict(request: Request) -> int:
-    """Segment every input, save what came out, and report what did not.
+def run_predict(request: PredictRequest) -> int:
+    """Segment every input, save the results, and report the inputs that failed.
 
-    Results go to stdout, progress and failures to stderr.
+    Results are printed to stdout, progress and failures to stderr.
 
     Returns:
         The number of failed inputs.
@@ -89,8 +89,10 @@ def run_predict(request: Request) -> int:
     return len(tally.failures)
 
 
-def _load(request: Request) -> InstanceSegPipeline:
-    with tell_progress("loading the model; on its first use the fastest engine is looked for"):
+def _load(request: PredictRequest) -> InstanceSegPipeline:
+    with tell_progress(
+        "loading the model; at its first use hpip also looks for the fastest engine"
+    ):
         return create_pipeline(
             request.pipeline,
             model=request.model,
@@ -111,7 +113,7 @@ def _load(request: Request) -> InstanceSegPipeline:
 
 def _consume(
     results: Iterator[InstanceSegResult],
-    request: Request,
+    request: PredictRequest,
     tally: _Tally,
     out: Console,
     err: Console,
@@ -132,7 +134,7 @@ def _consume(
             step(tally.images + len(tally.failures), total)
 
 
-def _deliver(result: InstanceSegResult, request: Request, out: Console) -> None:
+def _deliver(result: InstanceSegResult, request: PredictRequest, out: Console) -> None:
     """Save one result and print it.
 
     Raises:
@@ -151,7 +153,7 @@ def _deliver(result: InstanceSegResult, request: Request, out: Console) -> None:
 def _line(result: InstanceSegResult) -> str:
     counts = Counter(result.labels)
     found = ", ".join(f"{number} {label}" for label, number in counts.most_common())
-    return f"{printable(result.input_path or result.stem)}: {found or 'nothing found'}"
+    return f"{printable(result.input_path or result.stem)}: {found or 'no instances'}"
 
 
 def printable(text: str) -> str:

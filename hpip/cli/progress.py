@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The progress bar of the commands that go over many images."""
+"""The progress bar of the commands that process many images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def image_progress(
     title: str, console: Console, total: int | None = None
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar for the block; on anything but a terminal, nothing.
+    """Show a progress bar during the block, if the console is a terminal.
 
     Yields:
-        A function that takes the images that are done, and their total or None while unknown.
+        A function that takes the number of finished images, and their total or None if unknown.
     """
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hpip serve`: the HTTP server; see docs/serving.md."""
+"""`hpip serve`: the flags of the HTTP server; see docs/serving.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from hpip.cli.flags import Debug, Device, Font, HpiConfig, Model, ModelDir, Threads, Threshold
+from hpip.cli.flags import (
+    USE_HPIP_HELP,
+    Debug,
+    Device,
+    Font,
+    HpiConfig,
+    Model,
+    ModelDir,
+    Threads,
+    Threshold,
+)
 from hpip.cli.values import parse_mapping
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.inference.pipeline_file import load_pipeline_config
@@ -20,67 +30,121 @@ TOKEN_VARIABLE = "HPIP_SERVING_TOKEN"
 
 def serve_command(
     pipeline: Annotated[
-        str | None, typer.Option("--pipeline", help="instance_segmentation, or a .yaml file.")
+        str | None,
+        typer.Option("--pipeline", help="instance_segmentation, or the path of a pipeline file."),
     ] = None,
     model: Model = None,
     model_dir: ModelDir = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on. [127.0.0.1: this machine]")
+        str | None,
+        typer.Option(
+            "--host",
+            help="Address to listen on; 0.0.0.0 accepts connections from other machines.",
+            show_default="127.0.0.1",
+        ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", help="Port; 0 takes a free one. [8080]")
+        int | None,
+        typer.Option("--port", help="Port; 0 takes any free port.", show_default="8080"),
     ] = None,
     device: Device = None,
     use_hpip: Annotated[
         bool | None,
-        typer.Option("--use_hpip/--no-hpip", help="Off: the untouched program on plain Paddle."),
+        typer.Option(
+            "--use_hpip/--no-hpip",
+            help=USE_HPIP_HELP,
+            show_default="the pipeline file's, else --use_hpip",
+        ),
     ] = None,
     hpi_config: HpiConfig = None,
     threshold: Threshold = None,
     threads: Threads = None,
     font: Font = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes with a model each. [one per device]")
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Worker processes; each loads the model.",
+            show_default="one per device",
+        ),
     ] = None,
     max_batch_size: Annotated[
         int | None,
-        typer.Option("--max-batch-size", help="Pictures of one run. [the pipeline's batch_size]"),
+        typer.Option(
+            "--max-batch-size",
+            help="Maximum images per inference call.",
+            show_default="the pipeline's batch_size",
+        ),
     ] = None,
     batch_timeout_ms: Annotated[
         float | None,
-        typer.Option("--batch-timeout-ms", help="How long a picture waits for company. [0]"),
+        typer.Option(
+            "--batch-timeout-ms",
+            help="Maximum time that an image waits for others to fill a batch.",
+            show_default="0",
+        ),
     ] = None,
     max_queue: Annotated[
-        int | None, typer.Option("--max-queue", help="Pictures waiting; more get 503. [64]")
+        int | None,
+        typer.Option(
+            "--max-queue",
+            help="Maximum images in the queue; further requests get HTTP 503.",
+            show_default="64",
+        ),
     ] = None,
     request_timeout_s: Annotated[
-        float | None, typer.Option("--request-timeout-s", help="Then a request gets 504. [120]")
+        float | None,
+        typer.Option(
+            "--request-timeout-s",
+            help="Maximum time of a request; then it gets HTTP 504.",
+            show_default="120",
+        ),
     ] = None,
     body_timeout_s: Annotated[
-        float | None, typer.Option("--body-timeout-s", help="For a body to arrive. [30]")
+        float | None,
+        typer.Option(
+            "--body-timeout-s", help="Maximum time to receive a request body.", show_default="30"
+        ),
     ] = None,
     answer_timeout_s: Annotated[
         float | None,
         typer.Option("--answer-timeout-s", help="For a client to take its answer. [60]"),
     ] = None,
     shutdown_timeout_s: Annotated[
-        float | None, typer.Option("--shutdown-timeout-s", help="To finish at the end. [120]")
+        float | None,
+        typer.Option(
+            "--shutdown-timeout-s",
+            help="Maximum time to finish running requests at shutdown.",
+            show_default="120",
+        ),
     ] = None,
     max_body_bytes: Annotated[
-        int | None, typer.Option("--max-body-bytes", help="Largest body. [67108864]")
+        int | None,
+        typer.Option(
+            "--max-body-bytes", help="Maximum size of a request body.", show_default="67108864"
+        ),
     ] = None,
     max_pixels: Annotated[
-        int | None, typer.Option("--max-pixels", help="Largest picture. [64000000]")
+        int | None,
+        typer.Option(
+            "--max-pixels", help="Maximum width x height of an image.", show_default="64000000"
+        ),
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option("--max-images", help="Pictures of one request. [16]")
+        int | None,
+        typer.Option("--max-images", help="Maximum images per request.", show_default="16"),
     ] = None,
     max_detections: Annotated[
-        int | None, typer.Option("--max-detections", help="Instances in one picture. [1000]")
+        int | None,
+        typer.Option("--max-detections", help="Maximum instances per image.", show_default="1000"),
     ] = None,
     visualize: Annotated[
         bool | None,
-        typer.Option("--visualize/--no-visualize", help="Draw where a request does not say. [yes]"),
+        typer.Option(
+            "--visualize/--no-visualize",
+            help="Return annotated images unless the request says otherwise.",
+            show_default="visualize",
+        ),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
@@ -100,31 +164,45 @@ def serve_command(
     ] = None,
     allow_url_input: Annotated[
         bool | None,
-        typer.Option("--allow-url-input", help="Fetch pictures by http(s) URL from public hosts."),
+        typer.Option(
+            "--allow-url-input",
+            help="Fetch images by http(s) URL from public hosts.",
+            show_default="off",
+        ),
     ] = None,
     url_host: Annotated[
         list[str] | None,
-        typer.Option("--url-host", help="Fetch from this host only; may be repeated."),
+        typer.Option(
+            "--url-host",
+            help="Fetch images from this host only; repeatable.",
+            show_default="any public host",
+        ),
     ] = None,
     private_url_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--private-url-host", help="Host that may have a private address; repeatable."
+            "--private-url-host",
+            help="Also fetch images from this host if its address is private; repeatable.",
+            show_default="none",
         ),
     ] = None,
     url_timeout_s: Annotated[
-        float | None, typer.Option("--url-timeout-s", help="For a URL to answer. [10]")
+        float | None,
+        typer.Option(
+            "--url-timeout-s", help="Maximum time to fetch an image by URL.", show_default="10"
+        ),
     ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
             "--token-file",
-            help=f"File with the bearer token that requests must carry; or set {TOKEN_VARIABLE}.",
+            help=f"File with the bearer token that requests must carry, or set {TOKEN_VARIABLE}.",
+            show_default="no token",
         ),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Serve PaddleX's HTTP API; see docs/serving.md."""
+    """Serve a pipeline over PaddleX's HTTP API; see docs/serving.md."""
     if pipeline is None and model is None and model_dir is None:
         raise InvalidInputError(
             "expected --pipeline NAME, --model_dir DIR or --model NAME; received none"
@@ -169,15 +247,15 @@ def serve_command(
 
 
 def run_serve(pipeline: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
-    """Serve until the process is told to stop.
+    """Serve until SIGINT or SIGTERM stops the process.
 
     Args:
-        pipeline: arguments of `create_pipeline`.
-        flags: fields of `ServingSettings`; None leaves the pipeline file's value or the default.
+        pipeline: keyword arguments of `create_pipeline`.
+        flags: fields of `ServingSettings`; None means the pipeline file's value, else the default.
 
     Raises:
         BackendUnavailableError: the extra `serving` is not installed.
-        HpipError: a flag is out of contract, or the model can't be loaded.
+        HpipError: a flag is out of range, or the model can't be loaded.
     """
     try:
         from hpip.serving.run import serve
@@ -189,19 +267,25 @@ def run_serve(pipeline: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
     config = load_pipeline_config(pipeline.get("pipeline") or "instance_segmentation")
     settings = make_settings(config.serving, flags)
 
-    def tell(url: str) -> None:
-        """Say where the server listens and who can reach it."""
-        typer.echo(f"hpip serves on {url} (the model is loading; Ctrl-C stops)", err=True)
+    def print_address(url: str) -> None:
+        """Print the server's address and who can reach it."""
+        typer.echo(
+            f"hpip serves on {url} (the model is still loading; Ctrl-C stops the server)", err=True
+        )
         if settings.host in ("127.0.0.1", "localhost", "::1"):
             typer.echo(
-                "Only this machine can reach it; --host 0.0.0.0 opens it to the network: set a"
-                " token then (--token-file), and see docs/serving.md.",
+                "Only this machine can reach the server. To open it to the network, use"
+                " --host 0.0.0.0 with --token-file; see docs/serving.md.",
                 err=True,
             )
         elif settings.token is None:
-            typer.echo("Whoever reaches this port can use it: there is no token.", err=True)
+            typer.echo(
+                "No token is set, so everyone who can reach this port can use the server"
+                " (--token-file sets one).",
+                err=True,
+            )
 
-    serve(settings, pipeline, config, on_listening=tell)
+    serve(settings, pipeline, config, on_listening=print_address)
 
 
 def _token(file: Path | None) -> str | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that choose an engine, tell why, and look for what is wrong."""
+"""The commands `hpip tune`, `hpip explain` and `hpip doctor`."""
 
 from __future__ import annotations
 
@@ -10,66 +10,74 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from hpip.cli.doctor import Finding, diagnose, examine
-from hpip.cli.flags import Debug, Device, Threads
+from hpip.cli.flags import Debug, Precision, Threads
 from hpip.cli.waiting import tell_progress
 from hpip.common.devices import parse_devices
 from hpip.common.system import available_cpus, installed_version
 from hpip.errors import InvalidInputError
 from hpip.inference.arguments import check_count, check_precision
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits
-from hpip.inference.tuning.candidates import Request
-from hpip.inference.tuning.images import MOST_TO_CALIBRATE, MOST_TO_COMPARE, read_pictures
+from hpip.inference.tuning.candidates import TuningRequest
+from hpip.inference.tuning.images import MOST_TO_CALIBRATE, MOST_TO_COMPARE, read_images
 from hpip.inference.tuning.records import Trial, Verdict, label
 from hpip.inference.tuning.tune import known, tune
 from hpip.model.official import find_model
 from hpip.model.spec import load_model_spec
 
-ModelName = Annotated[str, typer.Argument(help="Directory or name of the model, or demo.")]
-Precision = Annotated[
-    str, typer.Option("--precision", help="Lowest that is allowed: fp32, bf16, fp16 or int8.")
+ModelName = Annotated[
+    str, typer.Argument(help="Model directory, name of an official model, or demo.")
 ]
-PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+OneDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, gpu:0, npu:0, xpu:0 or mlu:0.", show_default="cpu"),
+]
+PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-# A table that goes to a file or a pipe is not folded at 80 columns.
+# Tables in a file or a pipe are not wrapped at 80 columns.
 _FILE_WIDTH = 160
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 def tune_command(
-    models: Annotated[list[str], typer.Argument(help="Directories or names of models, or demo.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Model directories, names of official models, or demo.")
+    ],
     input: Annotated[
         list[str] | None,
         typer.Option(
             "--input",
-            help="Pictures of your own to compare the answers on. int8 needs them: at least 4, "
-            "best 32; three quarters calibrate it, the answers are compared on the others.",
+            help="Your images, to validate engines on. int8 requires them: at least 4, ideally 32. "
+            "hpip calibrates int8 with three quarters of them and validates it on the rest.",
+            show_default="the images that come with hpip",
         ),
     ] = None,
-    device: Device = None,
+    device: OneDevice = None,
     threads: Threads = None,
     precision: Precision = "fp32",
     budget: Annotated[
-        float, typer.Option("--budget", help="Most seconds for one model.")
+        float, typer.Option("--budget", help="Maximum tuning time per model, in seconds.")
     ] = THOROUGH_BUDGET_S,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure anew what is known already.")
+        bool, typer.Option("--again", help="Measure again, and replace the cached result.")
     ] = False,
     print_json: PrintJson = False,
     debug: Debug = False,
 ) -> None:
-    """Find the fastest engine that gives plain Paddle's answers, and remember it."""
+    """Find the fastest engine whose results match plain Paddle's, and cache the choice."""
     most = MOST_TO_CALIBRATE if check_precision(precision) == "int8" else MOST_TO_COMPARE
-    pictures = read_pictures(input, most=most) if input else None
+    images = read_images(input, most=most) if input else None
     if not budget > 0:
         raise InvalidInputError(f"--budget: expected seconds above 0; received {budget:g}")
     reports = []
     for model in models:
         request = _request(model, device, threads, precision)
         with tell_progress("tuning"):
-            tuned = tune(request, limits=Limits(budget), pictures=pictures, again=again)
+            tuned = tune(request, limits=Limits(budget), images=images, again=again)
         reports.append(_report(request, tuned.verdict))
         if not print_json:
             _print_verdict(request, tuned.verdict)
@@ -79,15 +87,15 @@ def tune_command(
 
 def explain_command(
     model: ModelName,
-    device: Device = None,
+    device: OneDevice = None,
     threads: Threads = None,
     precision: Precision = "fp32",
     print_json: PrintJson = False,
     debug: Debug = False,
 ) -> None:
-    """Tell which engine a model runs on here, why, and what speaks against the others.
+    """Show which engine runs a model on this machine, and why hpip rejected the others.
 
-    Tunes first, as a first use does, where nothing is known yet.
+    If the model has not been tuned yet, hpip tunes it first.
     """
     request = _request(model, device, threads, precision)
     verdict = known(request)
@@ -101,27 +109,27 @@ def explain_command(
 
 
 def doctor_command(print_json: PrintJson = False, debug: Debug = False) -> None:
-    """Look for what is wrong with the installation, and tell how to mend it."""
-    with tell_progress("looking at engines and machine"):
+    """Check the installation, and say how to fix each problem."""
+    with tell_progress("checking the engines and the machine"):
         findings = diagnose(examine())
     if print_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        _print_findings(findings)
+        print_findings(findings)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
 
 
-def _request(model: str, device: str | None, threads: int | None, precision: str) -> Request:
+def _request(model: str, device: str | None, threads: int | None, precision: str) -> TuningRequest:
     folder = Path(model).expanduser()
     spec = load_model_spec(folder if folder.is_dir() else find_model(model))
     spec.check_parameters()
     devices = parse_devices(device or "cpu")
     count = check_count(threads or available_cpus(), "threads")
-    return Request(spec, devices[0], count, check_precision(precision))
+    return TuningRequest(spec, devices[0], count, check_precision(precision))
 
 
-def _report(request: Request, verdict: Verdict) -> dict[str, Any]:
+def _report(request: TuningRequest, verdict: Verdict) -> dict[str, Any]:
     return {
         "model": request.spec.model_name,
         "model_dir": str(request.spec.model_dir),
@@ -130,48 +138,54 @@ def _report(request: Request, verdict: Verdict) -> dict[str, Any]:
         "engine": asdict(verdict.selection.engine),
         "reason": verdict.selection.reason,
         "rejected": dict(verdict.selection.rejected),
-        "floor_ms": verdict.floor_ms,
+        "floor_ms": verdict.baseline_ms,
         "complete": verdict.complete,
         "trials": [asdict(trial) for trial in verdict.trials],
     }
 
 
-def _print_verdict(request: Request, verdict: Verdict) -> None:
+def _print_verdict(request: TuningRequest, verdict: Verdict) -> None:
     console = _console()
-    console.print(f"[bold]{request.spec.model_name}[/bold] ({request.spec.model_dir})")
-    console.print(f"program: {verdict.program}; {verdict.program_reason}", markup=False)
+    name = escape(request.spec.model_name)
+    console.print(f"[bold]{name}[/bold] ({escape(str(request.spec.model_dir))})")
+    console.print(f"graph: {verdict.program}; {verdict.program_reason}", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "engine", "version", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("ms", "x plain Paddle", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("accuracy, or the reason against it", overflow="fold")
+    table.add_column("validation, or the reason for rejection", overflow="fold")
     chosen = verdict.selection.engine
-    floor_version = installed_version("paddlepaddle-gpu") or installed_version("paddlepaddle")
-    floor = Trial(request.floor, floor_version or "", "verified", "", verdict.floor_ms, 1.0)
-    for trial in (floor, *verdict.trials):
-        is_floor = trial is floor
+    paddle_version = installed_version("paddlepaddle-gpu") or installed_version("paddlepaddle")
+    baseline = Trial(
+        request.baseline, paddle_version or "", "verified", "", verdict.baseline_ms, 1.0
+    )
+    for trial in (baseline, *verdict.trials):
+        is_baseline = trial is baseline
         table.add_row(
             "*" if trial.engine == chosen else "",
-            label(trial.engine),
-            trial.version,
-            "reference" if is_floor else trial.state,
+            Text(label(trial.engine)),
+            Text(trial.version),
+            "reference" if is_baseline else trial.state,
             _number(trial.time_ms, ".1f"),
             _number(1 / trial.ratio if trial.ratio else None, ".2f"),
             _number(trial.peak_rss_bytes and trial.peak_rss_bytes / 1e6, ".0f"),
-            trial.accuracy if trial.state == "verified" else trial.reason,
+            Text(trial.accuracy if trial.state == "verified" else trial.reason),
         )
     console.print(table)
-    tried = {label(trial.engine) for trial in (floor, *verdict.trials)}
+    tried = {label(trial.engine) for trial in (baseline, *verdict.trials)}
     for name, reason in verdict.selection.rejected:
         if name not in tried:
-            console.print(f"  {name}: {reason}", markup=False, highlight=False)
-    console.print(f"runs on {label(chosen)}: {verdict.selection.reason}", markup=False)
+            console.print(f"  rejected engine: {name} ({reason})", markup=False, highlight=False)
+    console.print(f"chosen engine: {label(chosen)}; {verdict.selection.reason}", markup=False)
     if not verdict.complete:
-        console.print("not everything was tried; a later start, or `hpip tune`, goes on")
+        console.print(
+            "Tuning is not complete: the next start or `hpip tune` tries the other engines."
+        )
 
 
-def _print_findings(findings: list[Finding]) -> None:
+def print_findings(findings: list[Finding]) -> None:
+    """Print a table of findings, each with its fix."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(2):
         table.add_column(no_wrap=True)
@@ -179,7 +193,7 @@ def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         colour = _COLOURS[finding.level]
         text = finding.text + (f"\n  -> {finding.fix}" if finding.fix else "")
-        table.add_row(f"[{colour}]{finding.level}[/{colour}]", finding.topic, text)
+        table.add_row(Text(finding.level, style=colour), Text(finding.topic), Text(text))
     _console().print(table)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads flag values that are more than one word."""
+"""Parses flag values that are mappings or lists."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hpip.errors import InvalidInputError
 
 
 def parse_mapping(text: str | None, flag: str) -> dict[str, Any] | None:
-    """Read a mapping written as JSON or as a Python literal (PaddleX takes the latter only).
+    """Parse a mapping written as JSON or as a Python literal (PaddleX accepts only the latter).
 
     Raises:
-        InvalidInputError: it is neither.
+        InvalidInputError: the text is neither.
     """
     if text is None:
         return None
@@ -34,7 +34,7 @@ def parse_mapping(text: str | None, flag: str) -> dict[str, Any] | None:
 
 
 def parse_classes(text: str | None) -> list[int | str] | None:
-    """Read labels and ids separated by commas."""
+    """Parse labels and class ids separated by commas."""
     if text is None:
         return None
     words = [word.strip() for word in text.split(",") if word.strip()]

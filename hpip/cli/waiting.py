@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells someone who waits at a terminal what is being done."""
+"""Shows on stderr what tuning does."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 
 from hpip.inference.tuning.budget import tell
 
 
 @contextmanager
 def tell_progress(text: str) -> Iterator[None]:
-    """Show on stderr what tuning does: a spinner at a terminal, else lines.
+    """Show the steps of tuning on stderr: a spinner at a terminal, else one line for each.
 
     Args:
-        text: what to show before tuning has said anything.
+        text: shown until tuning reports its first step.
     """
     err = Console(stderr=True, soft_wrap=True)
     if not err.is_terminal:
@@ -26,8 +27,8 @@ def tell_progress(text: str) -> Iterator[None]:
         finally:
             tell.reset(token)
         return
-    with err.status(text) as status:
-        token = tell.set(status.update)
+    with err.status(escape(text)) as status:
+        token = tell.set(lambda line: status.update(escape(line)))
         try:
             yield
         finally:

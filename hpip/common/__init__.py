@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every part may use: caches, files, locks, devices, times; knows nothing of models."""
+"""Utilities without knowledge of models: caches, files, locks, devices, timing."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of finished work that several processes may share and that may vanish at any time.
+"""A content-addressed cache on disk, safe for several processes and for deletion at any time.
 
 Each entry is a folder named by a key over everything that its content depends on, so that an entry
-is never stale. It is written elsewhere and moved into place at once. What is damaged is made anew.
+is never stale. Entries are written to a temporary folder and renamed. Damaged entries are rebuilt.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BUILDS = "engines"
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One entry as `hpip cache list` shows it."""
+    """One entry, as shown by `hpip cache list`."""
 
     key: str
     title: str
@@ -76,12 +76,12 @@ def _homeless_cache_dir(reason: str) -> Path:
 
 
 def engine_builds_dir() -> Path:
-    """Where engines keep what they build for this machine."""
+    """Folder for the engines' builds (compiled models) for this machine."""
     return default_cache_dir() / _BUILDS
 
 
 def content_key(*parts: bytes | str) -> str:
-    """Key over contents: equal only when all parts are."""
+    """Hash of the parts; equal only if all parts are equal."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -90,9 +90,9 @@ def content_key(*parts: bytes | str) -> str:
 
 
 class Cache:
-    """Entries under one folder; every method may be called by several processes at once.
+    """The entries under one folder; every method may be called by several processes at once.
 
-    What engines build lies beside them: it is listed and cleared with them.
+    The engines' builds are stored beside the entries, and listed and cleared with them.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -101,7 +101,7 @@ class Cache:
         self._private: Path | None = None
 
     def load(self, key: str) -> tuple[Path, dict[str, Any]] | None:
-        """Folder and record of an entry, or None when it is not there or not whole."""
+        """Folder and record of an entry, or None if it is missing or damaged."""
         for base in filter(None, (self.root, self._private)):
             folder = base / key
             if not (folder / _INDEX).is_file():
@@ -113,29 +113,35 @@ class Cache:
                     return folder, index["record"]
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 logger.debug("cache entry %s can't be read: %s", folder, error)
-            logger.warning("cache entry %s is damaged and is made anew", folder)
+            logger.warning("cache entry %s is damaged; it is rebuilt", folder)
             self.discard(key)
         return None
 
     def discard(self, key: str) -> None:
-        """Remove an entry, if it is there."""
+        """Remove an entry; does nothing if it does not exist."""
         for base in filter(None, (self.root, self._private)):
             remove_path(base / key)
 
     def store(self, key: str, record: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
         """Write an entry and return its folder.
 
-        Where the cache can't be written (full, read-only, not a folder), the entry goes to a
-        private temporary folder that lives as long as the process: slower next time, not wrong.
-        A record without files is forgotten where that can't be written either.
+        If the cache can't be written (full disk, read-only, not a folder), the entry goes to a
+        private temporary folder that is deleted when the process exits: the next start is slower.
+        If that can't be written either, a record without files is not stored.
 
         Raises:
-            OSError: neither folder takes the files.
+            OSError: neither folder can be written.
         """
         try:
             return _write_entry(self.root, key, record, files)
         except OSError as error:
-            logger.warning("the cache %s can't be written: %s", self.root, error)
+            logger.warning(
+                "the cache %s can't be written, so the next start is slower: %s. Set %s to a"
+                " writable folder.",
+                self.root,
+                error,
+                CACHE_VARIABLE,
+            )
         try:
             if self._private is None:
                 self._private = _temporary_folder()
@@ -146,7 +152,7 @@ class Cache:
             return self.root / key
 
     def entries(self) -> list[CacheEntry]:
-        """Whole entries, by title."""
+        """Undamaged entries, sorted by title."""
         found = []
         for folder in sorted(self.root.glob("*")) if self.root.is_dir() else ():
             if folder.name.startswith(".") or (loaded := self.load(folder.name)) is None:
@@ -159,7 +165,7 @@ class Cache:
         return sorted(found, key=lambda entry: entry.title)
 
     def clear(self) -> int:
-        """Remove everything; returns how many bytes that freed."""
+        """Remove all entries; returns the number of bytes freed."""
         freed = 0
         for folder in (self.root, self.base / _BUILDS):
             if folder.is_dir():
@@ -198,7 +204,7 @@ def _write_entry(
 
 
 def _temporary_folder() -> Path:
-    """A folder that is removed when this process ends; a forked child leaves it alone."""
+    """A folder that is deleted when this process exits, but not when a forked child does."""
     folder = Path(tempfile.mkdtemp(prefix="hpip-"))
     owner = os.getpid()
 

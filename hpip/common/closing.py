@@ -10,11 +10,11 @@ _Self = TypeVar("_Self", bound="Closing")
 
 
 class Closing(ABC):
-    """A context manager that calls `close` when it is left, and swallows no error."""
+    """A context manager that calls `close` on exit and suppresses no exception."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free what this holds. Twice does nothing."""
+        """Free all resources. Closing twice does nothing."""
 
     def __enter__(self: _Self) -> _Self:
         return self

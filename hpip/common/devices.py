@@ -12,7 +12,7 @@ DEVICE_KINDS = ("cpu", "gpu", "npu", "xpu", "mlu")
 
 @dataclass(frozen=True)
 class Device:
-    """One device; `str()` gives its device string."""
+    """One device; `str()` returns its device string."""
 
     kind: str
     index: int = 0
@@ -22,13 +22,13 @@ class Device:
 
 
 def parse_devices(text: str) -> tuple[Device, ...]:
-    """Read a device string as PaddleX writes it: a kind, then optional comma-separated indices.
+    """Parse a device string in PaddleX's syntax: a kind, then optional comma-separated indices.
 
     Args:
-        text: for example `cpu`, `gpu` (which is `gpu:0`), `gpu:1,2`. Upper case is accepted.
+        text: for example `cpu`, `gpu` (same as `gpu:0`), `gpu:1,2`. Case is ignored.
 
     Returns:
-        One device for each index, in the order given.
+        One device per index, in the given order.
 
     Raises:
         InvalidInputError: the kind is unknown, or an index is not a number or repeated.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process at a time."""
+"""Locks between processes, by lock files."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LOOK_EVERY_S = 0.2
+_POLL_INTERVAL_S = 0.2
 
 
 @contextmanager
 def one_at_a_time(path: Path, waits_for_s: float, on_wait: Callable[[], None]) -> Iterator[bool]:
-    """Hold a lock file for the block; the system lets go of it when the process dies.
+    """Hold a lock file for the block; the operating system releases it if the process dies.
 
     Args:
-        path: the file; it is made when absent and stays.
-        waits_for_s: how long to wait for another process.
-        on_wait: called once when there is something to wait for.
+        path: the lock file; it is created if missing and not deleted.
+        waits_for_s: timeout in seconds.
+        on_wait: called once if another process holds the lock.
 
     Returns:
-        Whether this process is alone; False when the other one kept the lock all the time. Where
-        the file can't be written there is nothing to be fought over, and everyone is alone.
+        Whether the lock is held; False after the timeout. If the lock file can't be written, the
+        block runs without a lock and the value is True.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def one_at_a_time(path: Path, waits_for_s: float, on_wait: Callable[[], None]) -
         if not alone:
             on_wait()
         while not alone and time.monotonic() < end:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
             alone = _try_lock(stream.fileno())
         yield alone
 
@@ -52,7 +52,7 @@ def _try_lock(descriptor: int) -> bool:
 
 @contextmanager
 def exclusive(lock_file: Path) -> Iterator[None]:
-    """Keep other processes and threads out until the block ends; the file itself stays."""
+    """Hold a lock file for the block, waiting without a timeout; the file is not deleted."""
     with lock_file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

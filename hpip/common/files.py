@@ -13,11 +13,11 @@ from hpip.common.opencv import require_cv2
 from hpip.errors import InvalidInputError, SaveError
 from hpip.types import UInt8Array
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """SHA-256 of files behind one another, block by block, so that none has to fit into memory."""
+    """SHA-256 of the concatenated files, read block by block to limit memory."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as stream:
@@ -31,7 +31,7 @@ def target_file(
     default_name: str,
     suffixes: tuple[str, ...],
 ) -> Path:
-    """The file that `save_path` means: itself, or `default_name` in it where it is a folder.
+    """The file to write for `save_path`: itself, or `default_name` in it if it is a folder.
 
     Raises:
         InvalidInputError: a file with none of `suffixes`, which are lower case.
@@ -53,7 +53,7 @@ def is_folder(save_path: str | os.PathLike[str], suffixes: tuple[str, ...]) -> b
     """Whether `save_path` means a folder: one is there, it ends in a slash, or has no suffix.
 
     Raises:
-        InvalidInputError: a file with none of `suffixes`, which are lower case.
+        InvalidInputError: the file has none of the `suffixes` (lower case).
     """
     path = Path(save_path)
     ends_as_folder = os.fspath(save_path).endswith(("/", os.sep))
@@ -67,29 +67,30 @@ def is_folder(save_path: str | os.PathLike[str], suffixes: tuple[str, ...]) -> b
     return False
 
 
-def encode_picture(
-    picture_bgr: UInt8Array, suffix: str, *, jpeg_quality: int | None = None
-) -> bytes:
-    """A picture's file in the format of `suffix`, one of `PICTURE_SUFFIXES` in any case.
+def encode_image(image_bgr: UInt8Array, suffix: str, *, jpeg_quality: int | None = None) -> bytes:
+    """Encode an image in the format of `suffix`, one of `WRITABLE_SUFFIXES` in any case.
 
     Args:
-        picture_bgr: (H, W, 3).
-        suffix: names the format.
-        jpeg_quality: 0 to 100, of a JPEG; None takes OpenCV's 95.
+        image_bgr: (H, W, 3) uint8.
+        suffix: selects the format.
+        jpeg_quality: quality of a JPEG, 0 to 100; None means OpenCV's default, 95.
+
+    Returns:
+        The content of the file.
 
     Raises:
-        InvalidInputError: the format has no room for so many rows or columns.
-        BackendUnavailableError: OpenCV is missing.
+        InvalidInputError: the image exceeds the format's maximum height or width.
+        BackendUnavailableError: OpenCV is not installed.
     """
-    cv2 = require_cv2("saving a picture")
-    height, width = picture_bgr.shape[:2]
+    cv2 = require_cv2("saving an image")
+    height, width = image_bgr.shape[:2]
     refusal = (
-        f"can't save {width}x{height} pixels as {suffix}; .png and .tif have room for more rows"
-        " and columns than .jpg and .webp"
+        f"can't save an image of {width}x{height} pixels as {suffix}; use .png or .tif, whose size"
+        " limits are larger than those of .jpg and .webp"
     )
     try:
         options = [] if jpeg_quality is None else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-        done, data = cv2.imencode(suffix.lower(), picture_bgr, options)
+        done, data = cv2.imencode(suffix.lower(), image_bgr, options)
     except cv2.error as error:
         raise InvalidInputError(refusal) from error
     if not done:
@@ -98,14 +99,14 @@ def encode_picture(
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, so that readers see the old file or all of the new one.
+    """Write a file atomically: readers see the old content or all of the new content.
 
     Missing parent folders are created.
 
     Raises:
-        SaveError: the file system refuses.
+        SaveError: the file can't be written.
     """
-    # Not the `tempfile` module: its files are readable by their owner only, whatever the umask.
+    # Not the `tempfile` module, which ignores the umask: only the owner could read the file.
     partial = path.with_name(f".hpip-{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

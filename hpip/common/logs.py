@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging of the package: silent unless the application or `HPIP_LOG` asks for it."""
+"""Logging of the package: silent unless the application or `HPIP_LOG` enables it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 def set_up_logging(level: str | None = None) -> None:
     """Send the `hpip` logger's messages of `level` and above to stderr.
 
-    Without a level, the environment variable `HPIP_LOG` (debug, info, warning, error) decides; when
-    it is unset, nothing is changed and the application's own logging set-up rules. Calling it again
-    replaces the level and adds no second handler.
+    Without a level, the environment variable `HPIP_LOG` (debug, info, warning, error) sets it; if
+    the variable is unset, nothing changes and the application's logging configuration applies. A
+    second call replaces the level and adds no second handler.
 
     Raises:
-        ValueError: the level's name is unknown.
+        ValueError: the level is unknown.
     """
     name = (level or os.environ.get("HPIP_LOG", "")).strip().upper()
     if not name:
@@ -34,4 +34,4 @@ def set_up_logging(level: str | None = None) -> None:
 
 
 class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Marks the handler as ours."""
+    """Distinguishes the handler of hpip from those of the application."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenCV, imported when it is first needed: it is a peer, not a dependency of the base install."""
+"""Import of OpenCV on first use: it is an optional dependency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def require_cv2(purpose: str) -> ModuleType:
     """Return the `cv2` module.
 
     Args:
-        purpose: what it is needed for, as the error message says it: "decoding an image".
+        purpose: what OpenCV is needed for, for the error message: "decoding an image".
 
     Raises:
         BackendUnavailableError: OpenCV is not installed, or its libraries can't be loaded.
@@ -23,8 +23,9 @@ def require_cv2(purpose: str) -> ModuleType:
         raise BackendUnavailableError(
             "opencv",
             f"{purpose} needs OpenCV, and `import cv2` failed: {error}.",
-            "Install one wheel, not both: opencv-python-headless (`pip install 'hpip[cpu]'` brings"
-            " it), or beside PaddleX the opencv-contrib-python version that PaddleX pins.",
+            "Install exactly one of its wheels: opencv-python-headless (part of"
+            " `pip install 'hpip[cpu]'`), or with PaddleX the version of opencv-contrib-python"
+            " that PaddleX pins.",
         ) from error
     module: ModuleType = cv2
     return module

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this process may use of the machine."""
+"""CPUs, memory and GPUs that this process may use."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 
-# The MKL of 2019 that Paddle brings takes its AVX2 kernels on Intel's processors alone, and its
-# slowest on others, unless this is 5 when its first product is computed.
+# Paddle ships MKL of 2019, which uses its AVX2 kernels on Intel processors only, and its slowest
+# kernels on others, unless this variable is 5 at the first matrix product.
 MKL_CPU_VARIABLE = "MKL_DEBUG_CPU_TYPE"
 
 
 def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Number of CPUs that this process may keep busy, at least 1.
+    """Number of CPUs that this process may use, at least 1.
 
-    The smaller of the process's CPU affinity and its control group's quota, rounded up: a container
-    limited to 1.5 CPUs on a 64-core host gets 2. Engines left to themselves start a thread for each
-    of the 64.
+    The smaller of the process's CPU affinity and its control group's quota, rounded up: 2 for a
+    container limited to 1.5 CPUs on a 64-core host, where engines by default start 64 threads.
 
     Args:
-        proc: where procfs is mounted; tests give their own.
-        cgroup: where the control groups are mounted.
+        proc: mount point of procfs; tests pass their own.
+        cgroup: mount point of the control groups.
     """
     try:
         allowed = len(os.sched_getaffinity(0))
@@ -36,7 +35,7 @@ def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
 
 
 def installed_version(distribution: str) -> str | None:
-    """Version of an installed distribution, or None; imports nothing of it."""
+    """Version of an installed distribution, or None; does not import it."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -44,10 +43,10 @@ def installed_version(distribution: str) -> str | None:
 
 
 def cpu_facts(proc: Path = Path("/proc")) -> dict[str, str]:
-    """What Linux says of the first processor, by the names of `/proc/cpuinfo`; else empty.
+    """Entries of `/proc/cpuinfo` for the first processor; empty on other systems than Linux.
 
     Args:
-        proc: where procfs is mounted; tests give their own.
+        proc: mount point of procfs; tests pass their own.
     """
     facts: dict[str, str] = {}
     try:
@@ -62,7 +61,7 @@ def cpu_facts(proc: Path = Path("/proc")) -> dict[str, str]:
 
 
 def cpu_model(facts: Mapping[str, str]) -> str:
-    """The processor's name, or "unknown"; from `cpu_facts`."""
+    """Name of the processor from `cpu_facts`, or "unknown"."""
     known = facts.get("model name") or facts.get("CPU implementer")
     return known or platform.processor() or "unknown"
 
@@ -70,13 +69,13 @@ def cpu_model(facts: Mapping[str, str]) -> str:
 def available_memory_bytes(
     proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Memory that this process may still take, or None where the system does not tell.
+    """Memory that this process can still allocate, or None if the system does not report it.
 
-    The smaller of what the machine has free and what the control group leaves.
+    The smaller of the machine's available memory and the rest of the control group's limit.
 
     Args:
-        proc: where procfs is mounted; tests give their own.
-        cgroup: where the control groups are mounted.
+        proc: mount point of procfs; tests pass their own.
+        cgroup: mount point of the control groups.
     """
     rooms = []
     try:
@@ -91,7 +90,7 @@ def available_memory_bytes(
 
 
 def _memory_room(folder: Path) -> int | None:
-    """What a control group's limit leaves, or None where it sets none."""
+    """Rest of a control group's memory limit, or None without a limit."""
     try:
         limit, used = (int((folder / f"memory.{n}").read_text()) for n in ("max", "current"))
     except (OSError, ValueError):  # no such file, or "max"
@@ -100,7 +99,7 @@ def _memory_room(folder: Path) -> int | None:
 
 
 def _file_cache_bytes(folder: Path) -> int:
-    """What a control group counts as used and gives back when it is needed."""
+    """Reclaimable file cache, which a control group counts as used."""
     try:
         lines = (folder / "memory.stat").read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
@@ -109,11 +108,11 @@ def _file_cache_bytes(folder: Path) -> int:
 
 
 def resident_bytes(pid: int, proc: Path = Path("/proc")) -> tuple[int, int]:
-    """Memory that a process holds now and held at most; zeros when it is gone.
+    """Current and peak resident memory of a process; zeros if it no longer exists.
 
     Args:
-        pid: the process.
-        proc: where procfs is mounted; tests give their own.
+        pid: process id.
+        proc: mount point of procfs; tests pass their own.
     """
     sizes = {"VmRSS": 0, "VmHWM": 0}
     try:
@@ -127,17 +126,17 @@ def resident_bytes(pid: int, proc: Path = Path("/proc")) -> tuple[int, int]:
 
 
 def has_nvidia_driver() -> bool:
-    """Whether there may be an NVIDIA GPU: on a PC, under WSL or on a Jetson; imports no engine."""
+    """Whether an NVIDIA driver is present (PC, WSL or Jetson); imports no engine."""
     return any(Path(f"/dev/{name}").exists() for name in ("nvidiactl", "dxg", "nvmap"))
 
 
 def nvidia_gpu_count(dev: Path = Path("/dev"), variables: Mapping[str, str] = os.environ) -> int:
-    """NVIDIA GPUs that this process may use, as far as the system tells; imports no engine.
+    """Number of NVIDIA GPUs that this process may use, by device files; imports no engine.
 
-    One under WSL and on a Jetson, which show no more. `CUDA_VISIBLE_DEVICES` is obeyed.
+    1 under WSL and on a Jetson, which do not list GPUs. `CUDA_VISIBLE_DEVICES` is respected.
 
     Args:
-        dev: where device files are; tests give their own.
+        dev: folder of the device files; tests pass their own.
         variables: the environment.
     """
     count = sum(path.name.removeprefix("nvidia").isdigit() for path in dev.glob("nvidia*"))
@@ -145,7 +144,7 @@ def nvidia_gpu_count(dev: Path = Path("/dev"), variables: Mapping[str, str] = os
     visible = variables.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return count
-    # CUDA reads the list up to the first entry that is no device.
+    # CUDA ignores the list from the first invalid entry on.
     chosen = takewhile(lambda word: word.strip() not in ("", "-1"), visible.split(","))
     return min(count, len(list(chosen)))
 
@@ -154,7 +153,7 @@ def _cgroup_folders(proc: Path, cgroup: Path) -> list[Path]:
     """The process's control group and its parents, in version 2 and version 1 layout.
 
     Inside a container the path in /proc/self/cgroup may be the host's; the mount's root is then the
-    container's own group, so it is always looked at.
+    container's own group, so it is always included.
     """
     folders = {cgroup, cgroup / "cpu", cgroup / "cpu,cpuacct"}
     try:
@@ -172,7 +171,7 @@ def _cgroup_folders(proc: Path, cgroup: Path) -> list[Path]:
 
 
 def _cpu_quota(folder: Path) -> float | None:
-    """CPUs that the group may use, or None where it sets no limit."""
+    """CPUs that the group may use, or None without a limit."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time of a prediction goes."""
+"""Per-stage latency of a prediction."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ Stage: TypeAlias = Literal["read", "preprocess", "wait", "infer", "postprocess"]
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Wall time that one image took, in milliseconds; no moment counts in two stages.
+    """Latency of one image by stage: wall time in milliseconds; stages do not overlap.
 
-    What images of one batch did together is divided evenly among them, so that the sum over a
-    batch's images is the batch's time. A stage that was not measured is 0. Where threads or devices
-    work side by side, their images' stages overlap, and sums exceed the clock.
+    The time of a batch is divided evenly among its images, so that the sum over the images is the
+    time of the batch. A stage that was not measured is 0. If several threads or devices work in
+    parallel, the stages of their images overlap, and sums exceed the elapsed time.
 
     Attributes:
-        read_ms: until the decoded image was there: disk, network, decoder, or the caller's own
-            iterator.
+        read_ms: reading and decoding the image, or waiting for the caller's iterator.
         preprocess_ms: from the image to the network's input.
-        wait_ms: for the network, while other callers had it.
-        infer_ms: the network, on whatever engine.
-        postprocess_ms: from the network's output to the result, run-length codes included.
+        wait_ms: waiting for a session that other callers use.
+        infer_ms: running the network.
+        postprocess_ms: from the network's outputs to the result, including RLE encoding.
     """
 
     read_ms: float = 0.0
@@ -37,31 +36,31 @@ class StageTimes:
 
     @property
     def total_ms(self) -> float:
-        """All stages together."""
+        """Sum of all stages in milliseconds."""
         return float(sum(getattr(self, field.name) for field in fields(self)))
 
 
 class Stopwatch:
-    """Gives every moment since it was made to one stage; for one thread."""
+    """Attributes all time since its creation to stages; for use by one thread."""
 
     def __init__(self) -> None:
         self._ms: dict[str, float] = {}
         self._last = perf_counter()
 
     def lap(self, stage: Stage) -> None:
-        """Credit the time since the last lap to `stage`, on top of what it has."""
+        """Add the time since the last lap to `stage`."""
         now = perf_counter()
         name = f"{stage}_ms"
         self._ms[name] = self._ms.get(name, 0.0) + (now - self._last) * 1e3
         self._last = now
 
     def share(self, images: int) -> StageTimes:
-        """One image's part of all laps, when `images` of them (at least 1) were worked on."""
+        """Stage times per image: all laps divided by `images` (at least 1)."""
         return StageTimes(**{name: ms / images for name, ms in self._ms.items()})
 
 
 def timed(items: Iterable[Item]) -> Iterator[tuple[Item, float]]:
-    """Each item with the milliseconds that the iterator took to give it."""
+    """Yield each item with the time in milliseconds that the iterator took."""
     iterator = iter(items)
     while True:
         start = perf_counter()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO figures of a pipeline on a dataset."""
+"""COCO metrics of a pipeline on a dataset; see docs/eval.md."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pycocotools, imported when it is first needed: only evaluation wants it."""
+"""Imports pycocotools lazily: only evaluation needs it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def require_pycocotools() -> Any:
     """Return the `pycocotools` package with `coco`, `cocoeval` and `mask` imported.
 
     Raises:
-        BackendUnavailableError: it is not installed, or can't be loaded.
+        BackendUnavailableError: pycocotools is not installed, or its import fails.
     """
     try:
         import pycocotools.coco
         import pycocotools.cocoeval
         import pycocotools.mask
-    # ValueError is what wheels of another NumPy generation raise on import.
+    # A wheel that was built for another NumPy ABI raises ValueError on import.
     except (ImportError, ValueError) as error:
         raise BackendUnavailableError(
             "pycocotools",
-            f"evaluating needs pycocotools, and importing it failed: {error}.",
+            f"evaluation needs pycocotools, and its import failed: {error}.",
             "Install it with `pip install 'hpip[eval]'`.",
         ) from error
     return pycocotools

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of a dataset's categories each of a model's classes is."""
+"""Matches a model's labels with a dataset's categories."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NAMES_SHOWN = 20
 
 @dataclass(frozen=True)
 class CategoryMapping:
-    """The classes that model and dataset share.
+    """How a model's labels correspond to a dataset's categories.
 
     Attributes:
-        matched_by: "name", or "position" where no name was shared.
-        category_ids: the dataset's category id by the model's class id.
-        labels_without_category: the model's other labels; what it finds of them is left out.
-        categories_without_label: the dataset's other categories; the model can't find them, and
-            their instances count as missed.
+        matched_by: "name", or "position" if the two share no name.
+        category_ids: category id of the dataset for each class id of the model that has one.
+        labels_without_category: labels that the dataset lacks; their detections are ignored.
+        categories_without_label: categories that the model lacks; their instances count as
+            missed.
     """
 
     matched_by: Literal["name", "position"]
@@ -33,15 +33,16 @@ class CategoryMapping:
 def map_categories(labels: Sequence[str], categories: Mapping[int, str]) -> CategoryMapping:
     """Match a model's labels with a dataset's categories.
 
-    By name, where upper case, spaces and punctuation don't matter. Only if no name is shared and
-    both are equally many, by position: the first label is the category with the lowest id.
+    They are matched by name; case, spaces and punctuation are ignored. If the two share no name
+    but have the same length, they are matched by position: the first label corresponds to the
+    category with the lowest id.
 
     Args:
-        labels: the model's, by class id.
-        categories: the dataset's names by id, in any order.
+        labels: of the model, indexed by class id.
+        categories: names of the dataset by category id, in any order.
 
     Raises:
-        DatasetError: neither rule applies, or a label fits two categories equally well.
+        DatasetError: neither rule applies, or a label matches two categories.
     """
     by_name = {
         class_id: category_id
@@ -64,9 +65,9 @@ def map_categories(labels: Sequence[str], categories: Mapping[int, str]) -> Cate
         return CategoryMapping("position", dict(enumerate(sorted(categories))), (), ())
     names = [name for _, name in sorted(categories.items())]
     raise DatasetError(
-        "categories: expected names that are also labels of the model, or as many as the model has"
-        f" labels; received {len(names)} in the dataset ({_list(names)}) and {len(labels)} in the"
-        f" model ({_list(labels)}). Rename one side, or evaluate the model on its own dataset."
+        "categories: expected at least one name that is a label of the model, or as many categories"
+        f" as labels; received {len(names)} categories ({_list(names)}) and {len(labels)} labels"
+        f" ({_list(labels)}). Rename one side, or evaluate the model on its own dataset."
     )
 
 
@@ -76,7 +77,7 @@ def _find(label: str, categories: Mapping[int, str]) -> int | None:
     close = exact or [category_id for category_id, name in categories.items() if _key(name) == key]
     if len(close) > 1:
         raise DatasetError(
-            f"categories: expected one that is named {label!r}, received {len(close)}, with the"
+            f"categories: expected one category named {label!r}, received {len(close)}, with the"
             f" ids {', '.join(map(str, sorted(close)))}. Rename or merge them."
         )
     return close[0] if close else None

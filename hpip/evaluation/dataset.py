@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A COCO annotation file, checked and brought into one form."""
+"""Reads, validates and normalizes a COCO annotation file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECTIONS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class DatasetImage:
-    """One entry of `images`."""
+    """One entry of the `images` list."""
 
     image_id: int
     file_name: str
@@ -31,14 +31,14 @@ class DatasetImage:
 
 @dataclass(frozen=True)
 class CocoDataset:
-    """Images and their instances.
+    """The ground truth: images, categories and annotations.
 
     Attributes:
         path: the annotation file.
-        images: in the file's order.
-        categories: names by id.
-        annotations: COCO's, in the file's order: ids count from 1, segmentations are compressed
-            run-length codes, `bbox`, `area` and `iscrowd` are always there.
+        images: in the order of the file.
+        categories: names by category id.
+        annotations: COCO annotations in the order of the file. Ids count from 1, segmentations
+            are compressed RLE, and `bbox`, `area` and `iscrowd` are always present.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class CocoDataset:
     annotations: tuple[Mapping[str, Any], ...]
 
     def to_coco(self) -> dict[str, Any]:
-        """An annotation file's content, with new dicts: pycocotools writes into those it gets."""
+        """Content of an annotation file, in new dicts: pycocotools modifies its input."""
         return {
             "info": {},
             "licenses": [],
@@ -70,19 +70,19 @@ def load_dataset(
 ) -> CocoDataset:
     """Read a COCO annotation file.
 
-    What many files lack is filled in: `iscrowd` with 0, `bbox` and `area` from the segmentation.
-    Ids of annotations are given anew from 1, because pycocotools takes an instance with the id 0
-    for missed, whatever was found.
+    A missing `iscrowd` becomes 0; a missing `bbox` or `area` is computed from the segmentation.
+    Annotations are renumbered from 1, because pycocotools always counts an instance with the id 0
+    as missed.
 
     Args:
-        annotations: the JSON file.
-        max_images: take the first so many images only; None takes all.
+        annotations: path of the JSON file.
+        max_images: read only the first `max_images` images; None reads all.
 
     Raises:
-        DatasetError: the file can't be read, is no annotation file, has an entry out of form, or
-            nothing to find.
-        InvalidInputError: `max_images` is no number of images.
-        BackendUnavailableError: pycocotools is missing.
+        DatasetError: the file can't be read, is not an annotation file, has an invalid entry, or
+            has only crowds.
+        InvalidInputError: `max_images` is not a positive integer.
+        BackendUnavailableError: pycocotools is not installed.
     """
     if max_images is not None:
         check_count(max_images, "max_images")
@@ -100,13 +100,13 @@ def load_dataset(
     if all(annotation["iscrowd"] for annotation in dataset.annotations):
         raise DatasetError(
             f"{reader.path}: expected at least one annotation that is not a crowd in the"
-            f" {len(kept)} images that are evaluated, received none"
+            f" {len(kept)} evaluated images; received none"
         )
     return dataset
 
 
 class _Reader:
-    """Reads one file's sections; every complaint names the file and the entry."""
+    """Reads the sections of one file; every error names the file and the entry."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,21 +117,24 @@ class _Reader:
         ):
             received = sorted(content) if isinstance(content, dict) else type(content).__name__
             raise DatasetError(
-                f"{path}: expected COCO's annotation file, an object with the lists"
-                f" {', '.join(_SECTIONS)}; received {received}. A file of detections is not one."
+                f"{path}: expected a COCO annotation file, which is an object with the lists"
+                f" {', '.join(_SECTIONS)}; received {received}. Give the file of the ground truth,"
+                " not of detections."
             )
         self._content: dict[str, list[Any]] = content
 
     def images(self) -> list[DatasetImage]:
-        """Every image of the file; at least one."""
+        """All images of the file; at least one."""
         images = []
         for index, entry in enumerate(self._content["images"]):
             where = f"images[{index}]"
             file_name = self._field(where, entry, "file_name")
             if not isinstance(file_name, str) or not file_name:
                 raise self._wrong(where, "a file_name", file_name)
-            hw = tuple(self._whole(where, entry, key, at_least=1) for key in ("height", "width"))
-            images.append(DatasetImage(self._whole(where, entry, "id"), file_name, (hw[0], hw[1])))
+            hw = tuple(self._integer(where, entry, key, at_least=1) for key in ("height", "width"))
+            images.append(
+                DatasetImage(self._integer(where, entry, "id"), file_name, (hw[0], hw[1]))
+            )
         if not images:
             raise self._wrong("images", "at least one", "none")
         self._expect_unique("images: ids", [image.image_id for image in images])
@@ -139,26 +142,26 @@ class _Reader:
         return images
 
     def categories(self) -> dict[int, str]:
-        """Names by id, sorted by id."""
+        """Category names by id, sorted by id."""
         categories = []
         for index, entry in enumerate(self._content["categories"]):
             where = f"categories[{index}]"
             name = self._field(where, entry, "name")
             if not isinstance(name, str):
                 raise self._wrong(where, "a name", name)
-            categories.append((self._whole(where, entry, "id"), name))
+            categories.append((self._integer(where, entry, "id"), name))
         self._expect_unique("categories: ids", [category_id for category_id, _ in categories])
         return dict(sorted(categories))
 
     def annotations(self, images: list[DatasetImage], wanted: set[int]) -> list[dict[str, Any]]:
-        """The annotations of the wanted images; those of the others are read for their ids only."""
+        """Annotations of the wanted images; of other annotations only the ids are validated."""
         by_id = {image.image_id: image for image in images}
         category_ids = self.categories()
         annotations: list[dict[str, Any]] = []
         for index, entry in enumerate(self._content["annotations"]):
             where = f"annotations[{index}]"
-            image_id = self._whole(where, entry, "image_id")
-            category_id = self._whole(where, entry, "category_id")
+            image_id = self._integer(where, entry, "image_id")
+            category_id = self._integer(where, entry, "category_id")
             if image_id not in by_id:
                 raise self._wrong(where, "an image_id that is in images", image_id)
             if category_id not in category_ids:
@@ -196,7 +199,7 @@ class _Reader:
         }
 
     def _counts(self, where: str, segmentation: Any, image_hw: tuple[int, int]) -> bytes:
-        """The compressed run-length code of polygons or of a run-length code of either kind."""
+        """Compressed RLE counts of polygons, or of compressed or uncompressed RLE."""
         if isinstance(segmentation, dict):
             return self._checked_counts(where, segmentation, image_hw)
         if (
@@ -207,8 +210,7 @@ class _Reader:
         ):
             raise self._wrong(
                 where,
-                "a segmentation of polygons, each [x0, y0, x1, y1, x2, y2, ...], or a run-length"
-                " code",
+                "a segmentation as RLE or as polygons, each [x0, y0, x1, y1, x2, y2, ...]",
                 segmentation,
             )
         parts = self._masks.frPyObjects(segmentation, *image_hw)
@@ -220,15 +222,17 @@ class _Reader:
     ) -> bytes:
         counts, size = code.get("counts"), code.get("size")
         if size != list(image_hw):
-            raise self._wrong(where, f"a run-length code of the image's size {image_hw}", size)
+            raise self._wrong(where, f"RLE of the image's size {image_hw}", size)
         if isinstance(counts, list):
             whole = all(isinstance(run, int) and run >= 0 for run in counts)
             if not whole or sum(counts) != image_hw[0] * image_hw[1]:
-                raise self._wrong(where, f"runs that cover {image_hw[0]} x {image_hw[1]}", counts)
+                raise self._wrong(
+                    where, f"RLE counts that add up to {image_hw[0]} x {image_hw[1]}", counts
+                )
             compressed: bytes = self._masks.frPyObjects(code, *image_hw)["counts"]
             return compressed
         if not isinstance(counts, str):
-            raise self._wrong(where, "run-length counts as text or a list", counts)
+            raise self._wrong(where, "RLE counts as a string or a list", counts)
         try:
             ops.rle_to_bbox(counts, image_hw)
         except InvalidInputError as error:
@@ -240,12 +244,12 @@ class _Reader:
             raise self._wrong(where, f"an object with {key}", entry)
         return entry[key]
 
-    def _whole(self, where: str, entry: Any, key: str, at_least: int | None = None) -> int:
+    def _integer(self, where: str, entry: Any, key: str, at_least: int | None = None) -> int:
         value = self._field(where, entry, key)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self._wrong(where, f"a whole number as {key}", value)
+            raise self._wrong(where, f"an integer as {key}", value)
         if at_least is not None and value < at_least:
             raise self._wrong(where, f"{key} of at least {at_least}", value)
         return value
@@ -253,7 +257,7 @@ class _Reader:
     def _expect_unique(self, what: str, values: list[Any]) -> None:
         value, count = max(Counter(values).items(), key=lambda item: item[1], default=(None, 0))
         if count > 1:
-            raise self._wrong(what, "each once", f"{value!r} {count} times")
+            raise self._wrong(what, "unique values", f"{value!r} {count} times")
 
     def _wrong(self, where: str, expected: str, received: Any) -> DatasetError:
         text = received if isinstance(received, str) else repr(received)
@@ -270,8 +274,8 @@ def _read_json(path: Path) -> Any:
         ) from error
     except ValueError as error:
         raise DatasetError(
-            f"{path}: expected COCO's annotations as JSON; {error}. The file is damaged or cut"
-            " short, or of another kind."
+            f"{path}: expected COCO annotations as JSON; received a file that is damaged,"
+            f" truncated or of another type: {error}"
         ) from error
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a pipeline over a dataset and scores what it finds."""
+"""Runs a pipeline on a dataset and computes COCO metrics of its detections."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ DEFAULT_THRESHOLD = 0.05
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good a pipeline is on a dataset.
+    """The metrics of a pipeline on a dataset.
 
     Attributes:
-        dataset: what was looked for.
-        categories: which of its categories each class of the model is.
-        threshold: lowest score of the detections.
+        dataset: the ground truth.
+        categories: how the model's labels correspond to the dataset's categories.
+        threshold: score threshold of the detections.
         detections: COCO result records with `bbox` and `segmentation`.
-        failures: (file name, error) of the images that gave no result. They count as images in
-            which nothing was found.
-        masks: figures of the masks.
-        boxes: figures of the boxes.
+        failures: (file name, error) of the images without a result. They count as images
+            without detections.
+        masks: metrics of the masks.
+        boxes: metrics of the boxes.
     """
 
     dataset: CocoDataset
@@ -47,7 +47,7 @@ class Evaluation:
     boxes: RegionScores
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, in types that JSON knows; the keys are described in docs/eval.md."""
+        """All metrics as a JSON object; docs/eval.md describes the keys."""
         return {
             "threshold": self.threshold,
             "images": len(self.dataset.images),
@@ -69,7 +69,7 @@ class Evaluation:
         """Write the detections in COCO's results format.
 
         Raises:
-            SaveError: the file system refuses.
+            SaveError: the file can't be written.
         """
         write_atomically(path, json.dumps(self.detections).encode())
 
@@ -83,22 +83,22 @@ def evaluate(
     max_images: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Compute COCO's figures of a pipeline on a dataset.
+    """Compute the COCO metrics of a pipeline on a dataset.
 
     Args:
-        pipeline: made by `hpip.create_pipeline`.
-        images_dir: where the annotations' file names start.
-        annotations: COCO's annotation file, or what `load_dataset` made of one.
-        threshold: lowest score of the detections that count. The lower, the higher are AP and AR,
-            slightly; COCO's own practice is 0 to 0.05.
-        max_images: evaluate on the first so many images of the file only.
-        on_progress: called with the number of images that are done, and of all.
+        pipeline: the result of `hpip.create_pipeline`.
+        images_dir: root folder of the file names in the annotations.
+        annotations: path of a COCO annotation file, or the result of `load_dataset`.
+        threshold: score threshold of the evaluated detections. Lower values give slightly higher
+            AP and AR; 0 to 0.05 is usual for COCO.
+        max_images: evaluate only the first `max_images` images of the file.
+        on_progress: called with the number of finished images, and the number of all images.
 
     Raises:
-        DatasetError: the dataset is damaged, incomplete, or does not fit the model's classes.
-        InvalidInputError: an argument is out of contract.
-        FailedInputsError: none of the images could be read.
-        BackendUnavailableError: pycocotools or OpenCV is missing.
+        DatasetError: the dataset is damaged or incomplete, or no category matches a label.
+        InvalidInputError: an argument is invalid.
+        FailedInputsError: no image could be read.
+        BackendUnavailableError: pycocotools or OpenCV is not installed.
         BackendError: the engine failed.
     """
     require_pycocotools()
@@ -125,7 +125,7 @@ def evaluate(
 def metric_differences(
     evaluation: Evaluation, reference: Evaluation
 ) -> dict[str, dict[str, float | None]]:
-    """Each metric minus the reference's, under "masks" and "boxes"; None where it has none."""
+    """Each metric minus the reference's, under "masks" and "boxes"; None if either is undefined."""
     return {
         "masks": _differences(evaluation.masks, reference.masks),
         "boxes": _differences(evaluation.boxes, reference.boxes),
@@ -143,7 +143,7 @@ def _differences(ours: RegionScores, theirs: RegionScores) -> dict[str, float | 
 
 
 class _Run:
-    """Collects one pipeline's detections and failures."""
+    """Collects the detections and failures of one pipeline."""
 
     def __init__(
         self,
@@ -162,35 +162,37 @@ class _Run:
         self._on_progress = on_progress
 
     def detect(self, pipeline: InstanceSegPipeline, threshold: float) -> None:
-        """Predict every image of the dataset."""
+        """Run the pipeline on every image of the dataset."""
         self._expect_files()
         results = pipeline.predict(iter(self._by_path), threshold, on_failure=self._fail)
         for result in results:
-            # A TIFF's later pages are not in the dataset, nor is what lies in a folder.
+            # Later pages of a TIFF and the files of a directory are not images of the dataset.
             if not result.page_index and result.input_path in self._by_path:
                 self._add(result.input_path, result)
         for path in self._by_path:
             if path not in self._done:
-                self._fail(path, DatasetError(f"{path}: expected an image; received none"))
+                self._fail(
+                    path, DatasetError(f"{path}: expected an image; received a file without one")
+                )
 
     def _expect_files(self) -> None:
         if len(self._by_path) != len(self._dataset.images):
             raise DatasetError(
-                f"{self._dataset.path}: expected file_names of {len(self._dataset.images)}"
-                f" different files, received {len(self._by_path)}: one is written in two ways"
+                f"{self._dataset.path}: expected the file_names of {len(self._dataset.images)}"
+                f" different files; received {len(self._by_path)}: two names mean the same file"
             )
         first = next(iter(self._by_path))
         if not any(Path(path).is_file() for path in self._by_path):
             raise DatasetError(
                 f"{self._images_dir}: expected the {len(self._by_path)} images of the annotation"
-                f" file; received none of them (the first would be {first}). Give the folder that"
-                " the file names start from."
+                f" file; received none of them (the first would be {first}). Give the root folder"
+                " of the file names."
             )
 
     def _add(self, path: str, result: InstanceSegResult) -> None:
         image = self._by_path[path]
         if result.image_hw != image.image_hw:
-            self._fail(path, _other_size(path, image, result.image_hw))
+            self._fail(path, _size_error(path, image, result.image_hw))
             return
         for record in result.to_coco(image.image_id):
             category_id = self._categories.category_ids.get(record["category_id"])
@@ -211,15 +213,15 @@ class _Run:
             self._on_progress(len(self._done), len(self._by_path))
 
 
-def _other_size(path: str, image: DatasetImage, image_hw: tuple[int, int]) -> DatasetError:
-    (height, width), (told_height, told_width) = image_hw, image.image_hw
-    turned = (
-        " If it has an EXIF rotation, which is applied, the annotations are those of the unturned"
-        " picture: save it again without EXIF data."
+def _size_error(path: str, image: DatasetImage, image_hw: tuple[int, int]) -> DatasetError:
+    (height, width), (annotated_height, annotated_width) = image_hw, image.image_hw
+    hint = (
+        " hpip applies the EXIF orientation, but the annotations may be of the image without it:"
+        " save the image without EXIF data."
         if image_hw == image.image_hw[::-1]
         else ""
     )
     return DatasetError(
-        f"{path}: expected {told_width}x{told_height} pixels, as the annotation file says;"
-        f" received {width}x{height}.{turned}"
+        f"{path}: expected {annotated_width}x{annotated_height} pixels, the size in the annotation"
+        f" file; received {width}x{height}.{hint}"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's figures of detections, from pycocotools, and the F1 score, which it does not give."""
+"""Computes COCO metrics with pycocotools, and F1 scores, which pycocotools lacks."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _LARGEST_MAX_DETS_INDEX = 2
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What comes out when a score threshold is set; matches have an IoU of at least 0.5.
+    """F1, precision and recall at one score threshold, for matches with an IoU of at least 0.5.
 
-    Precision, recall and F1 are 0 where nothing is right.
+    All three are 0 if there is no true positive.
     """
 
     score_threshold: float
@@ -40,7 +40,7 @@ class OperatingPoint:
     recall: float
 
     def to_json(self) -> dict[str, float]:
-        """The figures by name."""
+        """The metrics as a JSON object."""
         return {
             "score_threshold": self.score_threshold,
             "F1": self.f1,
@@ -51,10 +51,10 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One category's figures; None where the dataset has no instance of it.
+    """Metrics of one category; None if the dataset has no instance of it.
 
     Attributes:
-        instances: in the dataset, without crowds.
+        instances: number in the dataset, without crowds.
     """
 
     category_id: int
@@ -66,7 +66,7 @@ class ClassScores:
     f1_at_half: OperatingPoint | None
 
     def to_json(self) -> dict[str, Any]:
-        """The figures by name."""
+        """The metrics as a JSON object."""
         return {
             "category_id": self.category_id,
             "name": self.name,
@@ -80,14 +80,14 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class RegionScores:
-    """All figures of one kind of region, masks or boxes.
+    """All metrics of masks, or of boxes.
 
     Attributes:
-        metrics: by the names in `METRICS`; None where the dataset has no instance to find, of that
-            size for instance.
-        best_f1: the score threshold with the highest F1 over all classes.
-        f1_at_half: at the score threshold 0.5, or at that of the evaluation where it is higher.
-        classes: one for each category, by id.
+        metrics: values by the names in `METRICS`; None if the dataset has no matching instance,
+            for example none of that size.
+        best_f1: operating point with the highest F1 over all classes.
+        f1_at_half: operating point at the score threshold 0.5, or at the evaluation's if higher.
+        classes: metrics of each category, sorted by id.
     """
 
     metrics: Mapping[str, float | None]
@@ -96,7 +96,7 @@ class RegionScores:
     classes: tuple[ClassScores, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The figures by name."""
+        """The metrics as a JSON object."""
         return {
             **self.metrics,
             "best_F1": self.best_f1.to_json(),
@@ -112,20 +112,20 @@ def score_detections(
     *,
     threshold: float,
 ) -> RegionScores:
-    """Compare detections with a dataset.
+    """Compute the COCO metrics of detections on a dataset.
 
     Args:
-        dataset: the truth.
-        records: COCO result records with `bbox` and compressed `segmentation`; not changed.
-        region: what is compared. An instance's size, small or large, is the area of its mask, or
-            of its box, accordingly.
-        threshold: the score that the detections were made with.
+        dataset: the ground truth.
+        records: COCO result records with `bbox` and compressed `segmentation`; not modified.
+        region: whether masks or boxes are compared. The size class of an instance (small,
+            medium, large) follows from the area of its mask or box, respectively.
+        threshold: score threshold of the detections.
 
     Raises:
-        BackendUnavailableError: pycocotools is missing.
+        BackendUnavailableError: pycocotools is not installed.
 
     Note:
-        pycocotools prints, so stdout is redirected meanwhile, for all threads.
+        pycocotools prints to stdout, so stdout is redirected during the call, for all threads.
     """
     pycocotools = require_pycocotools()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -157,7 +157,7 @@ def score_detections(
 def _detections(
     records: Sequence[Mapping[str, Any]], region: Literal["masks", "boxes"]
 ) -> list[dict[str, Any]]:
-    """What `COCO.loadRes` makes of result records, which fails where there are none."""
+    """Annotations as `COCO.loadRes` makes them; `loadRes` itself fails for an empty list."""
     detections = []
     for number, record in enumerate(records, start=1):
         _, _, width, height = record["bbox"]
@@ -190,20 +190,20 @@ def _class_scores(
 
 
 def _known(value: float) -> float | None:
-    """None for the -1 with which pycocotools marks that there is nothing to find."""
+    """None for -1, with which pycocotools marks an undefined metric."""
     return None if value < 0 else float(value)
 
 
 @dataclass(frozen=True)
 class _Matches:
-    """Detections with their matches at an IoU of 0.5, crowds and what lies in them left out.
+    """Detections and whether each has a match at an IoU of 0.5; crowd regions are ignored.
 
-    COCO matches the best score first, so those above any threshold have the same matches as if the
-    others had never been there: one matching gives the figures of every threshold.
+    COCO matches detections in the order of their scores, so the matches above a threshold do not
+    depend on the detections below it: one matching gives the metrics at every threshold.
     """
 
     scores: AnyArray
-    is_right: AnyArray
+    is_match: AnyArray
     positives: int
 
     @staticmethod
@@ -211,39 +211,39 @@ class _Matches:
         parts = list(parts)
         return _Matches(
             np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.is_right for part in parts]),
+            np.concatenate([part.is_match for part in parts]),
             sum(part.positives for part in parts),
         )
 
     def at(self, score_threshold: float) -> OperatingPoint:
         passing = self.scores >= score_threshold
-        return self._point(score_threshold, int(passing.sum()), int(self.is_right[passing].sum()))
+        return self._point(score_threshold, int(passing.sum()), int(self.is_match[passing].sum()))
 
     def best(self, lowest: float) -> OperatingPoint:
-        """The point of the highest F1; of several, that of the highest threshold.
+        """The operating point with the highest F1; of several, that with the highest threshold.
 
-        Its threshold lies halfway to the next lower score, so that it means the same to those who
-        keep what reaches a threshold and to those who keep what is above.
+        Its threshold is the mean of the lowest accepted and the next lower score, so that it
+        accepts the same detections with `>=` and with `>`.
         """
         order = np.argsort(-self.scores, kind="stable")
         scores = self.scores[order]
         if not len(scores):
             return self._point(lowest, 0, 0)
-        right = np.cumsum(self.is_right[order])
-        kept = np.arange(1, len(scores) + 1)
-        f1 = 2 * right / (kept + self.positives)
+        matched = np.cumsum(self.is_match[order])
+        accepted = np.arange(1, len(scores) + 1)
+        f1 = 2 * matched / (accepted + self.positives)
         next_scores = np.append(scores[1:], min(lowest, scores[-1]))
         f1[:-1][scores[:-1] == scores[1:]] = -1.0
         index = int(np.argmax(f1))
         threshold = float(scores[index] + next_scores[index]) / 2
-        return self._point(threshold, int(kept[index]), int(right[index]))
+        return self._point(threshold, int(accepted[index]), int(matched[index]))
 
-    def _point(self, score_threshold: float, kept: int, right: int) -> OperatingPoint:
+    def _point(self, score_threshold: float, accepted: int, matched: int) -> OperatingPoint:
         return OperatingPoint(
             score_threshold=score_threshold,
-            f1=2 * right / max(1, kept + self.positives),
-            precision=right / max(1, kept),
-            recall=right / max(1, self.positives),
+            f1=2 * matched / max(1, accepted + self.positives),
+            precision=matched / max(1, accepted),
+            recall=matched / max(1, self.positives),
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpip.common.cache import Cache, content_key
 from hpip.errors import GraphRewriteError, ModelFormatError
-from hpip.graph.batching import takes_batches
+from hpip.graph.batching import is_batch_safe
 from hpip.graph.params import ParameterFile
 from hpip.graph.parts import DensePart, Part, part_to_json, plan_from_json
 from hpip.graph.passes.base import NoMatchError, Sequential
@@ -24,7 +24,7 @@ from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 logger = logging.getLogger(__name__)
 
 # Raise when the layout of an entry changes.
-_RECORD_VERSION = "5"
+_RECORD_VERSION = "6"
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def _from_record(
 
 
 def _takes_batches(program: Program, masks: MaskSource) -> bool:
-    """Without boxes there are no counts that would tell the images apart."""
-    return masks.boxes_frame != "none" and takes_batches(program)
+    """Whether a batch works; without boxes, no counts assign instances to images."""
+    return masks.boxes_frame != "none" and is_batch_safe(program)
 
 
 def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:

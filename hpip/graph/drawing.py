@@ -46,7 +46,7 @@ class _Node:
         return width, len(self.lines) * _LINE + 9
 
 
-def draw_cut(program: Program, cut: Program, title: str) -> str:
+def draw_truncation(program: Program, cut: Program, title: str) -> str:
     """The end of `program`, with the values marked that `cut` returns in its place.
 
     Constants are left out and chains of operations are drawn as one box; a loop or branch is one

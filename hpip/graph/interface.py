@@ -1,36 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into and comes out of a program file, read without Paddle.
+"""Inputs, outputs and batch safety of an exported program, read without importing Paddle.
 
-Paddle has two formats: PIR in JSON (`inference.json`, since 3.0) and the older ProgramDesc in
-protobuf (`inference.pdmodel`). Only the interface is read here; `hpip.graph` reads whole programs.
+Paddle has two formats: PIR in JSON (`inference.json`, since 3.0) and the older `ProgramDesc` in
+protobuf (`inference.pdmodel`), of which only the interface is read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from hpip.errors import ModelFormatError
-from hpip.graph.operation import TensorType
-
-JsonObject: TypeAlias = dict[str, Any]
-# Field number -> values: an int for a varint, a memoryview for bytes and nested messages.
-Message: TypeAlias = dict[int, list[Any]]
+from hpip.graph.batching import (
+    NORM_FLAGS,
+    norm_uses_batch_statistics,
+    slice_takes_first_image,
+    takes_first_image,
+    uses_batch_statistics,
+)
+from hpip.graph.operation import PARAMETER, Operation, TensorType
+from hpip.graph.program import Program
+from hpip.graph.protobuf import Message, parse_message, signed_integers, text
 
 _PIR_DTYPES = {
-    "t_bool": "bool",
-    "t_i8": "int8",
-    "t_ui8": "uint8",
-    "t_i16": "int16",
-    "t_i32": "int32",
-    "t_i64": "int64",
-    "t_f16": "float16",
-    "t_bf16": "bfloat16",
-    "t_f32": "float32",
-    "t_f64": "float64",
+    "bool": "bool",
+    "i8": "int8",
+    "ui8": "uint8",
+    "i16": "int16",
+    "i32": "int32",
+    "i64": "int64",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "f32": "float32",
+    "f64": "float64",
 }
 # framework.proto, VarType.Type
 _PROTO_DTYPES = {
@@ -53,9 +57,9 @@ class ProgramTensor:
 
     Attributes:
         index: position among the program's inputs or outputs.
-        name: what the engine calls it.
+        name: its name in the program, which engines use too.
         dtype: NumPy's name of the element type.
-        dims: one number per axis, -1 where the export left the size open.
+        dims: length of each axis; -1 for a dynamic axis.
     """
 
     index: int
@@ -69,24 +73,24 @@ class ProgramTensor:
 
 @dataclass(frozen=True)
 class ProgramInterface:
-    """Inputs and outputs of a program, in its order.
+    """Inputs and outputs of a program, in its order, and what limits its batch size to 1.
 
     Attributes:
         inputs: what must be fed.
         outputs: what can be fetched.
-        normalizes_by_input: a batch norm takes mean and variance from what it is fed, so that the
-            images of a batch change each other's answers.
-        parameters: types of the weights, in no order; None where the format does not tell them.
-        reads_first_image_only: somewhere the program takes row 0 of a batch and drops the rest (the
-            size of the first image, its features), so that only batches of one come out right.
+        reads_first_image_only: the program takes row 0 of a batch somewhere (the size of the first
+            image, its features) and drops the other rows.
+        uses_batch_statistics: a batch norm uses batch statistics instead of running statistics, so
+            that the images of a batch affect each other's results.
         loops: the program has a `while`. Exported two-stage models loop over the images of a batch
-            and fail where these have different numbers of boxes.
+            and fail if these have different numbers of boxes.
+        parameters: types of the weights, in no order; None if the format does not tell them.
     """
 
     inputs: tuple[ProgramTensor, ...]
     outputs: tuple[ProgramTensor, ...]
     reads_first_image_only: bool
-    normalizes_by_input: bool
+    uses_batch_statistics: bool
     loops: bool
     parameters: tuple[TensorType, ...] | None = None
 
@@ -95,7 +99,7 @@ def read_interface(program_file: Path) -> ProgramInterface:
     """Read the interface of an `inference.json` or `inference.pdmodel`.
 
     Raises:
-        ModelFormatError: the file is not there, truncated, or not a program that Paddle exported.
+        ModelFormatError: the file is missing, truncated, or not a program exported by Paddle.
     """
     readers: Mapping[str, Callable[[bytes], ProgramInterface]] = {
         ".json": _read_pir,
@@ -106,12 +110,13 @@ def read_interface(program_file: Path) -> ProgramInterface:
         interface = reader(program_file.read_bytes())
     except OSError as error:
         raise ModelFormatError(f"cannot read the program {program_file}: {error}") from error
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
+    ) as error:
         raise ModelFormatError(
             f"{program_file} is damaged or not an exported Paddle program: expected "
-            f"{' or '.join(readers)} as Paddle writes it, got {type(error).__name__}: "
-            f"{str(error)[:500]}. "
-            "Copy or export the model again."
+            f"{' or '.join(readers)} as Paddle writes it, received a file that fails with "
+            f"{type(error).__name__}: {str(error)[:500]}. Copy or export the model again."
         ) from error
     if not interface.inputs or not interface.outputs:
         raise ModelFormatError(
@@ -121,126 +126,53 @@ def read_interface(program_file: Path) -> ProgramInterface:
     return interface
 
 
-def _takes_row_zero(
-    dims: Sequence[int], axes: object, starts: object, ends: object, dropped_axes: object
-) -> bool:
-    """Whether a slice picks the first row of a leading axis of open size and drops the axis.
-
-    Rank 1 is left out: those are shapes and counts, whose first number says nothing about a batch.
-    """
-    return (
-        len(dims) >= 2
-        and dims[0] == -1
-        and (axes, starts, ends, dropped_axes) == ([0], [0], [1], [0])
-    )
-
-
-_NORM_FLAGS = ("use_global_stats", "trainable_statistics", "is_test")
-
-
-def _normalizes_by_input(
-    uses_global: bool | None, trainable: bool | None, is_test: bool | None
-) -> bool:
-    """Whether a batch norm of Paddle with these flags leaves its stored statistics alone."""
-    return not uses_global and (bool(trainable) or not is_test)
-
-
-# PIR JSON. Keys: "#" kind, "%" value id, I operands, O results, A attributes (N name, AT value with
-# its data in D), TT type. Kinds carry their dialect's number in front ("1.slice" is pd_op.slice).
-
-
 def _read_pir(data: bytes) -> ProgramInterface:
     document = json.loads(data)
     magic = document["base_code"]["magic"]
     if magic != "pir":
         raise ValueError(f"base_code.magic is {magic!r}, not 'pir'")
-    dims_of: dict[int, tuple[int, ...]] = {}
-    constants: dict[int, list[int]] = {}
-    inputs: list[ProgramTensor] = []
-    fetched: list[tuple[int, ProgramTensor]] = []
-    first_only = normalizes = loops = False
-    for op in _pir_ops(document["program"]["regions"][0]["blocks"][0]):
-        kind = op["#"].rpartition(".")[2]
-        for result in op["O"]:
-            if "TT" in result and _pir_kind(result["TT"]) == "t_dtensor":
-                dims_of[result["%"]] = tuple(result["TT"]["D"][1])
-        if kind == "data":
-            inputs.append(_pir_tensor(op, len(inputs)))
-        elif kind == "fetch":
-            column = _pir_attribute(op, "col")
-            fetched.append((column, _pir_tensor(op, column)))
-        elif kind == "while":
-            loops = True
-        elif kind in ("batch_norm", "batch_norm_"):
-            normalizes |= _normalizes_by_input(*(_pir_attribute(op, name) for name in _NORM_FLAGS))
-        elif kind == "full_int_array":
-            constants[op["O"][0]["%"]] = _pir_attribute(op, "value")
-        elif kind == "slice":
-            source, starts, ends = (operand["%"] for operand in op["I"])
-            first_only |= _takes_row_zero(
-                dims_of.get(source, ()),
-                _pir_attribute(op, "axes"),
-                constants.get(starts),
-                constants.get(ends),
-                _pir_attribute(op, "decrease_axis"),
-            )
-    outputs = tuple(tensor for _, tensor in sorted(fetched, key=lambda pair: pair[0]))
-    parameters = tuple(
-        TensorType(_pir_kind(element).removeprefix("t_"), tuple(dims))
-        for op in document["program"]["regions"][0]["blocks"][0]["ops"]
-        if op["#"] == "p"
-        for element, dims in [op["O"]["TT"]["D"][:2]]
-    )
-    return ProgramInterface(tuple(inputs), outputs, first_only, normalizes, loops, parameters)
-
-
-def _pir_ops(block: JsonObject) -> Iterator[JsonObject]:
-    """Every operator with named results, those inside `if` and `while` too; parameters left out."""
-    for op in block["ops"]:
-        if op["#"] == "p":
-            continue
-        yield op
-        for region in op.get("regions", ()):
-            for inner in region["blocks"]:
-                yield from _pir_ops(inner)
-
-
-def _pir_kind(entry: JsonObject) -> str:
-    return str(entry["#"]).rpartition(".")[2]
-
-
-def _pir_attribute(op: JsonObject, name: str) -> Any:
-    for attribute in op["A"]:
-        if attribute["N"] == name:
-            value = attribute["AT"]["D"]
-            if isinstance(value, list):
-                return [item["D"] if isinstance(item, dict) else item for item in value]
-            return value
-    raise KeyError(f"operator {op['#']} has no attribute {name}")
-
-
-def _pir_tensor(op: JsonObject, index: int) -> ProgramTensor:
-    element, dims = op["O"][0]["TT"]["D"][:2]
-    kind = _pir_kind(element)
-    return ProgramTensor(
-        index, _pir_attribute(op, "name"), _PIR_DTYPES.get(kind, kind), tuple(dims)
+    # Not `Program.read`, which refuses unknown format versions: their interface can be read, and
+    # Paddle can run the original graph.
+    program = Program(document)
+    operations = list(program.walk())
+    return ProgramInterface(
+        tuple(_pir_tensor(op, index) for index, op in enumerate(program.inputs.values())),
+        tuple(_pir_tensor(op, op.attribute("col")) for op in program.outputs),
+        reads_first_image_only=any(takes_first_image(program, op) for op in operations),
+        uses_batch_statistics=any(uses_batch_statistics(op) for op in operations),
+        loops=any(op.name == "pd_op.while" for op in operations),
+        parameters=tuple(
+            kind
+            for op in program.block.operations
+            if op.name == PARAMETER
+            for kind in op.output_types
+            if kind is not None
+        ),
     )
 
 
-# ProgramDesc. Field numbers are those of Paddle's framework.proto.
+def _pir_tensor(op: Operation, index: int) -> ProgramTensor:
+    (kind,) = op.output_types
+    if kind is None:
+        raise ValueError(f"{op} is not a dense tensor")
+    dtype = _PIR_DTYPES.get(kind.dtype, kind.dtype)
+    return ProgramTensor(index, op.attribute("name"), dtype, kind.shape)
+
+
+# ProgramDesc: field numbers are those of Paddle's framework.proto.
 
 
 def _read_program_desc(data: bytes) -> ProgramInterface:
-    blocks = [_parse_message(block) for block in _parse_message(memoryview(data))[1]]
+    blocks = [parse_message(block) for block in parse_message(data)[1]]
     tensors = {
         name: tensor for block in blocks for name, tensor in map(_proto_variable, block.get(3, []))
     }
     inputs: list[ProgramTensor] = []
     outputs: list[ProgramTensor] = []
-    first_only = normalizes = loops = False
+    first_only = batch_norm = loops = False
     for block in blocks:
-        for op in map(_parse_message, block.get(4, [])):
-            kind = _text(op[3][0])
+        for op in map(parse_message, block.get(4, [])):
+            kind = text(op[3][0])
             if kind == "feed":
                 inputs.append(_proto_tensor(tensors, op, 2, "Out"))
             elif kind == "fetch":
@@ -249,15 +181,15 @@ def _read_program_desc(data: bytes) -> ProgramInterface:
                 loops = True
             elif kind == "batch_norm":
                 flags = _proto_flags(op)
-                normalizes |= _normalizes_by_input(*(flags.get(name) for name in _NORM_FLAGS))
+                batch_norm |= norm_uses_batch_statistics(*(flags.get(n) for n in NORM_FLAGS))
             elif kind == "slice":
                 _, dims = tensors[_proto_arguments(op, 1)["Input"][0]]
                 lists = _proto_int_lists(op)
-                # Bounds that are computed while the program runs have -1 among the infer flags.
+                # Bounds that are computed at run time have -1 among the infer flags.
                 if -1 not in lists.get("infer_flags", []):
                     names = ("axes", "starts", "ends", "decrease_axis")
-                    first_only |= _takes_row_zero(dims, *(lists.get(name) for name in names))
-    return ProgramInterface(_by_column(inputs), _by_column(outputs), first_only, normalizes, loops)
+                    first_only |= slice_takes_first_image(dims, *map(lists.get, names))
+    return ProgramInterface(_by_column(inputs), _by_column(outputs), first_only, batch_norm, loops)
 
 
 def _by_column(tensors: list[ProgramTensor]) -> tuple[ProgramTensor, ...]:
@@ -265,95 +197,42 @@ def _by_column(tensors: list[ProgramTensor]) -> tuple[ProgramTensor, ...]:
 
 
 def _proto_variable(data: memoryview) -> tuple[str, tuple[str, tuple[int, ...]]]:
-    """Name, dtype and dims of a VarDesc; dtype "" for what is not a dense tensor."""
-    variable = _parse_message(data)
-    name = _text(variable[1][0])
-    kind = _parse_message(variable[2][0])
+    """Name, dtype and dims of a VarDesc; dtype "" for anything but a dense tensor."""
+    variable = parse_message(data)
+    name = text(variable[1][0])
+    kind = parse_message(variable[2][0])
     if 3 not in kind:
         return name, ("", ())
-    tensor = _parse_message(_parse_message(kind[3][0])[1][0])
+    tensor = parse_message(parse_message(kind[3][0])[1][0])
     code = tensor[1][0]
-    return name, (_PROTO_DTYPES.get(code, f"type {code}"), tuple(_signed(tensor.get(2, []))))
+    return name, (
+        _PROTO_DTYPES.get(code, f"type {code}"),
+        tuple(signed_integers(tensor.get(2, []))),
+    )
 
 
 def _proto_tensor(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]], op: Message, field: int, parameter: str
 ) -> ProgramTensor:
     name = _proto_arguments(op, field)[parameter][0]
-    attributes = {_text(item[1][0]): item for item in map(_parse_message, op.get(4, []))}
+    attributes = {text(item[1][0]): item for item in map(parse_message, op.get(4, []))}
     column = attributes["col"].get(3, [0])[0]
     return ProgramTensor(column, name, *tensors[name])
 
 
 def _proto_arguments(op: Message, field: int) -> dict[str, list[str]]:
     """Parameter name -> variable names, of an OpDesc's inputs (field 1) or outputs (field 2)."""
-    entries = map(_parse_message, op.get(field, []))
-    return {_text(entry[1][0]): [_text(item) for item in entry.get(2, [])] for entry in entries}
+    entries = map(parse_message, op.get(field, []))
+    return {text(entry[1][0]): [text(item) for item in entry.get(2, [])] for entry in entries}
 
 
 def _proto_int_lists(op: Message) -> dict[str, list[int]]:
-    """An OpDesc's attributes that are lists of int32, by name."""
-    attributes = map(_parse_message, op.get(4, []))
-    return {_text(item[1][0]): _signed(item[6]) for item in attributes if 6 in item}
+    """An OpDesc's int32 list attributes, by name."""
+    attributes = map(parse_message, op.get(4, []))
+    return {text(item[1][0]): signed_integers(item[6]) for item in attributes if 6 in item}
 
 
 def _proto_flags(op: Message) -> dict[str, bool]:
-    """An OpDesc's attributes that are true or false, by name."""
-    attributes = map(_parse_message, op.get(4, []))
-    return {_text(item[1][0]): bool(item[10][0]) for item in attributes if 10 in item}
-
-
-def _text(data: memoryview) -> str:
-    return bytes(data).decode()
-
-
-def _signed(values: Sequence[int | memoryview]) -> list[int]:
-    """Integers of a repeated field, packed or not, from two's complement."""
-    numbers: list[int] = []
-    for value in values:
-        if isinstance(value, int):
-            numbers.append(value)
-        else:
-            position = 0
-            while position < len(value):
-                number, position = _varint(value, position)
-                numbers.append(number)
-    return [number - (1 << 64) if number >> 63 else number for number in numbers]
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    """Value of the varint at `position`, and the position after it."""
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
-
-
-def _parse_message(data: memoryview) -> Message:
-    """Split one protobuf message into its fields; nested messages stay bytes."""
-    fields: Message = {}
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        wire_type = key & 7
-        value: int | memoryview
-        if wire_type == 0:
-            value, position = _varint(data, position)
-        else:
-            if wire_type == 2:
-                length, position = _varint(data, position)
-            elif wire_type in (1, 5):
-                length = 8 if wire_type == 1 else 4
-            else:
-                raise ValueError(f"protobuf wire type {wire_type} at byte {position}")
-            if position + length > len(data):
-                raise ValueError(f"the file ends {position + length - len(data)} bytes early")
-            value, position = data[position : position + length], position + length
-        fields.setdefault(key >> 3, []).append(value)
-    return fields
+    """An OpDesc's boolean attributes, by name."""
+    attributes = map(parse_message, op.get(4, []))
+    return {text(item[1][0]): bool(item[10][0]) for item in attributes if 10 in item}

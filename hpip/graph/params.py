@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in Paddle's combined file (`inference.pdiparams`): mapped, never copied unless changed.
+"""Weights in Paddle's combined parameter file (`inference.pdiparams`), memory-mapped.
 
-The file holds the tensors back to back in the order of their sorted names, without the names.
+The file holds the tensors back to back, sorted by name, without the names. In front of each tensor
+are a fixed header and a protobuf `TensorDesc`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import numpy as np
 from hpip.errors import ModelFormatError
 from hpip.graph.operation import TensorType
 from hpip.graph.program import Program
+from hpip.graph.protobuf import encode_varint, parse_message, signed_integers
 from hpip.types import AnyArray
 
 # Codes of VarType.Type in framework.proto, and the names that a PIR program uses for them.
-# NumPy has no bfloat16: such a tensor is handed out as its 16-bit patterns.
+# NumPy has no bfloat16: such a tensor is returned as uint16 bit patterns.
 _DTYPES: dict[int, tuple[str, type[np.generic]]] = {
     0: ("bool", np.bool_),
     1: ("i16", np.int16),
@@ -38,13 +40,13 @@ _DTYPES: dict[int, tuple[str, type[np.generic]]] = {
 }
 _CODES = {np.dtype(kind): code for code, (name, kind) in _DTYPES.items() if name != "bf16"}
 
-# Version of the tensor, levels of detail (none), version of the description, its length in bytes.
+# Version of the tensor, number of LoD levels (0), version of the TensorDesc, its length in bytes.
 _HEADER = struct.Struct("<IQIi")
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies in the file."""
+    """Type of one tensor, and its place in the file in bytes."""
 
     type: TensorType
     kind: np.dtype[np.generic]
@@ -55,14 +57,14 @@ class StoredTensor:
 class ParameterFile:
     """Read access to a combined parameter file by name, without loading it.
 
-    Close it, or use it as a context manager; arrays taken from it keep the mapping alive.
+    The arrays that it returns keep the file mapped.
     """
 
     def __init__(self, path: Path, program: Program) -> None:
         """Find each parameter of `program` in the file; only the headers are read.
 
         Raises:
-            ModelFormatError: missing, truncated, or not the weights of this program.
+            ModelFormatError: the file is missing, truncated, or does not belong to this program.
         """
         self.path = path
         self._map: mmap.mmap | None = None
@@ -82,8 +84,9 @@ class ParameterFile:
             raise ModelFormatError(f"cannot read the parameters {path}: {error}") from error
         if rest_bytes:
             raise ModelFormatError(
-                f"{path} goes on for {rest_bytes} bytes after the {len(parameters)} parameters of "
-                "the program: it belongs to another export. Take both files from the same one."
+                f"{path} has {rest_bytes} bytes after the {len(parameters)} parameters of the "
+                "program: it belongs to another exported model. Use the program and the parameters "
+                "of the same export."
             )
 
     def array(self, name: str) -> AnyArray:
@@ -137,18 +140,18 @@ def check_parameters(path: Path, wanted: Collection[TensorType] | None) -> None:
 
 
 def write_parameters(path: Path, arrays: Mapping[str, AnyArray]) -> None:
-    """Write a combined parameter file; one tensor after the other, so that none is held twice."""
+    """Write a combined parameter file, one tensor at a time to limit memory."""
     with path.open("wb") as stream:
         for name in sorted(arrays):
             # Not ascontiguousarray: that turns a scalar into a vector.
             array = np.asarray(arrays[name], order="C")
             if array.dtype not in _CODES:
                 raise ModelFormatError(
-                    f"parameter {name} is {array.dtype}; a parameter file holds "
-                    f"{', '.join(sorted(str(kind) for kind in _CODES))}."
+                    f"parameter {name}: expected one of "
+                    f"{', '.join(sorted(str(kind) for kind in _CODES))}; received {array.dtype}."
                 )
-            description = b"\x08" + _varint(_CODES[array.dtype])
-            description += b"".join(b"\x10" + _varint(length) for length in array.shape)
+            description = b"\x08" + encode_varint(_CODES[array.dtype])
+            description += b"".join(b"\x10" + encode_varint(length) for length in array.shape)
             stream.write(_HEADER.pack(0, 0, 0, len(description)) + description)
             stream.write(array.reshape(-1).view(np.uint8).data)
 
@@ -160,19 +163,24 @@ def _read_header(stream: BinaryIO, size_bytes: int, name: str, path: Path) -> St
     tensor_version, levels, description_version, length = _HEADER.unpack(fixed)
     if tensor_version or levels or description_version or not 0 < length < 4096:
         raise ModelFormatError(
-            f"{path}: no tensor header where parameter {name} should begin (byte "
-            f"{stream.tell() - _HEADER.size}). The file is damaged or belongs to another program."
+            f"{path}: expected the tensor header of parameter {name} at byte "
+            f"{stream.tell() - _HEADER.size}, found no tensor header. The file is damaged or "
+            "belongs to another program. Copy or download it again."
         )
     description = stream.read(length)
     if len(description) < length:
         raise _truncated(path, name)
     try:
         code, shape = _parse_description(description)
-    except ModelFormatError as error:
-        raise ModelFormatError(f"{path}: parameter {name}: {error}") from error
+    except (ModelFormatError, ValueError, KeyError) as error:
+        raise ModelFormatError(
+            f"{path}: the description of parameter {name} is damaged: {error}. Copy or download "
+            "the file again."
+        ) from error
     if code not in _DTYPES:
         raise ModelFormatError(
-            f"{path}: parameter {name} has data type code {code}; known are {sorted(_DTYPES)}."
+            f"{path}: parameter {name} has the unsupported data type code {code}; supported are "
+            f"{sorted(_DTYPES)}."
         )
     dtype, kind = _DTYPES[code]
     size = math.prod(shape) * np.dtype(kind).itemsize
@@ -183,56 +191,24 @@ def _read_header(stream: BinaryIO, size_bytes: int, name: str, path: Path) -> St
 
 def _truncated(path: Path, name: str) -> ModelFormatError:
     return ModelFormatError(
-        f"{path} ends before parameter {name} does. Copy or download the file again."
+        f"{path} is truncated: it ends before parameter {name} does. Copy or download it again."
     )
 
 
 def _check_type(found: TensorType, wanted: TensorType | None, name: str, path: Path) -> None:
     if wanted is not None and (found.dtype != wanted.dtype or found.shape != wanted.shape):
         raise ModelFormatError(
-            f"{path}: parameter {name} is {found.dtype}{list(found.shape)}, but the program wants "
-            f"{wanted.dtype}{list(wanted.shape)}. Take both files from the same export."
+            f"{path}: parameter {name} is {found.dtype}{list(found.shape)}, but the program "
+            f"expects {wanted.dtype}{list(wanted.shape)}. Use the program and the parameters of "
+            "the same export."
         )
 
 
 def _parse_description(description: bytes) -> tuple[int, tuple[int, ...]]:
-    """Data type code and shape from a serialized TensorDesc (fields 1 and 2, both varints)."""
-    code = -1
-    shape: list[int] = []
-    position = 0
-    while position < len(description):
-        key = description[position]
-        if key == 0x12:  # packed repeated field, as proto3 writers would emit it
-            end, position = _read_varint(description, position + 1)
-            end += position
-            while position < end:
-                length, position = _read_varint(description, position)
-                shape.append(length)
-            continue
-        value, position = _read_varint(description, position + 1)
-        if key == 0x08:
-            code = value
-        elif key == 0x10:
-            shape.append(value)
-    return code, tuple(shape)
-
-
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data):
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position += 1
-        shift += 7
-        if byte < 0x80:
-            return value, position
-    raise ModelFormatError("a tensor description ends in the middle of a number: damaged file.")
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append((value & 0x7F) | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    """Data type code and shape from a serialized TensorDesc (fields 1 and 2)."""
+    fields = parse_message(description)
+    (code,) = fields[1]
+    shape = tuple(signed_integers(fields.get(2, ())))
+    if min(shape, default=0) < 0:
+        raise ValueError(f"negative length in shape {shape}")
+    return code, shape

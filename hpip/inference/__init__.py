@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From inputs to results: predictor and pipeline."""
+"""Predictors and pipelines: from inputs to results."""
 
 from __future__ import annotations

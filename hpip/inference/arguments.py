@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller may ask of a predictor, checked at the boundary."""
+"""Validates the arguments of predictors and pipelines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpip.backends.registry import backend_names
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.inference.tuning.candidates import EngineOptions
 
-# Keys of PaddleX's hpi_config; those that name a device or a model are set there internally.
+# Keys of PaddleX's hpi_config; PaddleX itself sets those that name a device or a model.
 _HPI_KEYS = (
     "auto_config",
     "backend",
@@ -32,7 +32,7 @@ _PRECISIONS: dict[str, Precision] = {
     "int8": "int8",
 }
 _THREAD_KEYS = ("cpu_threads", "cpu_num_threads")
-# PaddleX's run modes of Paddle Inference: our backend, and the precision that the mode implies.
+# PaddleX's run modes of Paddle Inference: hpip's backend, and the precision that a mode implies.
 _RUN_MODES: dict[Any, tuple[str, Precision | None]] = {
     "paddle": ("paddle", None),
     "mkldnn": ("paddle_onednn", None),
@@ -51,7 +51,7 @@ def check_score_threshold(value: Any, name: str = "threshold") -> float:
     """Return the threshold as a float in [0, 1].
 
     Raises:
-        InvalidInputError: it is not a number between 0 and 1.
+        InvalidInputError: the value is not a number from 0 to 1.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise InvalidInputError(f"{name}: expected a number from 0 to 1; received {value!r}")
@@ -62,7 +62,7 @@ def check_count(value: Any, name: str, at_least: int = 1) -> int:
     """Return the number as an int.
 
     Raises:
-        InvalidInputError: it is not a whole number, or too small.
+        InvalidInputError: the value is not a whole number, or less than `at_least`.
     """
     if not _is_whole(value) or int(value) < at_least:
         raise InvalidInputError(
@@ -74,10 +74,10 @@ def check_count(value: Any, name: str, at_least: int = 1) -> int:
 def resolve_classes(
     classes: Collection[int | str] | int | str | None, labels: tuple[str, ...]
 ) -> frozenset[int] | None:
-    """Turn class names and ids into ids; None stays None and means all.
+    """Convert class names and ids to ids; None, for all classes, stays None.
 
     Raises:
-        InvalidInputError: a name is not among the labels, or an id is out of range.
+        InvalidInputError: a name is not a label of the model, or an id is out of range.
     """
     if classes is None:
         return None
@@ -103,10 +103,10 @@ def resolve_classes(
 
 
 def check_precision(value: Any) -> Precision:
-    """The lowest precision that may be used; "auto" is fp32.
+    """Return the lowest allowed precision; "auto" means fp32.
 
     Raises:
-        InvalidInputError: it is none of auto, fp32, bf16, fp16 and int8.
+        InvalidInputError: the value is not "auto", "fp32", "bf16", "fp16" or "int8".
     """
     name = value.lower() if isinstance(value, str) else ""
     if name not in _PRECISIONS:
@@ -119,18 +119,18 @@ def check_precision(value: Any) -> Precision:
 def check_engine_options(
     hpi_config: Mapping[str, Any] | None, precision: Any = "auto"
 ) -> EngineOptions:
-    """Check PaddleX's `hpi_config` mapping and the precision.
+    """Validate PaddleX's `hpi_config` mapping and the precision.
 
     Args:
-        hpi_config: `backend` names an engine, `backend_config` its settings; `auto_paddle2onnx`
-            off keeps engines out that need a conversion. `run_mode` of Paddle's settings and
-            `precision` of TensorRT's are understood as PaddleX writes them.
+        hpi_config: `backend` names an engine, and `backend_config` has its settings, including
+            PaddleX's `run_mode` for Paddle and `precision` for TensorRT. `auto_paddle2onnx=False`
+            excludes engines that need a conversion to ONNX.
         precision: "auto", "fp32", "bf16", "fp16" or "int8".
 
     Raises:
-        InvalidInputError: not a mapping, an unknown key, `auto_config` off without a backend, or
-            settings without one.
-        BackendUnavailableError: an engine is asked for that this version does not drive.
+        InvalidInputError: `hpi_config` is not a mapping or has an unknown key, or `backend` is
+            missing although there are settings or `auto_config` is False.
+        BackendUnavailableError: hpip does not support the backend.
     """
     chosen = check_precision(precision)
     config = _check_mapping(hpi_config)
@@ -140,8 +140,8 @@ def check_engine_options(
     if backend is not None and backend not in backend_names():
         raise BackendUnavailableError(
             str(backend),
-            "this version of hpip does not drive it.",
-            f"Available: {', '.join(backend_names())}.",
+            "hpip does not support this backend.",
+            f"Supported: {', '.join(backend_names())}.",
         )
     settings = dict(config.get("backend_config") or {})
     threads = None
@@ -154,7 +154,7 @@ def check_engine_options(
         chosen = check_precision(settings.pop("precision"))
     if settings and backend is None:
         raise InvalidInputError(
-            "hpi_config: backend_config holds settings of one backend, so it needs a backend; "
+            "hpi_config: settings in backend_config need a backend; "
             f"received {', '.join(map(str, settings))} and no backend"
         )
     may_convert = config.get("auto_paddle2onnx") is not False

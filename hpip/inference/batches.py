@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads inputs in batches and keeps account of those that fail."""
+"""Reads inputs in batches, yields their results in order, and reports the inputs that fail."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from hpip.common.timing import timed
@@ -19,61 +19,97 @@ OnFailure: TypeAlias = Callable[[str, Exception], None]
 Outcome: TypeAlias = tuple[Source, InstanceSegResult | Exception]
 
 
-class FailureReport:
-    """What happened to the inputs of one request.
+@dataclass(frozen=True)
+class Batch:
+    """Images that were read one after the other.
 
-    One image given alone fails with its own error. Of several, a bad one is logged, handed to
-    `on_failure` and left out; only when nothing came out at all is there an error at the end.
+    Attributes:
+        sources: the images, in input order.
+        read_ms: for each image, the time to read and decode it.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    read_ms: list[float] = field(default_factory=list)
+
+
+SegmentBatches: TypeAlias = Callable[[Iterator[Batch]], Iterable[Outcome]]
+
+
+class FailureReport:
+    """Handles the failed inputs of one `predict` call.
+
+    If the input is a single image, its error is raised. If there are several inputs, each failed
+    one is logged, passed to `on_failure` and skipped; an error is raised at the end only if no
+    input gave a result.
 
     Args:
-        input: the request's input, as the user gave it.
-        on_failure: called with the input's name and its error.
+        input: the input of the call, as the user gave it.
+        on_failure: called with the name of each failed input and its error.
     """
 
     def __init__(self, input: Any, on_failure: OnFailure | None) -> None:
-        self._alone = is_single(input)
+        self._is_single = is_single(input)
         self._on_failure = on_failure
         self._failures: list[tuple[str, Exception]] = []
-        self._delivered = 0
+        self._result_count = 0
 
     def add(self, name: str, error: Exception) -> None:
-        """Record one failed input; raises its error when it was given alone."""
-        if self._alone:
+        """Record a failed input, or raise its error if it is the only input."""
+        if self._is_single:
             raise error
         self._failures.append((name, error))
-        logger.warning("left out: %s", describe_failure(name, error))
+        logger.warning("skipped an input: %s", describe_failure(name, error))
         if self._on_failure is not None:
             self._on_failure(name, error)
 
-    def deliver(self, outcomes: Iterable[Outcome]) -> Iterator[InstanceSegResult]:
-        """Pass results on and record errors."""
+    def results(self, outcomes: Iterable[Outcome]) -> Iterator[InstanceSegResult]:
+        """Yield the results and record the errors.
+
+        Raises:
+            FailedInputsError: there were errors and not a single result.
+        """
         for source, outcome in outcomes:
             if isinstance(outcome, InstanceSegResult):
-                self._delivered += 1
+                self._result_count += 1
                 yield outcome
             else:
                 self.add(source.name, outcome)
-
-    def finish(self) -> None:
-        """Close the account.
-
-        Raises:
-            FailedInputsError: there were failures and not one result.
-        """
-        if self._failures and not self._delivered:
+        if self._failures and not self._result_count:
             raise FailedInputsError(self._failures)
 
 
-def read_batches(input: Any, batch_size: int, report: FailureReport) -> Iterator[list[Source]]:
-    """Read images in order, `batch_size` at a time; those that can't be read go to `report`."""
-    batch: list[Source] = []
+def predict_in_batches(
+    input: Any,
+    batch_size: int,
+    segment_batches: SegmentBatches,
+    on_failure: OnFailure | None = None,
+) -> Iterator[InstanceSegResult]:
+    """Yield one result per image, in input order; images are read as they are needed.
+
+    Args:
+        input: what `hpip.inputs.sources.iter_sources` accepts.
+        batch_size: images per batch.
+        segment_batches: returns the outcomes of all batches, in order.
+        on_failure: see `FailureReport`.
+
+    Raises:
+        FailedInputsError: there are several inputs, and all of them failed.
+    """
+    report = FailureReport(input, on_failure)
+    yield from report.results(segment_batches(_read_batches(input, batch_size, report)))
+
+
+def _read_batches(input: Any, batch_size: int, report: FailureReport) -> Iterator[Batch]:
+    """Read images in order, `batch_size` at a time; unreadable ones go to `report`."""
+    batch = Batch()
     for source, read_ms in timed(iter_sources(input)):
         if source.error is not None:
             report.add(source.name, source.error)
             continue
-        batch.append(replace(source, read_ms=read_ms))
-        if len(batch) == batch_size:
+        batch.sources.append(source)
+        batch.read_ms.append(read_ms)
+        if len(batch.sources) == batch_size:
             yield batch
-            batch = []
-    if batch:
+            batch = Batch()
+    if batch.sources:
         yield batch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chosen engine, with plain Paddle behind it."""
+"""Runs the chosen engine, with plain Paddle as the fallback engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hpip.common.timing import Stopwatch
 from hpip.errors import BackendError, HpipError
-from hpip.inference.execution.postprocess import Instances, Selection
+from hpip.inference.execution.postprocess import InstanceFilter, Instances
 from hpip.inference.execution.runner import Engine, Runner
 from hpip.inference.tuning.choose import Choice
 from hpip.inference.tuning.records import label
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 class FallbackRunner:
-    """Runs the choice; where its engine fails, plain Paddle answers in its place.
+    """Runs the chosen engine, and falls back to plain Paddle when that engine fails.
 
-    An engine that was right and fast at tuning may still refuse one picture, or be gone after an
-    upgrade. Safe to call from several threads.
+    An engine that passed validation during tuning may still fail on a particular image, or be
+    uninstalled later. Safe to call from several threads.
 
     Raises:
         BackendUnavailableError, BackendError: plain Paddle, or an engine that the caller named,
-            can't be opened.
+            can't load the model.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FallbackRunner:
         self._preprocess = preprocess
         self._workers = workers
         self._lock = threading.Lock()
-        self._floor: Runner | None = None
+        self._fallback: Runner | None = None
         self._closed = False
         try:
             self._runner = Runner(
@@ -50,12 +50,16 @@ class FallbackRunner:
         except HpipError as error:
             if not self._may_fall_back:
                 raise
-            logger.warning("plain Paddle serves: %s", error)
-            self._runner = self._open_floor()
+            logger.warning(
+                "%s could not load the model, so plain Paddle runs it instead: %s",
+                label(choice.engine),
+                error,
+            )
+            self._runner = self._open_fallback()
 
     @property
     def engine(self) -> Engine:
-        """What runs the network."""
+        """The engine that runs the network: the chosen one, or the fallback engine."""
         return self._runner.engine
 
     @property
@@ -65,44 +69,51 @@ class FallbackRunner:
 
     @property
     def summary(self) -> str:
-        """Which engine runs, for people."""
+        """The engine in words, for reports."""
         name = label(self._runner.engine)
         if self._runner.engine != self._choice.engine:
-            return f"{name}, since {label(self._choice.engine)} could not be opened"
+            return f"{name} (fallback: {label(self._choice.engine)} could not load the model)"
         return name
 
     def infer(
-        self, images: Sequence[UInt8Array], selection: Selection, watch: Stopwatch
+        self, images: Sequence[UInt8Array], instance_filter: InstanceFilter, watch: Stopwatch
     ) -> list[Instances]:
-        """See `Runner.infer`."""
+        """Run a batch; see `Runner.infer`.
+
+        Raises:
+            BackendError: the fallback engine failed too, or there is none, or the runner is closed.
+        """
         try:
-            return self._runner.infer(images, selection, watch)
+            return self._runner.infer(images, instance_filter, watch)
         except BackendError as error:
             if self._closed or not self._may_fall_back:
                 raise
-            logger.warning("plain Paddle takes over for one picture or batch: %s", error)
-        return self._open_floor().infer(images, selection, watch)
+            logger.warning("plain Paddle runs this batch, because the engine failed: %s", error)
+        return self._open_fallback().infer(images, instance_filter, watch)
 
     def close(self) -> None:
-        """Free the networks' memory; calls in other threads finish first. Twice does nothing."""
+        """Free the engines' memory once calls in other threads have ended. May be called again."""
         with self._lock:
             self._closed = True
-            floor = self._floor
+            fallback = self._fallback
         self._runner.close()
-        if floor is not None:
-            floor.close()
+        if fallback is not None:
+            fallback.close()
 
     @property
     def _may_fall_back(self) -> bool:
-        return self._choice.floor not in (None, self._choice.engine)
+        return self._choice.fallback not in (None, self._choice.engine)
 
-    def _open_floor(self) -> Runner:
+    def _open_fallback(self) -> Runner:
         with self._lock:
             if self._closed:
                 raise BackendError("plain Paddle", "open", "the predictor is closed")
-            if self._floor is None:
-                assert self._choice.floor is not None
-                self._floor = Runner(
-                    self._choice.plan, self._preprocess, self._choice.floor, workers=self._workers
+            if self._fallback is None:
+                assert self._choice.fallback is not None
+                self._fallback = Runner(
+                    self._choice.plan,
+                    self._preprocess,
+                    self._choice.fallback,
+                    workers=self._workers,
                 )
-            return self._floor
+            return self._fallback

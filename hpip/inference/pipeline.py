@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instance-segmentation pipeline: PaddleX's entry point, on one or several devices."""
+"""The instance-segmentation pipeline, on one or several devices; PaddleX's entry point."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from typing import Any
 from hpip.common.closing import Closing
 from hpip.common.devices import parse_devices
 from hpip.errors import InvalidInputError
-from hpip.inference.batches import FailureReport, OnFailure, Outcome, read_batches
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.batches import Batch, OnFailure, Outcome, predict_in_batches
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.pipeline_file import PipelineConfig, load_pipeline_config
 from hpip.inference.predictor import Predictor, create_predictor
-from hpip.inputs.sources import Source
 from hpip.results.result import InstanceSegResult
 
 
 class InstanceSegPipeline(Closing):
-    """Segments images with one predictor per device; made by `create_pipeline`.
+    """Segments images with one predictor per device; `create_pipeline` creates it.
 
     Safe to call from several threads.
     """
 
     def __init__(self, predictors: Sequence[Predictor]) -> None:
         self.predictors = tuple(predictors)
-        # A predictor stands here as often as it serves callers at once.
+        # Each predictor is listed as often as it supports concurrent callers.
         self._workers = tuple(p for p in predictors for _ in range(p.workers))
 
     def predict(
@@ -42,7 +41,7 @@ class InstanceSegPipeline(Closing):
         classes: Collection[int | str] | int | str | None = None,
         on_failure: OnFailure | None = None,
     ) -> Iterator[InstanceSegResult]:
-        """Segment images, one result at a time, in input order: see `Predictor.predict`."""
+        """Segment images; yields one result per image, in input order. See `Predictor.predict`."""
         first = self.predictors[0]
         if len(self._workers) == 1:
             return first.predict(
@@ -52,52 +51,49 @@ class InstanceSegPipeline(Closing):
                 classes=classes,
                 on_failure=on_failure,
             )
-        selection = first.select(threshold, max_detections, classes)
-        return self._predict(input, selection, FailureReport(input, on_failure))
+        instance_filter = first.select(threshold, max_detections, classes)
+        return predict_in_batches(
+            input,
+            first.batch_size,
+            lambda batches: _segment_in_parallel(self._workers, batches, instance_filter),
+            on_failure,
+        )
 
     def __call__(self, input: Any, **options: Any) -> Iterator[InstanceSegResult]:
-        """Same as `predict`."""
+        """Segment images; the same as `predict`."""
         return self.predict(input, **options)
 
     def warm_up(self, image_hw: tuple[int, int] = (480, 640)) -> None:
-        """Run each device's network once."""
+        """Run each device's network once, so that the first prediction is not slower."""
         for predictor in self.predictors:
             predictor.warm_up(image_hw)
 
     def explain(self) -> str:
-        """Tell what runs where, and why."""
+        """Report for each device which graph and engine run, and why others do not."""
         return "\n\n".join(predictor.explain() for predictor in self.predictors)
 
     def close(self) -> None:
-        """Free the networks' memory. Twice does nothing."""
+        """Free the engines' memory. May be called again."""
         for predictor in self.predictors:
             predictor.close()
 
-    def _predict(
-        self, input: Any, selection: Selection, report: FailureReport
-    ) -> Iterator[InstanceSegResult]:
-        batches = read_batches(input, self.predictors[0].batch_size, report)
-        yield from report.deliver(_segment_in_parallel(self._workers, batches, selection))
-        report.finish()
-
 
 def _segment_in_parallel(
-    predictors: Sequence[Predictor], batches: Iterable[list[Source]], selection: Selection
+    predictors: Sequence[Predictor], batches: Iterable[Batch], instance_filter: InstanceFilter
 ) -> Iterator[Outcome]:
-    """Whichever predictor is free takes the next batch; results keep the input's order.
+    """Give each batch to the next free predictor; yields outcomes in input order.
 
-    At most two batches per predictor are read ahead, so memory does not grow with the input, and a
-    slow device never holds up the others for more than that (PaddleX 3.7 waits for all in each
-    round: defect B8).
+    At most two batches per predictor are read ahead. This bounds the memory, and the time that
+    other devices wait for a slow one (PaddleX 3.7 waits for all in each round: defect B8).
     """
     free: SimpleQueue[Predictor] = SimpleQueue()
     for predictor in predictors:
         free.put(predictor)
 
-    def work(batch: list[Source]) -> list[Outcome]:
+    def work(batch: Batch) -> list[Outcome]:
         predictor = free.get()
         try:
-            return list(predictor.segment(batch, selection))
+            return list(predictor.segment(batch.sources, instance_filter, batch.read_ms))
         finally:
             free.put(predictor)
 
@@ -136,34 +132,34 @@ def create_pipeline(
     engine_config: Mapping[str, Any] | None = None,
     pp_option: Any = None,
 ) -> InstanceSegPipeline:
-    """Make an instance-segmentation pipeline; the arguments are PaddleX's.
+    """Create an instance-segmentation pipeline. The arguments include those of PaddleX.
 
-    An argument that is given wins over the pipeline file.
+    Arguments override the pipeline file.
 
     Args:
         pipeline: "instance_segmentation" (also when None), or the path of a pipeline file.
         model: an official model's name, "demo", or a model directory.
-        model_dir: directory of the model; wins over `model`.
-        config: a pipeline file's content, in place of `pipeline`.
+        model_dir: directory of the model; overrides `model`.
+        config: content of a pipeline file, instead of `pipeline`.
         device: as in `create_predictor`; several indices, as in `gpu:0,1`, share the work.
-        use_hpip: False runs the untouched program on plain Paddle. None takes the file's value,
-            else True (PaddleX's default is False).
+        use_hpip: False runs the original graph on plain Paddle. None for the file's value, or else
+            True (PaddleX's default is False).
         hpi_config: see `create_predictor`.
         batch_size: images per run.
-        threshold: lowest score; None takes the file's, else the model's.
-        max_detections: keep this many of the highest scores in each picture.
-        classes: keep these classes only, by label or id.
-        threads: CPU threads; None takes those that the process may use.
+        threshold: score threshold; None for the file's, or else the model's.
+        max_detections: maximum number of instances per image, those with the highest scores.
+        classes: classes to return, by label or id; None for all.
+        threads: CPU threads; None for all that the process may use.
         precision: see `create_predictor`.
-        workers: see `create_predictor`; a list or directory is worked on by all of them, and the
-            results keep its order.
+        workers: see `create_predictor`; all of them work on the images of a list or directory, and
+            results come in input order.
         font_path: see `create_predictor`.
-        engine: accepted for PaddleX's sake: None, "paddle" or "paddle_static".
-        engine_config: not supported: `hpi_config` takes its place.
-        pp_option: not supported: `hpi_config` takes its place.
+        engine: accepted for compatibility with PaddleX: None, "paddle" or "paddle_static".
+        engine_config: not supported; use `hpi_config`.
+        pp_option: not supported; use `hpi_config`.
 
     Raises:
-        InvalidInputError: an argument or the pipeline file is out of contract.
+        InvalidInputError: an argument or the pipeline file is not valid.
         ModelNotFoundError, ModelFormatError, BackendUnavailableError, BackendError: see
             `create_predictor`.
     """
@@ -171,8 +167,8 @@ def create_pipeline(
         raise InvalidInputError("expected a pipeline or a config; received both")
     if engine not in (None, "paddle", "paddle_static") or engine_config or pp_option is not None:
         raise InvalidInputError(
-            "engine, engine_config and pp_option: expected none (hpip chooses the engine); "
-            "give hpi_config={'backend': ..., 'backend_config': {...}} instead"
+            "engine, engine_config and pp_option: expected None, because hpip chooses the engine. "
+            "To name one, use hpi_config={'backend': ..., 'backend_config': {...}}"
         )
     source = config if config is not None else pipeline or "instance_segmentation"
     settings = _override(load_pipeline_config(source), model, model_dir)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pipeline files of both of PaddleX's generations."""
+"""Reads PaddleX's pipeline files, in the formats of 3.0-beta and of 3.0 to 3.7."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PIPELINES = ("instance_segmentation",)
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """What a pipeline file says; None where it says nothing."""
+    """Content of a pipeline file; None for values that the file does not set."""
 
     model_name: str | None = None
     model_dir: str | None = None
@@ -30,10 +30,10 @@ class PipelineConfig:
 
 
 def pipeline_file_text(name: str) -> str:
-    """Text of the pipeline file that comes with hpip.
+    """Return the text of a pipeline file that comes with hpip.
 
     Raises:
-        InvalidInputError: there is none of that name.
+        InvalidInputError: no pipeline has that name.
     """
     if name not in PIPELINES:
         raise InvalidInputError(
@@ -52,7 +52,8 @@ def load_pipeline_config(pipeline: str | Path | Mapping[str, Any]) -> PipelineCo
             (`SubModules.InstanceSegmentation`) or of 3.0-beta (`Pipeline.model`).
 
     Raises:
-        InvalidInputError: unknown name, missing file, broken YAML, or a value of the wrong type.
+        InvalidInputError: the name is unknown, the file is missing or not valid YAML, or a value
+            has the wrong type.
     """
     if isinstance(pipeline, Mapping):
         return _parse(dict(pipeline), "config")
@@ -99,7 +100,7 @@ def _parse_submodules(content: dict[str, Any], where: str) -> PipelineConfig:
     module = _section(_section(content, "SubModules", where), "InstanceSegmentation", where)
     if not module:
         raise InvalidInputError(f"pipeline: SubModules.InstanceSegmentation is missing in {where}")
-    # The deepest level wins, as in PaddleX 3.7.
+    # Settings of the module override those of the pipeline, as in PaddleX 3.7.
     inherited = {**content, **module}
     return PipelineConfig(
         model_name=_get(module, "model_name", str, where),
@@ -149,6 +150,6 @@ def _get(section: Mapping[str, Any], key: str, kind: Any, where: str) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         names = "a number" if isinstance(kind, tuple) else kind.__name__
         raise InvalidInputError(
-            f"pipeline: expected {names} for {key} in {where}; got {shorten(value)}"
+            f"pipeline: expected {names} for {key} in {where}; received {shorten(value)}"
         )
     return value

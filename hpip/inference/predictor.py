@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One model on one device: preprocess, run, postprocess."""
+"""Runs one model on one device: preprocessing, network, postprocessing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpip.common.closing import Closing
 from hpip.common.devices import Device, parse_devices
 from hpip.common.file_names import unique_stem
 from hpip.common.system import available_cpus, has_nvidia_driver
-from hpip.common.timing import Stopwatch
+from hpip.common.timing import StageTimes, Stopwatch
 from hpip.errors import BackendError, InvalidInputError
 from hpip.inference.arguments import (
     check_count,
@@ -25,10 +25,11 @@ from hpip.inference.arguments import (
     check_score_threshold,
     resolve_classes,
 )
-from hpip.inference.batches import FailureReport, OnFailure, Outcome, read_batches
-from hpip.inference.execution.postprocess import Instances, Selection
+from hpip.inference.batches import Batch, OnFailure, Outcome, predict_in_batches
+from hpip.inference.execution.postprocess import InstanceFilter, Instances
 from hpip.inference.execution.runner import Engine
 from hpip.inference.fallback import FallbackRunner
+from hpip.inference.report import engine_table, heading
 from hpip.inference.tuning.candidates import EngineOptions
 from hpip.inference.tuning.choose import Choice, choose
 from hpip.inputs.sources import Source
@@ -42,11 +43,11 @@ logger = logging.getLogger(__name__)
 
 
 class Predictor(Closing):
-    """Segments images with one model; made by `create_predictor`.
+    """Segments images with one model; `create_predictor` creates it.
 
-    Safe to call from several threads: pre- and postprocessing run side by side, the network takes
-    one caller at a time. A forked child loads the network anew when it first predicts. With a
-    `choice`, that is what runs; without one, `choose` decides.
+    Safe to call from several threads: pre- and postprocessing run concurrently, and the network
+    takes one caller at a time, or as many as there are workers. A forked process loads the network
+    again at its first prediction.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Predictor(Closing):
         use_hpip: bool,
         threads: int,
         batch_size: int,
-        selection: Selection,
+        instance_filter: InstanceFilter,
         engine_options: EngineOptions | None = None,
         workers: int = 1,
         choice: Choice | None = None,
@@ -70,7 +71,7 @@ class Predictor(Closing):
         self.use_hpip = use_hpip
         self.threads = threads
         self.batch_size = batch_size
-        self._selection = selection
+        self._instance_filter = instance_filter
         self._font_path = font_path
         self.choice: Choice = choice or choose(
             spec, device, use_hpip=use_hpip, threads=threads, options=engine_options
@@ -84,12 +85,12 @@ class Predictor(Closing):
 
     @property
     def engine(self) -> Engine:
-        """What runs the network."""
+        """The engine that runs the network."""
         return self._runner.engine
 
     @property
     def max_batch_size(self) -> int | None:
-        """Images that one run may take; None for any number."""
+        """Maximum number of images per run; None for no maximum."""
         return self._plan.max_batch_size
 
     def predict(
@@ -101,42 +102,52 @@ class Predictor(Closing):
         classes: Collection[int | str] | int | str | None = None,
         on_failure: OnFailure | None = None,
     ) -> Iterator[InstanceSegResult]:
-        """Segment images, one result at a time, in input order.
+        """Segment images; yields one result per image, in input order.
 
         Args:
-            input: an image, or many: see `hpip.inputs.sources.iter_sources`.
-            threshold: lowest score, 0 to 1; None takes the predictor's.
-            max_detections: keep this many of the highest scores in each picture.
-            classes: keep these classes only, by label or id.
-            on_failure: called with the name of an input that can't be read, and the error.
+            input: one or more images; see `hpip.inputs.sources.iter_sources`.
+            threshold: score threshold, from 0 to 1; None for the predictor's.
+            max_detections: maximum number of instances per image, those with the highest scores.
+            classes: classes to return, by label or id; None for the predictor's.
+            on_failure: called with the name of each failed input, and its error.
 
         Returns:
-            A generator. Arguments are checked at the call, images are read as they are needed.
+            A generator. The call checks the arguments; images are read as they are needed.
 
         Raises:
-            InvalidInputError: an argument is out of contract, or the one image given can't be read.
-                In a list, directory or pattern a bad input is left out, logged as a warning and
-                handed to `on_failure`; the others come out.
-            FailedInputsError: none of the inputs of a list, directory or pattern could be read.
-            BackendError: the engine failed, or the predictor was closed before the last image.
+            InvalidInputError: an argument is not valid, or the only image can't be read. An
+                unreadable input of a list, directory or pattern is logged, passed to `on_failure`
+                and skipped.
+            FailedInputsError: all inputs of a list, directory or pattern failed.
+            BackendError: the engine failed on the only image, or the predictor was closed before
+                the last one.
         """
-        selection = self.select(threshold, max_detections, classes)
-        report = FailureReport(input, on_failure)
-        return self._predict(input, selection, report)
+        instance_filter = self.select(threshold, max_detections, classes)
+
+        def segment_batches(batches: Iterator[Batch]) -> Iterator[Outcome]:
+            for batch in batches:
+                yield from self.segment(batch.sources, instance_filter, batch.read_ms)
+
+        return predict_in_batches(input, self.batch_size, segment_batches, on_failure)
 
     def select(
         self,
         threshold: float | None = None,
         max_detections: int | None = None,
         classes: Collection[int | str] | int | str | None = None,
-    ) -> Selection:
-        """Check one request's choices and fill in the predictor's own where they are None.
+    ) -> InstanceFilter:
+        """Validate filter arguments, and replace None by the predictor's defaults.
+
+        Args:
+            threshold: score threshold, from 0 to 1.
+            max_detections: maximum number of instances per image.
+            classes: classes to return, by label or id.
 
         Raises:
-            InvalidInputError: a choice is out of contract.
+            InvalidInputError: an argument is not valid.
         """
-        mine = self._selection
-        return Selection(
+        mine = self._instance_filter
+        return InstanceFilter(
             mine.score_threshold if threshold is None else check_score_threshold(threshold),
             mine.max_detections
             if max_detections is None
@@ -144,85 +155,86 @@ class Predictor(Closing):
             mine.class_ids if classes is None else resolve_classes(classes, self.spec.labels),
         )
 
-    def segment(self, sources: Sequence[Source], selection: Selection) -> Iterator[Outcome]:
+    def segment(
+        self,
+        sources: Sequence[Source],
+        instance_filter: InstanceFilter,
+        read_ms: Sequence[float] = (),
+    ) -> Iterator[Outcome]:
         """Segment images that have been read, in as few runs as the model and their sizes allow.
 
-        Where a run fails, its images are tried one by one, so that a picture that is too large
-        takes no other down; the error stands in its place.
+        If a run fails, its images run one by one, so that only the failing image has an error.
+
+        Args:
+            sources: the images.
+            instance_filter: which instances to return.
+            read_ms: time to read each image, for its `stage_times`; empty if unknown.
+
+        Yields:
+            Each source with its result or error, in order.
         """
         plan, limit = self.spec.preprocess, self._plan.max_batch_size
-        for _, same_size in groupby(sources, lambda s: plan.network_hw(_hw(s))):
+        timed = zip(sources, read_ms or [0.0] * len(sources), strict=True)
+        for _, same_size in groupby(timed, lambda pair: plan.network_hw(_hw(pair[0]))):
             group = list(same_size)
             step = len(group) if limit is None else min(limit, len(group))
             for start in range(0, len(group), step):
-                yield from self._segment_together(group[start : start + step], selection)
+                yield from self._segment_together(group[start : start + step], instance_filter)
 
     def warm_up(self, image_hw: tuple[int, int] = (480, 640)) -> None:
-        """Run the network once on a grey picture, so that the first real one is not slower."""
+        """Run the network once on a grey image, so that the first prediction is not slower."""
         grey = np.full((*image_hw, 3), 128, np.uint8)
         for _ in self.predict(grey):
             pass
 
     def explain(self) -> str:
-        """Tell what runs where, and why, and what speaks against every other engine."""
-        batch = self._plan.max_batch_size
-        verdict = self.choice.verdict
-        selection = None if verdict is None else verdict.selection
-        rejected = () if selection is None else selection.rejected
-        return "\n".join(
-            [
-                f"model:   {self.spec.model_name} ({self.spec.model_dir})",
-                f"runs:    {self._plan.summary}; {self.choice.reason}",
-                f"engine:  {self._runner.summary}"
-                + (f"; {selection.reason}" if selection and self.choice.floor else ""),
-                f"device:  {self.engine.device}, {self.threads} CPU threads"
-                + (f" for each of {self.workers} workers" if self.workers > 1 else ""),
-                f"batch:   {self.batch_size} asked for, "
-                + ("any size runs at once" if batch is None else f"the export takes {batch}"),
-                f"keeps:   scores from {self._selection.score_threshold:g}",
-                *(f"not on:  {name}: {why}" for name, why in rejected),
-            ]
-        )
+        """Report the graph, the engine and their settings, and why hpip rejected other engines.
+
+        The report ends with a table of engines: the chosen one first, then each rejected one with
+        the reason.
+        """
+        limit = self._plan.max_batch_size
+        threads = f"{self.threads} CPU thread{'s' * (self.threads != 1)}"
+        per_worker = f" for each of {self.workers} workers" if self.workers > 1 else ""
+        supported = "any batch size" if limit is None else f"at most {limit} per run"
+        entries = [
+            ("model", f"{self.spec.model_name} ({self.spec.model_dir})"),
+            ("graph", f"{self._plan.summary} ({self.choice.reason})"),
+            ("engine", self._runner.summary),
+            ("device", f"{self.engine.device}, {threads}{per_worker}"),
+            ("batch size", f"{self.batch_size} (the graph supports {supported})"),
+            ("score threshold", f"{self._instance_filter.score_threshold:g}"),
+        ]
+        return f"{heading(entries)}\n\n{engine_table(self.choice, self.engine)}"
 
     def close(self) -> None:
-        """Free the network's memory; calls in other threads finish first. Twice does nothing."""
+        """Free the engine's memory once calls in other threads have ended. May be called again."""
         self._runner.close()
 
-    def _predict(
-        self, input: Any, selection: Selection, report: FailureReport
-    ) -> Iterator[InstanceSegResult]:
-        for batch in read_batches(input, self.batch_size, report):
-            yield from report.deliver(self.segment(batch, selection))
-        report.finish()
-
     def _segment_together(
-        self, sources: Sequence[Source], selection: Selection
+        self, timed: Sequence[tuple[Source, float]], instance_filter: InstanceFilter
     ) -> Iterator[Outcome]:
         watch = Stopwatch()
+        images = [_image(source) for source, _ in timed]
         try:
-            found = self._run(sources, selection, watch)
+            found = self._runner.infer(images, instance_filter, watch)
         except BackendError as error:
             if self._runner.is_closed:  # every image to come would fail likewise
                 raise
-            if len(sources) == 1:
-                yield sources[0], error
+            if len(timed) == 1:
+                yield timed[0][0], error
                 return
-            for source in sources:
-                yield from self._segment_together([source], selection)
+            for pair in timed:
+                yield from self._segment_together([pair], instance_filter)
             return
-        results = [self._result(*pair) for pair in zip(sources, found, strict=True)]
         watch.lap("postprocess")
-        times = watch.share(len(sources))
-        for source, result in zip(sources, results, strict=True):
-            result.stage_times = replace(times, read_ms=source.read_ms)
-            yield source, result
+        times = watch.share(len(timed))
+        for (source, read_ms), instances in zip(timed, found, strict=True):
+            yield source, self._result(source, instances, replace(times, read_ms=read_ms))
 
-    def _run(
-        self, sources: Sequence[Source], selection: Selection, watch: Stopwatch
-    ) -> list[Instances]:
-        return self._runner.infer([_image(source) for source in sources], selection, watch)
-
-    def _result(self, source: Source, found: Instances) -> InstanceSegResult:
+    def _result(
+        self, source: Source, found: Instances, stage_times: StageTimes
+    ) -> InstanceSegResult:
         return InstanceSegResult(
             input_path=source.input_path,
             page_index=source.page_index,
@@ -236,6 +248,7 @@ class Predictor(Closing):
             masks=found.masks,
             labels=[self.spec.label(int(class_id)) for class_id in found.class_ids],
             full_image_masks=self.spec.outputs.layout == "classes",
+            stage_times=stage_times,
         )
 
 
@@ -258,34 +271,35 @@ def create_predictor(
     """Load one model on one device.
 
     Args:
-        model_name: an official model's name, or "demo"; may be left out when `model_dir` is given.
-        model_dir: directory with inference.yml, inference.json or .pdmodel, inference.pdiparams.
-            Given, nothing is looked up or downloaded.
-        device: `cpu`, `gpu:0`, `npu:0`, `xpu:0` or `mlu:0`; None takes `gpu:0` where Paddle has
-            one, else `cpu`.
-        use_hpip: False runs the untouched program on plain Paddle, the reference; None means True.
-        hpi_config: PaddleX's mapping: `auto_config`, `backend`, `backend_config`,
-            `auto_paddle2onnx`. A named backend is never replaced: it works, or the error says why
-            not. Without one, the fastest that gives plain Paddle's answers is chosen.
-        batch_size: images per run. Exports that take one image are run in a loop.
-        threshold: lowest score; None takes the model's own `draw_threshold`.
-        max_detections: keep this many of the highest scores in each picture.
-        classes: keep these classes only, by label or id.
-        threads: CPU threads; None takes those that the process may use.
-        precision: the lowest that is allowed: "auto" (which is "fp32"), "fp32", "bf16", "fp16" or
-            "int8". A lower one than fp32 is used where it passes its gate; int8 needs to be
-            calibrated once, by `hpip tune --precision int8 --input PICTURES` (docs/backends.md).
-        workers: callers in other threads that are served at once; they share the weights where the
-            engine can, and `threads` among them. One is quickest for one caller, more do more work
-            in all.
+        model_name: name of an official model, or "demo"; optional if `model_dir` is given.
+        model_dir: directory with inference.yml, inference.json or .pdmodel, and
+            inference.pdiparams. With it, hpip does not download anything.
+        device: `cpu`, `gpu:0`, `npu:0`, `xpu:0` or `mlu:0`; None for `gpu:0` if Paddle supports it,
+            or else `cpu`.
+        use_hpip: False runs the original graph on plain Paddle, the reference; None means True.
+        hpi_config: PaddleX's mapping with the keys `auto_config`, `backend`, `backend_config` and
+            `auto_paddle2onnx`. hpip never replaces a named backend: if it fails, hpip raises an
+            error. Without a name, hpip chooses the fastest engine whose results match plain
+            Paddle's.
+        batch_size: images per run. Graphs that take one image run in a loop.
+        threshold: score threshold; None for the model's `draw_threshold`.
+        max_detections: maximum number of instances per image, those with the highest scores.
+        classes: classes to return, by label or id; None for all.
+        threads: CPU threads; None for all that the process may use.
+        precision: lowest allowed precision: "auto" (fp32), "fp32", "bf16", "fp16" or "int8". hpip
+            uses a precision below fp32 only if its results are within the tolerances. int8 needs
+            one calibration, with `hpip tune --precision int8 --input IMAGES` (docs/backends.md).
+        workers: number of threads that may run the network concurrently. They divide `threads`
+            among them, and share the weights if the engine supports it. One worker has the lowest
+            latency, several have a higher throughput.
         font_path: TrueType or OpenType font for the labels on drawings. Without it, labels outside
             ASCII are drawn in a font of the extra `fonts` or of the system.
 
     Raises:
-        InvalidInputError: an argument is out of contract.
-        ModelNotFoundError: the model is not on disk and can't be downloaded.
-        ModelFormatError: the model directory is damaged or of an unknown kind.
-        BackendUnavailableError: the engine or the device is not here.
+        InvalidInputError: an argument is not valid.
+        ModelNotFoundError: the model is not on disk, and hpip can't download it.
+        ModelFormatError: the model directory is damaged, or not supported.
+        BackendUnavailableError: the engine or the device is not available.
         BackendError: the engine can't load the model.
     """
     if model_name is None and model_dir is None:
@@ -295,8 +309,8 @@ def create_predictor(
     devices = () if device is None else parse_devices(device)
     if len(devices) > 1:
         raise InvalidInputError(
-            f"device: a predictor takes one device, received {device!r}; "
-            "create_pipeline takes several"
+            f"device: expected one device for a predictor; received {device!r}. "
+            "create_pipeline accepts several"
         )
     spec = load_model_spec(find_model(model_name or "", model_dir))
     count = check_count(threads or options.threads or available_cpus(), "threads")
@@ -306,7 +320,7 @@ def create_predictor(
         use_hpip=True if use_hpip is None else bool(use_hpip),
         threads=max(1, count // check_count(workers, "workers")),
         batch_size=check_count(batch_size, "batch_size"),
-        selection=Selection(
+        instance_filter=InstanceFilter(
             spec.score_threshold if threshold is None else check_score_threshold(threshold),
             None if max_detections is None else check_count(max_detections, "max_detections"),
             resolve_classes(classes, spec.labels),
@@ -318,7 +332,7 @@ def create_predictor(
 
 
 def _default_device() -> Device:
-    # Asking Paddle means importing it, for seconds, which an engine of its own does not need.
+    # Importing Paddle to ask it takes seconds, which other engines can do without.
     if not has_nvidia_driver():
         return Device("cpu")
     probe = PaddleBackend().probe()
@@ -327,7 +341,7 @@ def _default_device() -> Device:
 
 def _image(source: Source) -> UInt8Array:
     if source.image is None:
-        raise InvalidInputError(f"{source.name}: expected an image that was read") from source.error
+        raise InvalidInputError(f"{source.name}: expected a source with an image") from source.error
     return source.image
 
 

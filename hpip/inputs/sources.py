@@ -44,7 +44,6 @@ class Source:
         name: for messages: the path or URL, or "array[3]" for the fourth input; pages carry
             "[page 0]".
         error: what was wrong with the input.
-        read_ms: how long it took to read and decode, in milliseconds; 0 where nobody measured.
         subfolder: where the file lies below the directory that was given, "day 1/left"; else empty.
     """
 
@@ -53,7 +52,6 @@ class Source:
     page_index: int | None
     name: str
     error: Exception | None = None
-    read_ms: float = 0.0
     subfolder: str = ""
 
     @property

@@ -25,11 +25,12 @@ from hpip.common.cache import Cache, content_key
 from hpip.common.devices import Device
 from hpip.errors import HpipError
 from hpip.graph.interface import read_interface
+from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.runner import Engine, open_session
 from hpip.inference.tuning.budget import default_limits
 from hpip.inference.tuning.candidates import machine_name, versions
 from hpip.inference.tuning.child_process import Child, ChildError
-from hpip.inference.tuning.cut_check import fingerprint
+from hpip.inference.tuning.truncation_check import fingerprint
 from hpip.types import AnyArray, ModelFiles
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class EngineRun:
         """
         feeds = _feeds(self._names, inputs)
         with self._pool.lease() as session:
-            return session.run({name: feeds[name] for name in session.input_names})
+            return session.run(session_feeds(session, feeds))
 
     def close(self) -> None:
         """Free the network's memory. Twice does nothing."""

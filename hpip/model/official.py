@@ -98,7 +98,7 @@ def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
     return folder
 
 
-def demo_pictures() -> list[str]:
+def demo_images() -> list[str]:
     """Paths of the pictures that come with the demo model, sorted.
 
     Raises:

@@ -169,7 +169,7 @@ def _check_inputs(
         )
     batch, _, height, width = by_name["image"].dims
     network_hw = (height, width) if height > 0 and width > 0 else None
-    if interface.reads_first_image_only or interface.normalizes_by_input or interface.loops:
+    if interface.reads_first_image_only or interface.uses_batch_statistics or interface.loops:
         return network_hw, 1
     return network_hw, batch if batch > 0 else None
 

@@ -14,8 +14,8 @@ from typing import Any, cast
 import numpy as np
 
 import hpip.ops as ops
-from hpip.common.file_names import file_stem, is_url, picture_suffix, taken_stems
-from hpip.common.files import PICTURE_SUFFIXES, encode_picture, is_folder, write_atomically
+from hpip.common.file_names import file_stem, image_suffix, is_url, taken_stems
+from hpip.common.files import WRITABLE_SUFFIXES, encode_image, is_folder, write_atomically
 from hpip.common.timing import StageTimes
 from hpip.errors import InvalidInputError
 from hpip.results.drawing import draw_instances
@@ -254,9 +254,9 @@ class InstanceSegResult(EditableInstances):
             SaveError: the file system refuses.
             BackendUnavailableError: OpenCV is missing.
         """
-        path = self._target(save_path, picture_suffix(self.input_path), PICTURE_SUFFIXES, stem)
+        path = self._target(save_path, image_suffix(self.input_path), WRITABLE_SUFFIXES, stem)
         picture = self.draw(alpha=alpha, font_path=font_path)
-        write_atomically(path, encode_picture(picture, path.suffix))
+        write_atomically(path, encode_image(picture, path.suffix))
         return path
 
     def save_to_json(

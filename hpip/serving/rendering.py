@@ -11,7 +11,7 @@ import orjson
 import pybase64
 
 import hpip.ops as ops
-from hpip.common.files import encode_picture
+from hpip.common.files import encode_image
 from hpip.errors import InvalidInputError
 from hpip.results.result import InstanceSegResult
 from hpip.serving.wire import AnswerOptions, Encoding, MaskFormat
@@ -77,7 +77,7 @@ def draw_jpeg(result: InstanceSegResult) -> bytes:
             f"image: a JPEG holds no {width} x {height} pixels, so it can't be drawn; ask with"
             " visualize false for the instances alone."
         )
-    return encode_picture(result.draw(), ".jpg", jpeg_quality=_JPEG_QUALITY)
+    return encode_image(result.draw(), ".jpg", jpeg_quality=_JPEG_QUALITY)
 
 
 def encode_result(instances: list[dict[str, Any]], jpeg: bytes | None, encoding: Encoding) -> bytes:

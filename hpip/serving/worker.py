@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 
 from hpip.errors import HpipError, InvalidInputError
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
 from hpip.inference.predictor import Predictor
 from hpip.inference.tuning.budget import default_limits, tell
@@ -51,7 +51,7 @@ class _Work:
 
     picture: Picture
     source: Source
-    selection: Selection
+    selection: InstanceFilter
     decoded_at: float
     stages_ms: dict[str, float] = field(default_factory=dict)
 

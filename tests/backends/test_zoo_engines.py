@@ -12,10 +12,10 @@ import pytest
 import hpip
 from hpip.common.devices import Device
 from hpip.graph.compile import compile_model
-from hpip.inference.execution.plan import CutPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.plan import TruncatedPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.runner import Engine, Runner
-from hpip.inference.tuning.gates import Answer, compare_answers
+from hpip.inference.tuning.gates import Prediction, compare_predictions
 from hpip.inputs.sources import iter_sources
 from hpip.model.spec import ModelSpec, load_model_spec
 from hpip.results.comparison import compare
@@ -47,7 +47,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 @contextmanager
 def runner(spec: ModelSpec, engine: Engine) -> Iterator[Runner]:
     compiled = compile_model(spec.files)
-    opened = Runner(CutPlan(compiled), spec.preprocess, engine)
+    opened = Runner(TruncatedPlan(compiled), spec.preprocess, engine)
     try:
         yield opened
     finally:
@@ -62,11 +62,11 @@ def images_of(folder: Path) -> list[UInt8Array]:
 def assert_same_answers(model_dir: Path, engine: Engine, images: list[UInt8Array]) -> None:
     spec, threshold = load_model_spec(model_dir), 0.5
     with runner(spec, Engine("paddle", Device("cpu"), threads=2)) as reference:
-        wanted = [reference.infer([image], Selection(threshold))[0] for image in images]
+        wanted = [reference.infer([image], InstanceFilter(threshold))[0] for image in images]
     with runner(spec, engine) as candidate:
-        found = [candidate.infer([image], Selection(threshold))[0] for image in images]
+        found = [candidate.infer([image], InstanceFilter(threshold))[0] for image in images]
     for mine, theirs in zip(found, wanted, strict=True):
-        comparison = compare_answers(Answer(threshold, theirs), Answer(threshold, mine))
+        comparison = compare_predictions(Prediction(threshold, theirs), Prediction(threshold, mine))
         assert comparison.same, comparison.violations()
     assert sum(len(answer.scores) for answer in wanted) > 0
 
@@ -78,10 +78,10 @@ def test_the_demo_model(engine: Engine) -> None:
 def test_a_batch_of_the_demo_model_gives_the_answers_of_its_images(engine: Engine) -> None:
     images = [image[:240, :320].copy() for image in images_of(DEMO)]
     with runner(load_model_spec(DEMO), engine) as candidate:
-        single = [candidate.infer([image], Selection(0.3))[0] for image in images]
-        together = candidate.infer(images, Selection(0.3))
+        single = [candidate.infer([image], InstanceFilter(0.3))[0] for image in images]
+        together = candidate.infer(images, InstanceFilter(0.3))
     for mine, theirs in zip(together, single, strict=True):
-        assert compare(Answer(0.3, theirs), Answer(0.3, mine), 0.3).same
+        assert compare(Prediction(0.3, theirs), Prediction(0.3, mine), 0.3).same
 
 
 @pytest.mark.slow

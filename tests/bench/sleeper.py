@@ -61,8 +61,8 @@ class Sleeper:
             "stages_ms": {**stages, "infer_ms": 0.75 * wall_ms, "read_ms": 0.25 * wall_ms},
         }
 
-    def answer(self, _request: dict[str, Any]) -> dict[str, Any]:
-        self.enter("answer")
+    def predict(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self.enter("predict")
         answer: dict[str, Any] = self.plan["answer"]
         return answer
 
@@ -73,7 +73,7 @@ class Sleeper:
 
 def main() -> None:
     sleeper = Sleeper(json.loads(sys.argv[1]))
-    handlers = {"load": sleeper.load, "run": sleeper.run, "answer": sleeper.answer}
+    handlers = {"load": sleeper.load, "run": sleeper.run, "predict": sleeper.predict}
     serve({**handlers, "output": sleeper.output, "memory": memory})
 
 

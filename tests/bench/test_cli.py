@@ -67,7 +67,7 @@ def test_every_format_is_there(measured: tuple[Path, str]) -> None:
         *("bench.md", "bench.csv", "bench.json", "bench.html", "plots")
     }
     assert len(list((out / "plots").glob("*.svg"))) == len(list((out / "plots").glob("*.png")))
-    for words in ("Latency", "Where the time goes", "Latency under load", "reference"):
+    for words in ("Latency", "Latency by stage", "Latency under load", "reference"):
         assert words in printed
         assert words in (out / "bench.html").read_text()
 
@@ -143,7 +143,7 @@ def test_a_regression_makes_the_exit_code_1(
     [
         (("--models", "demo", "--backends", "warp"), "backends: expected some of auto, paddle"),
         (("--models", "demo", "--backends", "paddlex"), "--paddlex-python"),
-        (("--models", "demo", "--paddlex-python", "/no/python"), "which is not there"),
+        (("--models", "demo", "--paddlex-python", "/no/python"), "which does not exist"),
         (("--models", "Mask-RT-DETR-Q"), "Did you mean"),
         (("--models", "no/such/folder"), "does not exist"),
         (("--models", "demo", "--images", "no/such/photo.jpg"), "no such file"),
@@ -158,7 +158,7 @@ def test_a_regression_makes_the_exit_code_1(
         (("--models", "demo", "--coco", "x.json"), "coco and coco_images"),
         (("--url", "localhost:80"), "expected an http"),
         ((), "models: expected model directories"),
-        (("--suite", "no.yaml"), "suite no.yaml: can't be read"),
+        (("--suite", "no.yaml"), "suite no.yaml: the file can't be read"),
         (("--report", "no.json"), "no.json: expected a JSON report"),
     ],
 )
@@ -185,7 +185,7 @@ def test_an_old_report_is_refused_before_anything_is_measured(
     old = tmp_path / "old.json"
     old.write_text(json.dumps({"schema": "hpip.bench", "schema_version": 0}))
     told = fails(capsys, "--models", "demo", "--compare", old, "--output", tmp_path)
-    assert "of an older hpip" in told
+    assert "from an older hpip" in told
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_an_interrupted_run_is_kept_marked_and_resumed(
     finally:
         process.terminate()
     assert process.returncode == 130
-    assert "--resume goes on" in err
+    assert "--resume continues" in err
     report = json.loads((tmp_path / "bench.json").read_text())
     assert report["interrupted"] is True
     (row,) = report["results"]

@@ -43,11 +43,11 @@ def test_the_environment_is_json_and_the_same_twice() -> None:
     first, second = place.environment(), place.environment()
     assert json.loads(json.dumps(first)) == first
     second["load_average"] = [77.0, 1.0, 1.0]
-    assert place.same_place(first, second)
+    assert place.same_environment(first, second)
     assert place.differences(first, second) == []
     assert first["packages"]["hpip"]
     other = {**second, "packages": {**second["packages"], "numpy": "0"}}
-    assert not place.same_place(first, other)
+    assert not place.same_environment(first, other)
     assert len(place.differences(first, other)) == 1
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from hpip.bench.contender import Contender, Workload
 from hpip.bench.environment import environment
-from hpip.bench.images import find_pictures
+from hpip.bench.images import load_images
 from hpip.bench.measure import Job, WorkloadRun
+from hpip.bench.predictions import Prediction, ReferenceCache
 from hpip.bench.record import FAILED, INTERRUPTED, MEASURED, UNVERIFIED, WRONG, Row
-from hpip.bench.reference_answers import Answer, Memory
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import find_subjects
 from hpip.bench.verify import Verifier
@@ -41,12 +41,12 @@ def workload_run(
     job = Job(
         contenders=[Contender(workload, backend) for backend in backends],
         subject=find_subjects(["demo"])[0] if model == "demo" else None,
-        pictures=find_pictures([str(photos)]),
+        images=load_images([str(photos)]),
         settings=settings,
         dataset=None,
         scratch=tmp_path,
     )
-    return WorkloadRun(job, Memory(environment()), Watcher())
+    return WorkloadRun(job, ReferenceCache(environment()), Watcher())
 
 
 def row_of(run: WorkloadRun, backend: str) -> Row:
@@ -125,7 +125,7 @@ def test_rounds_end_when_the_budget_does(tmp_path: Path, photos: Path, sleepers:
     [
         ({"die_at": "load"}, "SIGABRT"),
         ({"die_at": "run", "after": 4}, "SIGABRT"),
-        ({"hang_at": "run", "after": 4}, "no answer to 'run'"),
+        ({"hang_at": "run", "after": 4}, "no reply to 'run'"),
     ],
 )
 def test_one_that_fails_does_not_stop_the_others(
@@ -219,7 +219,7 @@ def test_a_reference_that_fails_is_asked_once(
     settings = BenchSettings(rest_s=0, least_rounds=3, budget_s=1e9, width=1e9)
     plan = {"sleeps_ms": [5], "answer": FOUND}
     # A second attempt would find no sleeper left.
-    sleepers({**plan, "die_at": "answer"}, plan, plan)
+    sleepers({**plan, "die_at": "predict"}, plan, plan)
     run = workload_run(tmp_path, photos, settings, ["auto"], model="demo")
     run.measure()
     row = row_of(run, "auto")
@@ -250,14 +250,14 @@ def test_slow_references_are_remembered_and_marked(
 
 def test_verifier_tells_only_the_first_complaints(tmp_path: Path, photos: Path) -> None:
     subject = find_subjects(["demo"])[0]
-    pictures = find_pictures([str(photos)])
-    memory = Memory(environment())
+    pictures = load_images([str(photos)])
+    memory = ReferenceCache(environment())
     verifier = Verifier(subject, pictures, memory, tmp_path)
-    memory.keep_answers(verifier.key("threshold None"), [Answer(FOUND)] * 2)
-    known = memory.answers(verifier.key("threshold None"))
+    memory.store_predictions(verifier.key("threshold None"), [Prediction(FOUND)] * 2)
+    known = memory.predictions(verifier.key("threshold None"))
     assert known is not None
     assert known[1].content == FOUND
-    assert memory.answers(verifier.key("threshold 0.7")) is None
+    assert memory.predictions(verifier.key("threshold 0.7")) is None
 
 
 def test_what_the_first_load_did_not_tune_the_second_leaves(

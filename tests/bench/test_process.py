@@ -38,7 +38,7 @@ def test_asking_the_dead_fails_too() -> None:
 def test_a_hang_is_killed_with_its_process() -> None:
     with sleeper({"sleeps_ms": [1], "hang_at": "run"}) as process:
         process.ask("load", timeout_s=60)
-        with pytest.raises(ContenderError, match=r"no answer to 'run' within 0\.2 s"):
+        with pytest.raises(ContenderError, match=r"no reply to 'run' within 0\.2 s"):
             process.ask("run", timeout_s=0.2)
         with pytest.raises(ProcessLookupError):
             os.kill(process.pid, 0)

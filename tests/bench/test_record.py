@@ -39,8 +39,8 @@ def test_the_json_has_the_promised_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 0}, "received 0, of an older hpip. Measure again"),
-        ({"schema_version": 99}, "of a newer hpip"),
+        ({"schema_version": 0}, "received 0, from an older hpip. Measure again"),
+        ({"schema_version": 99}, "from a newer hpip"),
         ({"schema": "other"}, "received another file"),
         ({"results": [{"model": "x"}]}, "damaged"),
         ({"images": None, "created_utc": ...}, "damaged"),
@@ -79,7 +79,10 @@ def test_markdown_shows_no_time_of_a_wrong_answer() -> None:
     line = next(one for one in text.splitlines() if one.startswith("| demo | onnxruntime"))
     assert line.count("-") >= 8
     assert "WRONG" in line
-    assert "demo, onnxruntime: wrong answer, so no time: 1 instance \\| missing in image 0" in text
+    assert (
+        "demo, onnxruntime: validation failed, so no latency: 1 instance \\| missing in image 0"
+        in text
+    )
 
 
 def test_tables_and_remarks_tell_what_is_special() -> None:
@@ -90,7 +93,7 @@ def test_tables_and_remarks_tell_what_is_special() -> None:
         interrupted=True,
     )
     told = "\n".join(remarks(report))
-    for words in ("interrupted", "2026-01-01", "not here: no GPU", "nothing was compared"):
+    for words in ("interrupted", "2026-01-01", "unavailable: no GPU", "not validated"):
         assert words in told
     latency = tables_of(report)[0]
     assert [row[1] for row in latency.rows] == ["auto*", "tensorrt", "openvino"]
@@ -118,7 +121,7 @@ def test_few_calls_are_no_proof() -> None:
     old, new = make_report(make_row(calls=4)), make_report(make_row(typical_ms=500, calls=4))
     (change,) = compare_reports(new, old, 0.1)
     assert change.kind == "same"
-    assert "too few calls to tell" in change.text
+    assert "too few calls for an interval" in change.text
 
 
 def test_a_right_answer_that_was_lost_is_a_regression() -> None:

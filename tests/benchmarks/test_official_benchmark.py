@@ -33,7 +33,7 @@ from benchmarks.official.report import markdown
 from hpip.errors import DatasetError, InvalidInputError
 from hpip.evaluation import evaluate
 from hpip.graph.program import Program
-from hpip.model.official import demo_pictures, official_models
+from hpip.model.official import demo_images, official_models
 from hpip.model.spec import load_model_spec
 from tests.coco_files import SIDE, CocoFolder
 from tests.pictures import rectangles
@@ -75,7 +75,7 @@ def demo_coco(tmp_path: Path) -> Path:
     folder = tmp_path / "coco"
     (folder / "val2017").mkdir(parents=True)
     (folder / "annotations").mkdir()
-    paths = demo_pictures()[:2]
+    paths = demo_images()[:2]
     images, annotations = [], []
     with hpip.create_pipeline(model="demo", use_hpip=False) as pipeline:
         labels = pipeline.predictors[0].spec.labels
@@ -246,7 +246,7 @@ def job(model_dir: Path, coco: CocoFolder, folder: Path, step: str) -> steps.Job
         name=None,
         record=str(folder / "record.json"),
         work=str(folder / "work"),
-        photo=demo_pictures()[0],
+        photo=demo_images()[0],
         paddlex_python=None,
         annotations=str(coco.write()),
         images_dir=str(coco.images_dir),

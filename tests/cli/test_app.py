@@ -120,3 +120,26 @@ def test_help_and_version() -> None:
     assert run("--version").stdout.strip() == hpip.__version__
     assert "predict" in run("--help").stdout
     assert "--save_path" in run("predict", "--help").stdout
+
+
+def test_help_begins_with_what_to_run_first_and_groups_commands() -> None:
+    text = run("--help").stdout
+    places = [text.index(words) for words in ("Start here", "hpip doctor", "Run", "predict  ")]
+    places += [
+        text.index(f"\u2500 {panel} \u2500") for panel in ("Understand", "Prepare", "Measure")
+    ]
+    assert places == sorted(places)
+    assert "--get_pipeline_config" not in text
+
+
+def test_help_shows_the_flags_of_paddlex_on_request() -> None:
+    text = run("--help-paddlex").stdout
+    assert "PaddleX's flags" in text
+    assert "--get_pipeline_config" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "default"), [("predict", "all CPUs"), ("serve", "8080"), ("tune", "fp32")]
+)
+def test_help_states_defaults(command: str, default: str) -> None:
+    assert default in " ".join(run(command, "--help").stdout.split())

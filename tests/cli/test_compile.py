@@ -68,7 +68,7 @@ def test_inspect_shows_the_model_and_what_is_saved(model_dir: Path) -> None:
 def test_inspect_of_a_model_of_no_family_says_why(tmp_path: Path) -> None:
     folder = image_masks(tmp_path, probability=0.3)
     (folder / "inference.yml").write_text(yaml.safe_dump(SETTINGS))
-    assert "cut:        no: no pass matched" in call("inspect", str(folder))
+    assert "truncated:  no: no pass matched" in call("inspect", str(folder))
 
 
 def test_arithmetic_is_counted_per_image(tmp_path: Path) -> None:

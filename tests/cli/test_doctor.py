@@ -7,6 +7,7 @@ import pytest
 
 from hpip.backends.base import Probe
 from hpip.cli.doctor import Environment, Finding, diagnose
+from hpip.cli.tune import print_findings
 
 SOUND = Environment(
     python=(3, 11),
@@ -48,7 +49,10 @@ def test_a_sound_installation_has_nothing_to_fix() -> None:
             {"versions": with_versions(paddlepaddle="3.3.0")}, "77340", "3.2.2", id="onednn-3.3.0"
         ),
         pytest.param(
-            {"versions": with_versions(paddlepaddle="2.6.2")}, "of Paddle 3", "3.2.2", id="paddle-2"
+            {"versions": with_versions(paddlepaddle="2.6.2")},
+            "that Paddle 3 exported",
+            "3.2.2",
+            id="paddle-2",
         ),
         pytest.param(
             {"versions": with_versions(paddlepaddle=None)}, "not installed", "hpip[cpu]", id="none"
@@ -132,6 +136,14 @@ def test_what_could_be_better_is_a_note(changes: dict[str, object], text: str) -
 )
 def test_products_are_quick_where_mkl_takes_avx2_or_cannot(changes: dict[str, object]) -> None:
     assert not [finding for finding in findings(**changes) if "AVX2" in finding.text]
+
+
+def test_fixes_are_printed_with_their_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    fixes = ["pip install 'hpip[cpu]'", "pip install 'hpip[bold]'"]
+    print_findings([Finding("topic[red]", "problem", "text", fix) for fix in fixes])
+    shown = capsys.readouterr().out
+    for text in (*fixes, "topic[red]"):
+        assert text in shown
 
 
 def test_a_gpu_that_is_used_is_fine() -> None:

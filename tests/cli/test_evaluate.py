@@ -8,9 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hpip.cli import main
-from hpip.evaluation import METRICS
+from hpip.cli.evaluate_tables import class_table
+from hpip.evaluation import (
+    METRICS,
+    CategoryMapping,
+    ClassScores,
+    CocoDataset,
+    Evaluation,
+    OperatingPoint,
+    RegionScores,
+)
 from tests.coco_files import SIDE, CocoFolder, by_hand
 from tests.pictures import rectangles
 
@@ -102,7 +112,7 @@ def test_tables_show_figures_beside_plain_paddle(
     assert rows["green"][1:4] == ["1", "0.0000", "0.0000"]
     assert rows["all"][1:4] == ["3", "0.3515", "0.5000"]
     assert "blue" not in shown.out
-    assert "score of 0.05" in shown.err
+    assert "score threshold 0.05" in shown.err
 
 
 def test_limit_no_hpip_and_a_named_file(
@@ -137,8 +147,8 @@ def test_a_missing_image_is_named_and_fails_the_command(
     assert evaluate_here(monkeypatch, tiny_model_dir, coco) == 1
     shown = capsys.readouterr()
     assert f"failed: {coco.images_dir}/17.png: no such file" in shown.err
-    assert "1 failed, counted as images with nothing found" in shown.err
-    assert "does not know, so all missed: violet, pink" in shown.err
+    assert "1 failed, counted as images without detections" in shown.err
+    assert "count as missed: violet, pink" in shown.err
     assert "AP50" in shown.out
 
 
@@ -166,3 +176,19 @@ def test_without_a_model_the_flags_are_named(
         main()
     assert caught.value.code == 1
     assert "--model_dir" in capsys.readouterr().err
+
+
+def test_names_of_classes_are_printed_with_their_brackets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    point = OperatingPoint(score_threshold=0.5, f1=0.5, precision=0.5, recall=0.5)
+    names = ("car [red]", "[bold]")
+    classes = tuple(ClassScores(i, name, 1, 0.5, 0.5, point, point) for i, name in enumerate(names))
+    scores = RegionScores(dict.fromkeys(METRICS, 0.5), point, point, classes)
+    mapping = CategoryMapping("name", {}, (), ())
+    dataset = CocoDataset(Path("x.json"), (), {}, ())
+    found = Evaluation(dataset, mapping, 0.05, (), (), masks=scores, boxes=scores)
+    Console().print(class_table(found))
+    shown = capsys.readouterr().out
+    for name in names:
+        assert name in shown

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""At 4K, where the exports do not fit, masks are held against the slow oracle.
+"""At 4K, where the original graphs do not fit, masks are compared with the slow oracle.
 
-The oracle starts from what the cut program returns; test_zoo_answers.py compares that with the
-exports on pictures of a size that they can run.
+The oracle starts from the outputs of the truncated graph; test_zoo_answers.py compares those with
+the original graphs on images of a size that they can run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pytest
 from hpip import ops
 from hpip.backends.base import Session
 from hpip.graph.compile import compile_model
-from hpip.inference.execution.plan import CutPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.plan import TruncatedPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.preprocess import network_inputs
 from hpip.model.spec import load_model_spec
 from tests.graph.mask_oracle import finish
@@ -33,7 +33,7 @@ MOST_COMPARED = 8
 
 
 def one_row(outputs: dict[str, Array], index: int) -> dict[str, Array]:
-    """What the program returned for one instance."""
+    """The graph's outputs for one instance."""
     found = {}
     for name, array in outputs.items():
         if name in ("prototypes", "counts"):
@@ -62,16 +62,16 @@ def test_masks_at_4k_are_the_oracles(
 ) -> None:
     spec = load_model_spec(zoo_model(name))
     compiled = compile_model(spec.files)
-    plan = CutPlan(compiled)
+    plan = TruncatedPlan(compiled)
     photo = cv2.imread(str(min(photos_dir.glob("*.jpg"))))
     image = cv2.resize(photo, IMAGE_HW[::-1], interpolation=cv2.INTER_CUBIC)
     inputs = network_inputs([image], spec.preprocess, threads=2)
-    selection = Selection(threshold)
+    instance_filter = InstanceFilter(threshold)
     session: Session = plan.open(open_with_paddle, threads=2)
-    feeds = plan.feeds(inputs, selection)
+    feeds = plan.feeds(inputs, instance_filter)
     outputs = session.run({key: feeds[key] for key in session.input_names})
     session.close()
-    (found,) = plan.collect(outputs, inputs, [IMAGE_HW], selection, threads=2)
+    (found,) = plan.collect(outputs, inputs, [IMAGE_HW], instance_filter, threads=2)
     named = dict(zip(plan.outputs, outputs, strict=True))
     scores = named["scores"] if "scores" in named else named["boxes"][:, 1]
     kept = np.flatnonzero(np.isin(scores, found.scores))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cut program's answers are the export's, on real graphs and real photos."""
+"""Results of the truncated graphs match the original graphs', on real models and photos."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_answers_are_the_exports(
     folder = zoo_model(name)
     photos = sorted(str(path) for path in photos_dir.glob("*.jpg"))
     with (
-        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=True) as cut,
-        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=False) as untouched,
+        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=True) as truncated,
+        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=False) as original,
     ):
-        assert "the cut program" in cut.explain()
+        assert "truncated graph" in truncated.explain()
         for threshold in (0.3, 0.5):
             results = zip(
-                untouched.predict(photos, threshold=threshold),
-                cut.predict(photos, threshold=threshold),
+                original.predict(photos, threshold=threshold),
+                truncated.predict(photos, threshold=threshold),
                 strict=True,
             )
             for wanted, found in results:

@@ -11,11 +11,11 @@ import pytest
 
 from hpip.common.devices import Device
 from hpip.graph.compile import compile_model
-from hpip.inference.execution.plan import CutPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.plan import TruncatedPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.runner import Engine, Runner
-from hpip.inference.tuning.cut_check import small_input
-from hpip.inference.tuning.gates import Answer
+from hpip.inference.tuning.gates import Prediction
+from hpip.inference.tuning.truncation_check import small_input
 from hpip.model.spec import load_model_spec
 from hpip.results.comparison import compare
 
@@ -42,12 +42,12 @@ def test_a_batch_comes_out_as_its_images(
     images = [
         cv2.resize(cv2.imread(str(path)), (640, 480)) for path in sorted(photos_dir.glob("*.jpg"))
     ][:2]
-    runner = Runner(CutPlan(compiled), spec.preprocess, Engine("paddle", Device("cpu"), 2))
-    selection = Selection(0.3)
-    together = runner.infer(images, selection)
+    runner = Runner(TruncatedPlan(compiled), spec.preprocess, Engine("paddle", Device("cpu"), 2))
+    instance_filter = InstanceFilter(0.3)
+    together = runner.infer(images, instance_filter)
     for image, found in zip(images, together, strict=True):
-        (alone,) = runner.infer([image], selection)
-        comparison = compare(Answer(0.3, alone), Answer(0.3, found), 0.3)
+        (alone,) = runner.infer([image], instance_filter)
+        comparison = compare(Prediction(0.3, alone), Prediction(0.3, found), 0.3)
         assert comparison.same, comparison.violations()
     runner.close()
 

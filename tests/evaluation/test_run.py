@@ -348,7 +348,7 @@ def change(content: dict[str, Any], section: str, **fields: Any) -> dict[str, An
         (lambda content: {**content, "annotations": []}, "not a crowd"),
         (lambda content: change(content, "annotations", image_id=4), "image_id that is in images"),
         (lambda content: change(content, "annotations", category_id=4), "that is in categories"),
-        (lambda content: change(content, "annotations", category_id="1"), "whole number"),
+        (lambda content: change(content, "annotations", category_id="1"), "an integer"),
         (lambda content: change(content, "annotations", segmentation=[]), "polygons"),
         (lambda content: change(content, "annotations", segmentation=[[1, 2, 3, 4]]), "polygons"),
         (lambda content: change(content, "annotations", segmentation=[[0.0] * 7]), "polygons"),
@@ -362,7 +362,7 @@ def change(content: dict[str, Any], section: str, **fields: Any) -> dict[str, An
             lambda content: change(
                 content, "annotations", segmentation={"size": [SIDE, SIDE], "counts": [1, 2]}
             ),
-            "runs that cover",
+            "RLE counts that add up",
         ),
         (
             lambda content: change(
@@ -375,7 +375,10 @@ def change(content: dict[str, Any], section: str, **fields: Any) -> dict[str, An
         (lambda content: change(content, "images", height=0), "height of at least 1"),
         (lambda content: change(content, "images", file_name=""), "file_name"),
         (lambda content: change(content, "categories", name=3), "name"),
-        (lambda content: {**content, "images": content["images"] * 2}, "ids: expected each once"),
+        (
+            lambda content: {**content, "images": content["images"] * 2},
+            "ids: expected unique values",
+        ),
         (lambda content: {**content, "categories": [4]}, r"categories\[0\]"),
     ],
 )

@@ -105,7 +105,7 @@ def finish(
             x0, y0, x1, y1 = network_boxes[index]
             ys, xs = np.arange(value.shape[0])[:, None], np.arange(value.shape[1])
             value = value * ((xs >= x0) & (xs < x1) & (ys >= y0) & (ys < y1))
-        if source.crops_to_picture:
+        if source.crops_to_image:
             value = value[: int(im_shape[0]), : int(im_shape[1])]
         if rows[index, 0] < 0:
             continue

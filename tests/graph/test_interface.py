@@ -53,13 +53,13 @@ def test_inputs_and_outputs_of_a_program_that_paddle_wrote(toy_programs):
     assert len({item.name for item in interface.outputs}) == 3
 
 
-def test_a_program_that_reads_row_zero_of_a_batch_is_told_apart(toy_programs):
+def test_a_program_that_reads_row_zero_of_a_batch_is_recognised(toy_programs):
     assert not read_interface(toy_programs["batch"]).reads_first_image_only
     assert read_interface(toy_programs["first"]).reads_first_image_only
 
 
-def test_a_program_whose_images_change_each_other_is_told_apart(toy_programs):
-    found = {name: read_interface(toy_programs[name]).normalizes_by_input for name in NAMES}
+def test_a_program_that_uses_batch_statistics_is_recognised(toy_programs):
+    found = {name: read_interface(toy_programs[name]).uses_batch_statistics for name in NAMES}
     assert found == {"batch": False, "first": False, "mixing": True, "stored": False}
 
 

@@ -91,12 +91,12 @@ def test_a_file_of_another_program_is_refused(exported: Path, tmp_path: Path) ->
     path = tmp_path / "other.pdiparams"
 
     write_parameters(path, {**arrays, "zzz": np.zeros(3, np.float32)})
-    with pytest.raises(ModelFormatError, match="goes on"):
+    with pytest.raises(ModelFormatError, match="belongs to another exported model"):
         ParameterFile(path, program)
 
     first = min(arrays)
     write_parameters(path, {**arrays, first: arrays[first][..., :1]})
-    with pytest.raises(ModelFormatError, match="wants"):
+    with pytest.raises(ModelFormatError, match="the program expects"):
         ParameterFile(path, program)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpip.graph.batching import takes_batches
+from hpip.graph.batching import is_batch_safe
 from hpip.graph.parts import DensePart
 from hpip.graph.passes.add_score_threshold import SCORE_THRESHOLD
 from hpip.graph.passes.base import NoMatchError, Sequential
@@ -53,7 +53,7 @@ def test_every_model_is_cut(zoo_source_dir: Path) -> None:
         assert [op.attribute("name") for op in program.outputs] == outputs, name
         assert not gone & {op.name for op in program.walk()}, name
         assert (SCORE_THRESHOLD in program.inputs) == ("Mask-RT-DETR" not in name), name
-        assert takes_batches(program) != name.startswith(ONE_IMAGE), name
+        assert is_batch_safe(program) != name.startswith(ONE_IMAGE), name
         again = Sequential(PASSES)(program)
         assert not again.modified, name
 

@@ -95,7 +95,7 @@ def test_other_precisions_are_errors(value: object) -> None:
         ({"bakend": "paddle"}, "'bakend'"),
         ("paddle", "expected a mapping"),
         ({"auto_config": False}, "needs a backend"),
-        ({"backend_config": {"hint": "latency"}}, "needs a backend; received hint"),
+        ({"backend_config": {"hint": "latency"}}, "need a backend; received hint"),
         ({"backend": "paddle", "backend_config": 3}, "backend_config: expected a mapping"),
         ({"backend": "paddle", "backend_config": {"run_mode": "fast"}}, "run_mode: expected"),
         ({"backend_config": {"cpu_threads": 0}}, "cpu_threads: expected a whole number"),

@@ -202,7 +202,7 @@ def test_a_closed_pipeline_says_so(tiny_model_dir: Path) -> None:
 
 
 def test_an_absent_device_is_an_error_that_lists_what_is_there(tiny_model_dir: Path) -> None:
-    with pytest.raises(BackendUnavailableError, match=r"npu:7 is not here.* has cpu"):
+    with pytest.raises(BackendUnavailableError, match=r"npu:7 is not available.* finds cpu"):
         hpip.create_pipeline(model_dir=tiny_model_dir, device="npu:7")
 
 

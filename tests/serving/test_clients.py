@@ -15,7 +15,7 @@ import pytest
 
 import hpip
 from benchmarks.serving.server import RunningServer
-from hpip.common.files import encode_picture
+from hpip.common.files import encode_image
 from hpip.results.result import InstanceSegResult
 
 CLIENTS = Path(__file__).resolve().parents[2] / "docs" / "clients"
@@ -136,7 +136,7 @@ def test_it_prints_the_instances_and_saves_the_drawing(
         sides = [float(side) for side in shown_box.strip("[]").split(", ")]
         assert sides == pytest.approx(box.tolist(), abs=0.6)
     # The quality of the server's drawings; its engine may round a score's last digit otherwise.
-    wanted = encode_picture(expected.draw(), ".jpg", jpeg_quality=75)
+    wanted = encode_image(expected.draw(), ".jpg", jpeg_quality=75)
     wanted_bgr = cv2.imdecode(np.frombuffer(wanted, np.uint8), cv2.IMREAD_COLOR)
     picture = cv2.imread(str(drawing))
     assert picture.shape == expected.image.shape

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs in a contender's own process; `paddlex` without hpip, in another interpreter."""
+"""The code of the contenders' processes; PaddleX's runs in an interpreter without hpip."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contender's end of the line: requests come in, replies go out, one JSON object a line.
+"""The contender's side of the protocol: requests and replies, one JSON object per line.
 
-Runs in interpreters without hpip: it needs the standard library alone.
+It runs in interpreters without hpip, and needs only the standard library.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class RefusalError(Exception):
-    """This contender can't do what it is asked for here: an engine or a device is missing."""
+    """The contender is not available: an engine or a device is missing."""
 
 
 def serve(handlers: Mapping[str, Handler]) -> None:
-    """Answer requests until the other end hangs up.
+    """Handle requests from stdin until it is closed.
 
-    A request names its handler under "do". A reply is what the handler returns, or `error`, with
-    `refused` when it was a `RefusalError`. What anybody prints goes to stderr.
+    The key "do" of a request names its handler. The reply is the handler's result, or the keys
+    `error` and `refused` (true for a `RefusalError`). Other output to stdout is redirected to
+    stderr.
     """
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as replies:
         os.dup2(2, 1)
@@ -42,9 +43,9 @@ def serve(handlers: Mapping[str, Handler]) -> None:
 
 
 def memory(_request: dict[str, Any]) -> dict[str, Any]:
-    """Resident memory of this process, now and at its peak, in bytes; None where unknown.
+    """Current and peak resident memory of this process in bytes; None if unknown.
 
-    Not `ru_maxrss`: that one starts at the size of the process that launched this one.
+    `ru_maxrss` is not used, because it starts at the size of the parent process.
     """
     found = {"VmRSS": None, "VmHWM": None}
     try:
@@ -58,15 +59,15 @@ def memory(_request: dict[str, Any]) -> dict[str, Any]:
 
 
 class Clock:
-    """Wall time, and the processor time of all of this process's threads, in milliseconds."""
+    """Measures wall time and the CPU time of all threads of this process, in milliseconds."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def wall_ms(self) -> float:
-        """Since this was made."""
+        """Wall time since the start."""
         return (time.perf_counter() - self._wall) * 1e3
 
     def cpu_ms(self) -> float:
-        """Since this was made."""
+        """CPU time since the start."""
         return (time.process_time() - self._cpu) * 1e3

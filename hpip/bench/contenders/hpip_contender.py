@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hpip as a contender: with a backend of its choice or of the user's, or plain Paddle."""
+"""hpip as a contender: with its own choice of engine, a given engine, or plain Paddle."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hpip.bench.contenders.channel import Clock, RefusalError, memory, serve
 from hpip.bench.contenders.load import run_load
 from hpip.common.devices import parse_devices
 from hpip.errors import BackendUnavailableError, GraphRewriteError
-from hpip.inference.execution.plan import UntouchedPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.plan import OriginalPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.runner import Engine
 from hpip.inference.predictor import Predictor, create_predictor
 from hpip.inference.tuning.choose import Choice
@@ -25,17 +25,19 @@ _STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms")
 
 
 class HpipContender:
-    """Handles the requests of one process."""
+    """Handles requests with a predictor."""
 
     def __init__(self) -> None:
         self._predictor: Predictor | None = None
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make the predictor."""
+        """Load the model."""
         clock = Clock()
         try:
-            uncut = request["backend"] == UNCUT_ONNXRUNTIME
-            self._predictor = _uncut(request) if uncut else create_predictor(**_arguments(request))
+            is_original = request["backend"] == UNCUT_ONNXRUNTIME
+            self._predictor = (
+                _original_graph(request) if is_original else create_predictor(**_arguments(request))
+            )
         except (BackendUnavailableError, GraphRewriteError) as error:
             raise RefusalError(str(error)) from error
         return {
@@ -44,7 +46,7 @@ class HpipContender:
         }
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One timed call with the images of a batch, from their files to their results."""
+        """Make a timed call with the images of a batch, from image files to results."""
         clock = Clock()
         results = self._predict(request["images"])
         wall_ms, cpu_ms = clock.wall_ms(), clock.cpu_ms()
@@ -54,8 +56,8 @@ class HpipContender:
         }
         return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "stages_ms": stages}
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What is found in one image."""
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the instances of one image."""
         (result,) = self._predict([request["image"]], request.get("threshold"))
         return {
             "boxes": result.boxes_xyxy.tolist(),
@@ -69,9 +71,9 @@ class HpipContender:
         }
 
     def output(self, request: dict[str, Any]) -> dict[str, Any]:
-        """How long it takes to draw one result and to write it as JSON.
+        """Measure the time to draw one result and to write it as JSON.
 
-        Drawing has no time where its libraries are missing.
+        The time to draw is None if the libraries for it are not installed.
         """
         (result,) = self._predict([request["image"]])
         clock = Clock()
@@ -86,7 +88,7 @@ class HpipContender:
         return {"draw_ms": draw_ms, "encode_ms": clock.wall_ms()}
 
     def load_test(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Many callers at once; see `hpip.bench.contenders.load`."""
+        """Run a load test; see `hpip.bench.contenders.load`."""
 
         def call(image: str) -> None:
             self._predict([image])
@@ -94,11 +96,11 @@ class HpipContender:
         return run_load(call, request)
 
     def handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-        """Every request that this contender answers."""
+        """Handlers of all requests that this contender supports."""
         return {
             "load": self.load,
             "run": self.run,
-            "answer": self.answer,
+            "predict": self.predict,
             "output": self.output,
             "load_test": self.load_test,
             "memory": memory,
@@ -108,17 +110,17 @@ class HpipContender:
         self, images: Sequence[str], threshold: float | None = None
     ) -> list[InstanceSegResult]:
         assert self._predictor is not None
-        # A single image's failure is raised, a list's is logged: a benchmark wants it raised.
+        # predict() raises the failure of a single image, but only logs those in a list.
         if len(images) == 1:
             return list(self._predictor.predict(images[0], threshold))
         results = list(self._predictor.predict(list(images), threshold))
         if len(results) != len(images):
-            raise RuntimeError(f"expected {len(images)} results, received {len(results)}")
+            raise RuntimeError(f"expected {len(images)} results; received {len(results)}")
         return results
 
 
-def _uncut(request: dict[str, Any]) -> Predictor:
-    """The export as it is, by ONNX Runtime, however its answers turn out."""
+def _original_graph(request: dict[str, Any]) -> Predictor:
+    """The original graph on ONNX Runtime, without validation by hpip."""
     spec = load_model_spec(Path(request["model_dir"]))
     (device,) = parse_devices(request["device"])
     threshold, threads = request["threshold"], request["threads"]
@@ -129,13 +131,15 @@ def _uncut(request: dict[str, Any]) -> Predictor:
         use_hpip=True,
         threads=threads,
         batch_size=request["batch_size"],
-        selection=Selection(spec.score_threshold if threshold is None else threshold),
-        choice=Choice(UntouchedPlan(spec), engine, None, "the benchmark asks for the export"),
+        instance_filter=InstanceFilter(spec.score_threshold if threshold is None else threshold),
+        choice=Choice(
+            OriginalPlan(spec), engine, None, "the benchmark requested the original graph"
+        ),
     )
 
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:
-    """`create_predictor`'s arguments."""
+    """Arguments of `create_predictor`."""
     backend = request["backend"]
     arguments: dict[str, Any] = {
         "model_dir": request["model_dir"],

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many callers at once: a closed loop of N callers, or an open loop at a rate of requests.
+"""Load tests: a closed loop of N callers, or an open loop with a rate of requests.
 
-Needs the standard library alone.
+They need only the standard library.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# More requests under way than this, and the open loop has long fallen behind.
+# With more concurrent requests than this, the service has long been overloaded.
 _MOST_THREADS = 256
 
 
 def run_load(call: Callable[[str], object], request: dict[str, Any]) -> dict[str, Any]:
-    """Call with images in turn for some seconds.
+    """Run a load test that cycles through the images.
 
     Args:
-        call: one request; it may raise.
-        request: `images`; `seconds`; and `callers`, for that many callers each of which waits for
-            its answer before it asks again, or `rate_per_s`, for requests at random moments
-            (Poisson, always the same ones) that wait for nobody.
+        call: makes one request; it may raise.
+        request: `images`, `seconds`, and one of `callers` (closed loop: that many callers, each of
+            which sends its next request after the reply) or `rate_per_s` (open loop: requests
+            at the times of a Poisson process with a fixed seed, independent of replies).
 
     Returns:
-        `latencies_ms` of the requests that succeeded, `errors`, the `first_error`, and `elapsed_s`.
-        In the open loop a latency starts at the moment when the request was due, also if it could
-        not be sent then: a service that stalls is charged for those that queue up behind.
+        `latencies_ms` of the successful requests, number of `errors`, `first_error`, `elapsed_s`.
+        In the open loop, a latency starts at the scheduled time of the request, even if it was
+        sent later: the latency thus includes the time in the queue behind a slow request.
     """
     loop = _Loop(call, request["images"])
     start = time.perf_counter()
@@ -46,7 +46,7 @@ def run_load(call: Callable[[str], object], request: dict[str, Any]) -> dict[str
 
 
 class _Loop:
-    """One request at a time and thread; appending to a list is safe from several."""
+    """Makes requests and collects latencies; several threads may share it."""
 
     def __init__(self, call: Callable[[str], object], images: list[str]) -> None:
         self.latencies_ms: list[float] = []
@@ -57,7 +57,7 @@ class _Loop:
         self._lock = threading.Lock()
 
     def step(self, number: int, due: float) -> None:
-        """Make request `number`; its latency counts from the moment `due`."""
+        """Make request `number`; its latency starts at the time `due`."""
         try:
             self._call(self._images[number % len(self._images)])
         except Exception as error:
@@ -83,19 +83,19 @@ def _closed(loop: _Loop, callers: int, end: float) -> None:
 
 
 def _open(loop: _Loop, rate_per_s: float, start: float, end: float) -> None:
-    moments = _moments(rate_per_s, start, end)
+    schedule = _schedule(rate_per_s, start, end)
     lock = threading.Lock()
 
     def work() -> None:
         while True:
             with lock:
-                number, due = next(moments, (0, None))
+                number, due = next(schedule, (0, None))
             if due is None:
                 return
             time.sleep(max(0.0, due - time.perf_counter()))
             loop.step(number, due)
 
-    # Each takes the next request that is due, so that as many are under way as have fallen due.
+    # Each thread takes the next scheduled request, so that no request waits for another's reply.
     threads = [threading.Thread(target=work) for _ in range(_thread_count(rate_per_s, end - start))]
     for thread in threads:
         thread.start()
@@ -107,9 +107,9 @@ def _thread_count(rate_per_s: float, seconds: float) -> int:
     return max(1, min(_MOST_THREADS, round(rate_per_s * seconds) + 1))
 
 
-def _moments(rate_per_s: float, start: float, end: float) -> Any:
-    chance = random.Random(0)
-    number, due = 0, start + chance.expovariate(rate_per_s)
+def _schedule(rate_per_s: float, start: float, end: float) -> Any:
+    rng = random.Random(0)
+    number, due = 0, start + rng.expovariate(rate_per_s)
     while due < end:
         yield number, due
-        number, due = number + 1, due + chance.expovariate(rate_per_s)
+        number, due = number + 1, due + rng.expovariate(rate_per_s)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stock PaddleX as a contender, in an interpreter that has it and need not have hpip.
+"""Stock PaddleX as a contender, in an interpreter that has PaddleX but may lack hpip.
 
-Needs PaddleX and what it brings: NumPy, pycocotools. Engine settings go through `engine_config`,
-because PaddleX 3.7.2 drops a `pp_option` without a word.
+It needs only PaddleX and its dependencies NumPy and pycocotools. Engine settings are passed as
+`engine_config`, because PaddleX 3.7.2 silently ignores `pp_option`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-# The model is on disk: nothing may look for it on the network.
+# The model is local, so PaddleX must not check the network for it.
 os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
 
 import numpy as np
@@ -29,8 +29,8 @@ _ENGINES = {
 _THREADS_NAMES = {"onnxruntime": "intra_op_num_threads"}
 
 
-class _Watched:
-    """Notes when a part of PaddleX was entered first and left last."""
+class _Timed:
+    """Wraps a part of PaddleX, and records its first entry, last exit and total time."""
 
     def __init__(self, part: Any) -> None:
         self._part = part
@@ -55,18 +55,18 @@ class _Watched:
 
 
 class PaddlexContender:
-    """Handles the requests of one process."""
+    """Handles requests with a PaddleX model."""
 
     def __init__(self) -> None:
         self._model: Any = None
         self._batch_size = 1
         self._threshold: float | None = None
-        self._reader: _Watched | None = None
-        self._runner: _Watched | None = None
+        self._reader: _Timed | None = None
+        self._runner: _Timed | None = None
         self._drops: _DroppedBoxes | None = None
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make the model."""
+        """Load the model."""
         try:
             from paddlex import create_model
         except ImportError as error:
@@ -87,18 +87,18 @@ class PaddlexContender:
                 engine_config=settings,
             )
         except Exception as error:
-            # PaddleX has errors of its own for this, in modules that move between its versions.
+            # PaddleX's own error class for this is in a module that moves between versions.
             if "does not support engine" in str(error):
                 raise RefusalError(str(error)) from error
             raise
         load_ms = clock.wall_ms()
         self._batch_size = request["batch_size"]
         self._threshold = request["threshold"]
-        self._watch()
+        self._time_parts()
         return {"load_ms": load_ms, "explanation": self._explanation(engine)}
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One timed call with the images of a batch, from their files to their results."""
+        """Make a timed call with the images of a batch, from image files to results."""
         for part in (self._reader, self._runner):
             if part is not None:
                 part.reset()
@@ -108,21 +108,21 @@ class PaddlexContender:
         wall_ms, cpu_ms = clock.wall_ms(), clock.cpu_ms()
         return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "stages_ms": self._stages(start, end)}
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What is found in one image."""
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the instances of one image."""
         (result,) = self._predict(
             [request["image"]],
             self._threshold if request.get("threshold") is None else request["threshold"],
         )
         if any("coordinate" not in box for box in result["boxes"]):
-            return _boxless_answer(result)
+            return _prediction_without_boxes(result)
         belong = self._drops is None or self._drops.in_last_call == 0
-        return _boxed_answer(result, masks_belong_to_boxes=belong)
+        return _prediction_with_boxes(result, masks_belong_to_boxes=belong)
 
     def output(self, request: dict[str, Any]) -> dict[str, Any]:
-        """How long it takes to draw one result and to write it as JSON.
+        """Measure the time to draw one result and to write it as JSON.
 
-        Drawing has no time where PaddleX can't do it: it downloads its font first.
+        The time to draw is None if PaddleX can't download the font that it needs.
         """
         (result,) = self._predict([request["image"]], self._threshold)
         clock = Clock()
@@ -137,11 +137,11 @@ class PaddlexContender:
         return {"draw_ms": draw_ms, "encode_ms": clock.wall_ms()}
 
     def handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-        """Every request that this contender answers."""
+        """Handlers of all requests that this contender supports."""
         return {
             "load": self.load,
             "run": self.run,
-            "answer": self.answer,
+            "predict": self.predict,
             "output": self.output,
             "memory": memory,
         }
@@ -150,13 +150,13 @@ class PaddlexContender:
         source = images[0] if len(images) == 1 else list(images)
         return list(self._model.predict(source, batch_size=self._batch_size, threshold=threshold))
 
-    def _watch(self) -> None:
-        """Put watches around the reader and the engine; a PaddleX without them has no stages."""
+    def _time_parts(self) -> None:
+        """Time the reader and the engine; a version of PaddleX without these has no stages."""
         predictor: Any = getattr(self._model, "_predictor", None)
         if hasattr(predictor, "pre_ops") and hasattr(predictor, "runner"):
-            self._reader = _Watched(predictor.pre_ops[0])
+            self._reader = _Timed(predictor.pre_ops[0])
             predictor.pre_ops[0] = self._reader
-            self._runner = _Watched(predictor.runner)
+            self._runner = _Timed(predictor.runner)
             predictor.runner = self._runner
             self._drops = _DroppedBoxes()
 
@@ -177,12 +177,12 @@ class PaddlexContender:
     def _explanation(self, engine: str | None) -> str:
         config = getattr(getattr(self._runner, "_part", None), "_config", None)
         mode = config.get("run_mode") if isinstance(config, dict) else None
-        chosen = engine or "its own choice of engine"
+        chosen = engine or "default engine"
         return f"runs:    PaddleX {version('paddlex')}, {chosen}" + (f", {mode}" if mode else "")
 
 
 class _DroppedBoxes:
-    """Counts boxes that PaddleX drops without their masks: all later pairs are then wrong."""
+    """Counts boxes that PaddleX drops without their masks, which misaligns all later pairs."""
 
     def __init__(self) -> None:
         from paddlex.inference.models.instance_segmentation import processors
@@ -192,12 +192,12 @@ class _DroppedBoxes:
         processors.restructured_boxes = self
 
     def __call__(self, boxes: Any, *args: Any) -> Any:
-        kept = self._restructured_boxes(boxes, *args)
-        self.in_last_call = len(boxes) - len(kept)
-        return kept
+        remaining = self._restructured_boxes(boxes, *args)
+        self.in_last_call = len(boxes) - len(remaining)
+        return remaining
 
 
-def _boxed_answer(result: Any, *, masks_belong_to_boxes: bool) -> dict[str, Any]:
+def _prediction_with_boxes(result: Any, *, masks_belong_to_boxes: bool) -> dict[str, Any]:
     boxes = result["boxes"]
     corners = [[float(value) for value in box["coordinate"]] for box in boxes]
     return {
@@ -212,8 +212,8 @@ def _boxed_answer(result: Any, *, masks_belong_to_boxes: bool) -> dict[str, Any]
     }
 
 
-def _boxless_answer(result: Any) -> dict[str, Any]:
-    """SOLOv2: whole-image masks; those without a pixel are no instances and left out."""
+def _prediction_without_boxes(result: Any) -> dict[str, Any]:
+    """Prediction of SOLOv2, which has full-image masks and no boxes; empty masks are skipped."""
     found = [
         (box, np.asarray(mask))
         for box, mask in zip(result["boxes"], result["masks"])  # noqa: B905
@@ -229,7 +229,7 @@ def _boxless_answer(result: Any) -> dict[str, Any]:
 
 
 def _encode(mask: Any, offset_yx: tuple[int, int]) -> dict[str, Any] | None:
-    """Run-length codes of a crop, or None where rounding has left no pixel to crop."""
+    """RLE of a mask crop, or None for a crop without pixels."""
     from pycocotools import mask as coco_mask
 
     if mask.size == 0:
@@ -239,7 +239,7 @@ def _encode(mask: Any, offset_yx: tuple[int, int]) -> dict[str, Any] | None:
 
 
 def _bounds(mask: Any) -> list[float]:
-    """Half-open xyxy of the pixels of a mask that has some."""
+    """Half-open xyxy bounding box of a mask that is not empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return [float(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A served pipeline as a contender: PaddleX's `/instance-segmentation` over HTTP."""
+"""An HTTP service with PaddleX's `/instance-segmentation` as a contender."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATH = "/instance-segmentation"
 
 
 class UrlContender:
-    """Handles the requests of one process; each thread keeps a connection of its own."""
+    """Handles requests by HTTP calls; each thread has its own connection."""
 
     def __init__(self) -> None:
         self._here = threading.local()
@@ -31,7 +31,7 @@ class UrlContender:
         self._threshold: float | None = None
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Take the address; nothing is loaded here."""
+        """Store the address; the service has loaded the model already."""
         parts = urlsplit(request["url"])
         self._host, self._prefix = parts.netloc, parts.path.rstrip("/")
         self._secure = parts.scheme == "https"
@@ -40,18 +40,18 @@ class UrlContender:
         return {"load_ms": None, "explanation": f"runs:    {request['url']}"}
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One timed request; of a batch, one after the other."""
+        """Make a timed call; the images of a batch are sent one after the other."""
         clock = Clock()
         for image in request["images"]:
             self._post(image)
         return {"wall_ms": clock.wall_ms(), "cpu_ms": None, "stages_ms": {}}
 
     def load_test(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Many callers at once; see `hpip.bench.contenders.load`."""
+        """Run a load test; see `hpip.bench.contenders.load`."""
         return run_load(self._post, request)
 
     def handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-        """Every request that this contender answers."""
+        """Handlers of all requests that this contender supports."""
         return {
             "load": self.load,
             "run": self.run,
@@ -72,7 +72,7 @@ class UrlContender:
             raise
         if response.status != 200:
             raise RuntimeError(f"HTTP {response.status}: {answer[:200].decode(errors='replace')}")
-        # The caller has an answer when it has read it.
+        # Parsing the response is part of the latency of a caller.
         json.loads(answer)
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -88,7 +88,7 @@ _HEADERS = {"Content-Type": "application/json"}
 
 @functools.lru_cache(maxsize=64)
 def _body(image: str, threshold: float | None) -> bytes:
-    """The request; encoding it is not the service's time."""
+    """The request body; it is cached, because encoding is not part of the service's latency."""
     content: dict[str, Any] = {"image": base64.b64encode(Path(image).read_bytes()).decode("ascii")}
     if threshold is not None:
         content["threshold"] = threshold

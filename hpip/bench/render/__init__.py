@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report as people read it: terminal, Markdown, CSV, one HTML file, plots."""
+"""Renders reports: terminal, Markdown, CSV, HTML and plots."""
 
 from __future__ import annotations

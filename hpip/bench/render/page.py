@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report as one HTML file that needs nothing else: no network, no script."""
+"""Renders a report as one self-contained HTML file, without scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_SHOWN = ("packages", "paddlex_packages", "sgemm_gflops")
 
 
 def html_page(report: Report, plots: Sequence[Plot]) -> str:
-    """The whole page."""
+    """Render the whole page."""
     style = (resources.files("hpip.bench.render") / "page.css").read_text("utf-8")
     return "\n".join(
         [
@@ -82,7 +82,7 @@ def _environment(report: Report) -> str:
     lines = {name: value for name, value in place.items() if name not in _NOT_SHOWN}
     lines |= {f"package {name}": version for name, version in place["packages"].items()}
     for name, version in (place.get("paddlex_packages") or {}).items():
-        lines[f"beside PaddleX: {name}"] = version
+        lines[f"PaddleX environment: {name}"] = version
     lines |= {f"setting {name}": value for name, value in report.settings.items()}
     lines["images"] = [image["name"] for image in report.images]
     rows = "\n".join(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's plots, narrow enough for a phone; each as SVG and PNG."""
+"""Draws the plots of a report as SVG and PNG, narrow enough for a phone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from hpip.bench.render.tables import milliseconds
 from hpip.common.files import write_atomically
 from hpip.errors import BackendUnavailableError
 
-# Inches; at 96 pixels each a phone's width, so that text keeps its size there.
+# Inches; at 96 pixels per inch the width of a phone, so that text is not scaled down there.
 _WIDTH = 4.2
 _BAR_HEIGHT = 0.42
-# Letters of a line; the longest official names take three lines of a bar's height.
+# Characters per line; the longest official names take three lines, the height of a bar.
 _NAME_LENGTH = 24
 _INK, _GRID = "#24292f", "#d0d7de"
 _STAGE_COLOURS = {
@@ -49,14 +49,14 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Plot:
-    """One drawing.
+    """A plot.
 
     Attributes:
-        name: for files: letters, digits and hyphens.
-        title: for people.
-        svg: for a page, without XML header; ink and grid are the page's own text colours.
-        svg_file: for a file.
-        png: the same, 200 dots per inch.
+        name: of its files: letters, digits and hyphens.
+        title: shown above the plot.
+        svg: for an HTML page, without XML header and in the page's text colours.
+        svg_file: content of the SVG file.
+        png: content of the PNG file, at 200 dots per inch.
     """
 
     name: str
@@ -67,26 +67,26 @@ class Plot:
 
 
 def plots_of(report: Report) -> list[Plot]:
-    """All plots that have something to show.
+    """Draw all plots that are not empty.
 
     Raises:
-        BackendUnavailableError: matplotlib is missing.
+        BackendUnavailableError: matplotlib is not installed.
     """
     try:
         import matplotlib as mpl
     except ImportError as error:
         raise BackendUnavailableError(
-            "matplotlib", "plots and HTML need it.", "pip install 'hpip[bench]'"
+            "matplotlib", "plots and HTML reports need it.", "pip install 'hpip[bench]'"
         ) from error
     with mpl.rc_context(_STYLE):
         return [_finished(*drawn) for drawn in _drawings(report)]
 
 
 def save_plots(plots: Sequence[Plot], folder: Path) -> None:
-    """Write each as `<name>.svg` and `<name>.png`.
+    """Write each plot as `<name>.svg` and `<name>.png`.
 
     Raises:
-        SaveError: the file system refuses.
+        SaveError: a file can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
@@ -98,7 +98,7 @@ def _drawings(report: Report) -> Iterator[tuple[str, str, Any]]:
     timed = [row for row in report.rows if row.timed]
     faster = [row for row in timed if row.speedup_plain is not None and row.backend != "paddle"]
     if faster:
-        yield "speedup", "Times as fast as plain Paddle", _speedup_figure(faster)
+        yield "speedup", "Speed-up over plain Paddle", _speedup_figure(faster)
     for workload in dict.fromkeys(row.contender.workload for row in timed):
         rows = [row for row in timed if row.contender.workload == workload]
         title = f"{workload.title}: latency"
@@ -152,7 +152,7 @@ def _latency_figure(rows: Sequence[Row]) -> Any:
             va="center",
         )
     _name_bars(axes, [row.contender.label for row in rows])
-    axes.set_xlabel("milliseconds per call, median and its 95 % interval", loc="right")
+    axes.set_xlabel("milliseconds per call, median and 95 % interval", loc="right")
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
     shown = [s for s in used if any((getattr(r, s) or 0) > 0.004 * (r.p50_ms or 0) for r in rows)]
@@ -189,7 +189,7 @@ def _whisker(axes: Any, y: int, low: float, value: float, high: float) -> None:
 
 
 def _end(high: float | None) -> float:
-    """The upper end of an interval; 0 where it has none."""
+    """The upper end of an interval; 0 if it is unbounded."""
     return 0.0 if high is None or high == float("inf") else high
 
 
@@ -212,7 +212,7 @@ def _speedup_figure(rows: Sequence[Row]) -> Any:
             _whisker(axes, y, low, value, _end(high))
     axes.axvline(1, color=_INK, linewidth=1)
     _name_bars(axes, _full_names(rows))
-    axes.set_xlabel("times as fast as plain Paddle, median and its 95 % interval", loc="right")
+    axes.set_xlabel("speed-up over plain Paddle, median and 95 % interval", loc="right")
     axes.margins(x=0.12)
     return figure
 
@@ -229,13 +229,13 @@ def _memory_figure(rows: Sequence[Row]) -> Any:
             f"{peak:,.0f}", (peak, y), xytext=(4, 0), textcoords="offset points", va="center"
         )
     _name_bars(axes, _full_names(rows))
-    axes.set_xlabel("megabytes: after loading (dark), at most (light)", loc="right")
+    axes.set_xlabel("megabytes: after loading (dark), peak (light)", loc="right")
     axes.margins(x=0.14)
     return figure
 
 
 def _load_figure(rows: Sequence[LoadRow], loop: str) -> Any:
-    """Solid for the median, dotted for the 99th percentile; a colour for each contender."""
+    """One colour per contender: the solid line is the median, the dotted the 99th percentile."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure, axes = _figure(5)
@@ -270,7 +270,7 @@ def _load_figure(rows: Sequence[LoadRow], loop: str) -> Any:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.1)
     axes.set_ylabel("milliseconds")
-    named = "images per second; at the points: callers"
+    named = "images per second; labels: number of callers"
     axes.set_xlabel(named if loop == "closed" else "requests per second")
     figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return figure
@@ -307,7 +307,7 @@ def _finished(name: str, title: str, figure: Any) -> Plot:
 
 
 def _for_page(name: str, svg: str) -> str:
-    """Without the XML header, in the page's colours, and with ids that no other plot has."""
+    """The SVG without XML header, in the page's colours, and with unique ids."""
     svg = svg[svg.index("<svg") :]
     svg = svg.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}--\1"', svg)

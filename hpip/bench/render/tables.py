@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's tables, as text in cells; every format shows the same."""
+"""Builds the tables of a report as text, for all output formats."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from hpip.common.system import MKL_CPU_VARIABLE
 
 NOTHING = "-"
 _STATES = {
-    MEASURED: "same",
+    MEASURED: "passed",
     UNVERIFIED: "not compared",
     WRONG: "WRONG",
     FAILED: "FAILED",
-    UNAVAILABLE: "not here",
+    UNAVAILABLE: "unavailable",
     INTERRUPTED: "interrupted",
 }
 
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and cells.
+    """A table as text.
 
     Attributes:
-        title: over the table.
-        note: under it.
+        title: above the table.
+        note: below the table.
         headings: one per column.
         rows: cells.
-        names: so many columns from the left are text, the others numbers.
-        spare: headings of columns that a narrow terminal leaves out, the first one first.
+        names: number of text columns on the left; the others are numbers.
+        spare: headings of columns that narrow terminals omit, in this order.
     """
 
     title: str
@@ -56,44 +56,50 @@ Column = tuple[str, Callable[[Row], str]]
 
 
 def tables_of(report: Report) -> list[Table]:
-    """All tables that have something to show."""
+    """All tables that are not empty."""
     made = [_latency(report.rows), _stages(report.rows), _start_and_memory(report.rows)]
     made += [_accuracy(report.rows), _models(report.rows), _loads(report.load_rows)]
     return [table for table in made if table.rows]
 
 
 def remarks(report: Report) -> list[str]:
-    """What the tables can't say, one sentence each."""
+    """Remarks on the tables, one sentence each."""
     found = []
     if report.interrupted:
-        found.append("This run was interrupted: it holds what had been measured until then.")
+        found.append("The run was interrupted; the report holds the results up to then.")
     load = (report.environment["load_average"] or [0.0])[0]
     if load > report.environment["cpus_allowed"]:
         found.append(
-            f"The machine was busy (load average {load:.1f} at the start): trust speed-ups and"
-            " processor time, not milliseconds."
+            f"The machine was busy (load average {load:.1f} at the start): rely on speed-ups and"
+            " CPU time, not on latencies."
         )
     for row in report.rows:
         name = f"{row.contender.workload.title}, {row.contender.label}"
         if row.state in (WRONG, FAILED, UNAVAILABLE):
-            what = {WRONG: "wrong answer, so no time", FAILED: "failed", UNAVAILABLE: "not here"}
+            what = {
+                WRONG: "validation failed, so no latency",
+                FAILED: "failed",
+                UNAVAILABLE: "unavailable",
+            }
             found.append(f"{name}: {what[row.state]}: {row.error}")
         elif row.error:
             found.append(f"{name}: {row.error}")
         if row.remembered:
-            found.append(f"{name}: measured on {row.remembered} on this machine, not in this run.")
+            found.append(f"{name}: measured on this machine on {row.remembered}, not in this run.")
         if row.state == UNVERIFIED:
-            found.append(f"{name}: plain Paddle could not run this, so nothing was compared.")
+            found.append(
+                f"{name}: not validated, because plain Paddle could not run this workload."
+            )
     stock = {row.speedup_paddlex_of for row in report.rows} - {None, "paddlex"}
     found += [
-        f"PaddleX's default has no time for some models: there the speed-up is against {name}."
+        f"PaddleX's default engine has no latency for some models; their speed-up is over {name}."
         for name in sorted(filter(None, stock))
     ]
     return found
 
 
 def machine_line(report: Report) -> str:
-    """The machine and the software in one line."""
+    """Machine and software in one line."""
     place = report.environment
     packages = place["packages"]
     engines = ("hpip", "paddlepaddle", "onnxruntime", "openvino", "tensorrt")
@@ -113,7 +119,7 @@ def machine_line(report: Report) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Three digits or so."""
+    """Format milliseconds with about three digits."""
     if value is None:
         return NOTHING
     if value < 10:
@@ -124,9 +130,9 @@ def milliseconds(value: float | None) -> str:
 def _latency(rows: Sequence[Row]) -> Table:
     return _table(
         "Latency",
-        "Milliseconds of one call, from the image file to the result; the true median lies within"
-        " \u00b1 with 95 % confidence. CPU is the processor time of all threads. Speed-ups are"
-        " medians over pairs of calls that were made one after the other.",
+        "Milliseconds per call, from image file to result; \u00b1 is the 95 % confidence interval"
+        " of the median. CPU is the CPU time of all threads. Speed-ups are medians over pairs of"
+        " consecutive calls.",
         rows,
         [
             ("p50", _median),
@@ -138,7 +144,7 @@ def _latency(rows: Sequence[Row]) -> Table:
             ("calls", lambda row: str(row.samples) if row.timed else NOTHING),
             ("x plain", lambda row: _speedup(row, "plain")),
             ("x PaddleX", lambda row: _speedup(row, "paddlex")),
-            ("answer", _answer),
+            ("validation", _validation),
         ],
         spare=("p95", "calls", "images/s", "CPU", "p99", "p90"),
     )
@@ -146,9 +152,9 @@ def _latency(rows: Sequence[Row]) -> Table:
 
 def _stages(rows: Sequence[Row]) -> Table:
     return _table(
-        "Where the time goes",
-        "Milliseconds of one call; the stages exclude each other and add up to p50. Drawing and"
-        " writing JSON come on top.",
+        "Latency by stage",
+        "Milliseconds per call; the stages do not overlap and add up to p50. Drawing and writing"
+        " JSON are not included.",
         [row for row in rows if row.timed and row.infer_ms is not None],
         [
             (name, lambda row, field=field: milliseconds(getattr(row, field)))  # type: ignore[misc]
@@ -170,9 +176,9 @@ def _stages(rows: Sequence[Row]) -> Table:
 
 def _start_and_memory(rows: Sequence[Row]) -> Table:
     return _table(
-        "Start and memory",
-        "Convert is what the first load of all takes longer than a load from the cache; first is"
-        " load and first call. Memory is resident, of the whole process.",
+        "Startup and memory",
+        "Load is from the cache; convert is the additional time of the very first load; first is"
+        " load and first call. Memory is the resident memory of the process.",
         [row for row in rows if row.load_ms is not None],
         [
             ("load (ms)", lambda row: milliseconds(row.load_ms)),
@@ -189,9 +195,9 @@ def _start_and_memory(rows: Sequence[Row]) -> Table:
 
 def _accuracy(rows: Sequence[Row]) -> Table:
     return _table(
-        "Answers against plain Paddle",
-        "Instances of all images; differences over the matched ones. AP on the dataset, where one"
-        " was given.",
+        "Predictions compared with plain Paddle",
+        "Instances of all images; differences are of matched instances. AP is on the dataset, if"
+        " one was given.",
         [row for row in rows if row.instances_matched is not None or row.mask_ap is not None],
         [
             ("matched", lambda row: _count(row.instances_matched)),
@@ -199,7 +205,7 @@ def _accuracy(rows: Sequence[Row]) -> Table:
             ("extra", lambda row: _count(row.instances_extra)),
             ("score diff.", lambda row: _general(row.max_score_diff, ".1e")),
             ("box diff. (px)", lambda row: _general(row.max_box_diff_px, ".2g")),
-            ("least mask IoU", lambda row: _general(row.min_mask_iou, ".4f")),
+            ("min. mask IoU", lambda row: _general(row.min_mask_iou, ".4f")),
             ("mask AP", lambda row: _general(row.mask_ap, ".4f")),
             ("box AP", lambda row: _general(row.box_ap, ".4f")),
         ],
@@ -210,17 +216,18 @@ def _accuracy(rows: Sequence[Row]) -> Table:
 def _models(rows: Sequence[Row]) -> Table:
     return _table(
         "Models and arithmetic",
-        "Operations (a multiply-add is two) of the export for one image, where it states its sizes;"
-        " the share is of a float32 matrix product on as many threads, measured in this run.",
+        "GFLOP (a multiply-add is two) of the original graph for one image; >= if some operators"
+        " have an unknown size. The share is of the FLOP/s of a float32 matrix product on as many"
+        " threads, measured in this run.",
         [row for row in rows if row.timed and row.model_bytes is not None],
         [
             ("size (MB)", lambda row: _megabytes(row.model_bytes)),
-            ("weights (M)", lambda row: _general((row.parameters or 0) / 1e6 or None, ".2f")),
+            ("parameters (M)", lambda row: _general((row.parameters or 0) / 1e6 or None, ".2f")),
             ("GFLOP", _gflop),
             ("of SGEMM (%)", lambda row: _general(_times(row.peak_share, 100), ".0f")),
             ("runs", lambda row: row.runs),
         ],
-        spare=("runs", "weights (M)"),
+        spare=("runs", "parameters (M)"),
     )
 
 
@@ -241,8 +248,8 @@ def _loads(rows: Sequence[LoadRow]) -> Table:
         )
     return Table(
         "Latency under load",
-        "Callers ask again as soon as they are answered; at a rate, a request's time runs from the"
-        " moment it was due, whether it could be sent then or not.",
+        "Each caller sends its next request after the reply. At a rate, the latency of a request"
+        " starts at its scheduled time, even if it was sent later.",
         ("model", "contender", "load", "images/s", "p50", "p90", "p95", "p99", "calls", "errors"),
         cells,
         names=3,
@@ -297,13 +304,13 @@ def _speedup(row: Row, reference: str) -> str:
 
 
 def _plus_minus(low: float, value: float | None, high: float | None) -> str:
-    """The longer arm of an interval, in percent."""
+    """The longer side of an interval, in percent of the median."""
     assert value is not None
     assert high is not None
     return f"\u00b1{max(high - value, value - low) / value:.0%}"
 
 
-def _answer(row: Row) -> str:
+def _validation(row: Row) -> str:
     if row.state == MEASURED and row.backend == PLAIN and row.device == "cpu":
         return "reference"
     if row.state == MEASURED and row.instances_matched is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The terminal: progress while it runs, tables at the end."""
+"""Shows the progress of a run, and its report, on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_MODEL_WIDTH = 12
 
 
 class TerminalWatcher(Watcher, Closing):
-    """A live line with a bar; where stderr is no terminal, a line for each step."""
+    """Shows a progress bar on a terminal, else prints one line for each step."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -43,7 +43,7 @@ class TerminalWatcher(Watcher, Closing):
         return self
 
     def close(self) -> None:
-        """Take the progress bar away. Twice does nothing."""
+        """Remove the progress bar; further calls do nothing."""
         self._progress.stop()
 
     def workload(self, title: str, number: int, count: int) -> None:
@@ -82,7 +82,7 @@ class TerminalWatcher(Watcher, Closing):
 
 
 def print_report(report: Report, console: Console) -> None:
-    """All tables, then what they can't say."""
+    """Print all tables of a report, and remarks on them."""
     console.print(machine_line(report), markup=False, style="dim", soft_wrap=True)
     for table in tables_of(report):
         console.print(_rich(table, console.width))
@@ -93,7 +93,7 @@ def print_report(report: Report, console: Console) -> None:
 
 def _rich(table: Table, width: int) -> RichTable:
     table = _narrowed(table, width)
-    made = RichTable(box=SIMPLE, title=table.title, title_justify="left", title_style="bold")
+    made = RichTable(box=SIMPLE, title=Text(table.title), title_justify="left", title_style="bold")
     for number, heading in enumerate(table.headings):
         is_model = number == 0
         made.add_column(
@@ -110,7 +110,7 @@ def _rich(table: Table, width: int) -> RichTable:
 
 
 def _narrowed(table: Table, width: int) -> Table:
-    """Without as many of the spare columns as it takes to fit; the model's name may be folded."""
+    """The table without the spare columns that do not fit; the model's name may wrap."""
     for heading in table.spare:
         columns = list(zip(table.headings, *table.rows, strict=True))
         needed = sum(max(map(len, column)) + 3 for column in columns[1:])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report as Markdown and as CSV."""
+"""Renders a report as Markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CSV_LEFT_OUT = ("samples_ms",)
 
 
 def markdown(report: Report) -> str:
-    """All tables, ready for a README."""
+    """Render all tables and remarks as Markdown."""
     parts = [f"Machine: {machine_line(report)}"]
     tables = tables_of(report)
     parts += [f"### {one.title}\n\n{markdown_table(one)}\n\n{one.note}" for one in tables]
@@ -25,14 +25,14 @@ def markdown(report: Report) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """One table; text to the left, numbers to the right."""
+    """Render one table: text is aligned left, numbers right."""
     marks = ["---"] * table.names + ["---:"] * (len(table.headings) - table.names)
     lines = [table.headings, marks, *table.rows]
     return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
 
 
 def csv_text(report: Report) -> str:
-    """One line per contender, with the JSON's fields but the single samples."""
+    """Render one line per contender, with the fields of the JSON except for the samples."""
     names = [one.name for one in fields(Row) if one.name not in _CSV_LEFT_OUT]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normalization by statistics: stored ones, or those of the input."""
+"""Normalization layers, with running statistics or with those of the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpip.graph.batching import normalizes_by_input
+from hpip.graph.batching import uses_batch_statistics
 from hpip.graph.onnx_export.exporter import Exporter, Names, emits, refuse
 from hpip.graph.operation import NO_VALUE, Operation
 
@@ -16,10 +16,10 @@ def _batch_norm(out: Exporter, op: Operation) -> Sequence[Names]:
         raise refuse(op, f"the layout {op.attribute('data_format')}")
     value, mean, variance, scale, bias = op.inputs
     name, epsilon = out.name(value), op.attribute("epsilon")
-    if not normalizes_by_input(op):
+    if not uses_batch_statistics(op):
         operands = (out.name(v) for v in (scale, bias, mean, variance))
         return [out.node("BatchNormalization", name, *operands, epsilon=epsilon)]
-    # ONNX has statistics of the input for training only.
+    # ONNX has batch statistics in training mode only, so they are computed by basic operators.
     axes = [axis for axis in range(out.rank(value)) if axis != 1]
     centred = out.node("Sub", name, out.node("ReduceMean", name, axes=axes))
     spread = out.node("ReduceMean", out.node("Mul", centred, centred), axes=axes)
@@ -42,7 +42,7 @@ def _instance_norm(out: Exporter, op: Operation) -> Sequence[Names]:
 
 
 def _scaled(out: Exporter, op: Operation, normal: str, scale: int, bias: int) -> str:
-    """A normalized value times the scale plus the bias of each channel, where there are any."""
+    """A normalized value times the scale plus the bias of each channel; either may be absent."""
     column = out.shape_constant([-1] + [1] * (out.rank(op.inputs[0]) - 2))
     for kind, operand in (("Mul", scale), ("Add", bias)):
         if operand != NO_VALUE:

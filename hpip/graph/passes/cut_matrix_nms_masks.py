@@ -60,7 +60,7 @@ class CutMatrixNmsMasksPass(Pass):
             threshold=0.5,
             inclusive=False,
             upsample_hw=upsample_hw,
-            crops_to_picture=True,
+            crops_to_image=True,
             canvas="row_scaled",
         )
         reason = f"cut behind matrix NMS, {removed} operations removed"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cut program leaves to do: boxes to the image, masks of kept instances to run-length codes.
+"""Mask post-processing of a truncated graph: boxes in image pixels, masks as run-length codes.
 
-See `MaskSource` for the steps. Masks stay at the network's resolution until `ops.encode_masks`
-makes runs of them, so that memory does not grow with the size of the image.
+A truncated graph returns low-resolution masks; see `MaskSource` for the steps that remain. Masks
+stay at the network's resolution until `ops.encode_masks` encodes them, so memory does not grow
+with the size of the image.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 import hpip.ops as ops
 from hpip.errors import BackendError
+from hpip.inference.execution.boxes import clip_boxes, have_area
 from hpip.types import (
     AnyArray,
     Float32Array,
@@ -27,50 +29,51 @@ _HALF = np.float32(0.5)
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes of one picture on its way back, in pixels.
+    """Sizes for mapping one image's masks and boxes back to the image, in pixels.
 
     Attributes:
-        picture_hw: the resized picture inside the network's input.
-        canvas_hw: what masks are resized to.
-        origin_hw: what remains of the canvas; the image's size, but for the export's rounding.
+        resized_hw: size of the resized image inside the network's input, without padding.
+        canvas_hw: size that masks are resized to.
+        image_hw: size of the image as the exported model computes it; rounding may make it differ
+            from the true size by a pixel.
     """
 
-    picture_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
     canvas_hw: tuple[int, int]
-    origin_hw: tuple[int, int]
+    image_hw: tuple[int, int]
 
 
 def geometry(source: MaskSource, im_shape: Float32Array, scale_yx: Float32Array) -> Geometry:
-    """Sizes that follow from one picture's feeds, computed in float32 as the export does.
+    """Compute the sizes of one image from its feeds, in float32 as the exported model does.
 
     Args:
-        source: what remains to be done.
-        im_shape: (2,) height and width of the resized picture.
-        scale_yx: (2,) resized over original.
+        source: the remaining mask steps.
+        im_shape: (2,) height and width of the resized image.
+        scale_yx: (2,) resized size divided by original size.
     """
     if source.canvas == "row_scaled":
-        origin = canvas = np.trunc(im_shape / scale_yx[0] + _HALF)
+        image = canvas = np.trunc(im_shape / scale_yx[0] + _HALF)
     elif source.canvas == "unpadded":
         canvas = np.floor(np.array(source.upsample_hw, np.float32) / scale_yx + _HALF)
-        origin = np.minimum(np.trunc(im_shape / scale_yx), canvas)
+        image = np.minimum(np.trunc(im_shape / scale_yx), canvas)
     else:
-        origin = canvas = np.floor(im_shape / scale_yx + _HALF)
-    return Geometry(_pair(np.trunc(im_shape)), _pair(canvas), _pair(origin))
+        image = canvas = np.floor(im_shape / scale_yx + _HALF)
+    return Geometry(_pair(np.trunc(im_shape)), _pair(canvas), _pair(image))
 
 
 @dataclass(frozen=True)
-class UnpastedPicture:
-    """One picture's share of what a cut program returned.
+class LowResolutionInstances:
+    """One image's instances as a truncated graph returns them, before mask post-processing.
 
     Attributes:
-        source: what remains to be done.
-        geometry: the picture's sizes.
-        class_ids: (N,) int64; -1 where clipping left nothing of the box.
+        source: the remaining mask steps.
+        geometry: the image's sizes.
+        class_ids: (N,) int64; -1 if the clipped box is empty.
         scores: (N,) float32.
-        boxes_xyxy: (N, 4) float32 in pixels of the image, or None where the model has no boxes.
-        network_boxes: (N, 4) as the program returned them, or None.
-        values: (N, h, w) float32, or (N, C) coefficients.
-        prototypes: (C, h, w), or None.
+        boxes_xyxy: (N, 4) float32 in pixels of the image; None if the model has no boxes.
+        network_boxes: (N, 4) as the graph returned them; None if the model has no boxes.
+        values: (N, h, w) float32 masks, or (N, C) mask coefficients.
+        prototypes: (C, h, w); None if the model has no prototypes.
     """
 
     source: MaskSource
@@ -85,23 +88,22 @@ class UnpastedPicture:
     def encode(
         self, kept: Int64Array, image_hw: tuple[int, int], *, threads: int = 1
     ) -> tuple[Float32Array, list[RleMask]]:
-        """Finish the instances of these indices.
+        """Encode the masks of the selected instances.
 
         Args:
-            kept: indices, ascending.
-            image_hw: size of the image. The export's own arithmetic may make masks that are a pixel
-                larger or smaller; nothing outside the image comes out.
+            kept: (K,) indices of the instances, ascending.
+            image_hw: size of the image. The exported model's rounding may make the canvas a pixel
+                larger or smaller; hpip clips the results to the image.
             threads: CPU threads of the kernels.
 
         Returns:
-            (K, 4) boxes inside the image and K masks of the boxes' crops. Where the model has no
-            boxes, the box is the mask's, and one without a pixel is (0, 0, 0, 0).
+            (K, 4) boxes inside the image, and K masks, each of the crop of its box. If the model
+            has no boxes, they are the masks' bounding boxes; that of an empty mask is (0, 0, 0, 0).
         """
-        height, width = np.minimum(self.geometry.origin_hw, image_hw).tolist()
+        height, width = np.minimum(self.geometry.image_hw, image_hw).tolist()
         if self.boxes_xyxy is None:
             return self._encode_whole(kept, (height, width), threads)
-        limit = np.array([width, height, width, height], np.float32)
-        boxes = np.clip(self.boxes_xyxy[kept], 0, limit)
+        boxes = clip_boxes(self.boxes_xyxy[kept], (height, width))
         return boxes, self._encode_masks(kept, boxes, threads)
 
     def _encode_whole(
@@ -121,7 +123,7 @@ class UnpastedPicture:
     def _encode_masks(
         self, kept: Int64Array, boxes: Float32Array | None, threads: int
     ) -> list[RleMask]:
-        """Masks of the boxes' crops, or of the whole canvas."""
+        """Encode each mask within its box, or on the whole canvas if `boxes` is None."""
         return ops.encode_masks(
             self._values(kept),
             boxes,
@@ -135,13 +137,13 @@ class UnpastedPicture:
         )
 
     def _values(self, kept: Int64Array) -> Float32Array:
-        """(K, h, w) at the network's resolution, which is small, for all kept instances at once."""
+        """(K, h, w) mask values of the selected instances at the network's resolution."""
         values = self.values[kept]
         if self.prototypes is not None:
             flat = values @ self.prototypes.reshape(values.shape[1], -1)
             values = flat.reshape(len(kept), *self.prototypes.shape[1:])
         if self.source.activation == "sigmoid":
-            # One exponential without overflow, unlike 1 / (1 + exp(-x)).
+            # Unlike 1 / (1 + exp(-x)), this form of the sigmoid can't overflow.
             values = _HALF * (1 + np.tanh(_HALF * values))
         return values.astype(np.float32, copy=False)
 
@@ -150,35 +152,38 @@ class UnpastedPicture:
         if size_hw is None:
             return None
         kept_hw = size_hw
-        if self.source.crops_to_picture:
-            kept_hw = _pair(np.minimum(size_hw, self.geometry.picture_hw))
+        if self.source.crops_to_image:
+            kept_hw = _pair(np.minimum(size_hw, self.geometry.resized_hw))
         windows = None
         if self.source.crops_to_box and self.network_boxes is not None:
-            # A pixel is inside when box_min <= its index < box_max.
+            # A pixel is inside the box if box_min <= its index < box_max.
             first_pixels = np.ceil(self.network_boxes[kept])
-            windows = first_pixels.clip(0, np.tile(kept_hw[::-1], 2)).astype(np.int64)
+            windows = clip_boxes(first_pixels, kept_hw).astype(np.int64)
             windows[:, 2:] = np.maximum(windows[:, 2:], windows[:, :2])
         return ops.Upsampling(size_hw, kept_hw, windows)
 
 
-def split_unpasted(
+def split_by_image(
     source: MaskSource,
     outputs: Mapping[str, AnyArray],
     im_shape: Float32Array,
     scale_factor: Float32Array,
-) -> list[UnpastedPicture]:
-    """Share out what a cut program returned among the pictures of the batch.
+) -> list[LowResolutionInstances]:
+    """Split the outputs of a truncated graph by image.
 
     Args:
-        source: what remains to be done.
-        outputs: the program's outputs by name.
-        im_shape: (B, 2) as fed.
-        scale_factor: (B, 2) as fed.
+        source: the remaining mask steps.
+        outputs: the graph's outputs by name.
+        im_shape: (B, 2) as fed to the network.
+        scale_factor: (B, 2) as fed to the network.
+
+    Returns:
+        One record for each of the B images, in order.
 
     Raises:
-        BackendError: the counts do not fit the rows; the engine's answer is wrong.
+        BackendError: the engine returned instance counts that do not match the rows.
     """
-    pictures = []
+    instances = []
     for index, (share, prototypes) in enumerate(_shares(source, outputs, len(im_shape))):
         sizes = geometry(source, im_shape[index], scale_factor[index])
         boxes = network_boxes = None
@@ -191,35 +196,37 @@ def split_unpasted(
             boxes = _to_image(source, network_boxes, scale_factor[index], sizes)
             class_ids, scores = rows[:, 0].astype(np.int64), rows[:, 1]
             if source.clips_boxes:
-                gone = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
-                class_ids[gone] = -1
+                class_ids[~have_area(boxes)] = -1
         name = "coefficients" if source.has_prototypes else "masks"
         values = outputs[name]
         values = values.reshape(-1, *values.shape[-1 if source.has_prototypes else -2 :])
-        pictures.append(
-            UnpastedPicture(
+        instances.append(
+            LowResolutionInstances(
                 source, sizes, class_ids, scores, boxes, network_boxes, values[share], prototypes
             )
         )
-    return pictures
+    return instances
 
 
 def _shares(
-    source: MaskSource, outputs: Mapping[str, AnyArray], pictures: int
+    source: MaskSource, outputs: Mapping[str, AnyArray], images: int
 ) -> Iterator[tuple[slice, Float32Array | None]]:
-    """Rows and prototypes of each picture."""
+    """Rows and prototypes of each image."""
     if source.boxes_frame == "none":
-        if pictures != 1:
-            raise BackendError("unpasted", "run", f"one picture expected, received {pictures}")
+        if images != 1:
+            raise BackendError(
+                "mask post-processing", "run", f"expected a batch of 1 image; received {images}"
+            )
         yield slice(None), None
         return
     ends = np.cumsum(outputs["counts"].reshape(-1)).tolist()
     rows = len(outputs["boxes"].reshape(-1, 6))
-    if len(ends) != pictures or ends[-1] != rows:
+    if len(ends) != images or ends[-1] != rows:
         raise BackendError(
-            "unpasted",
+            "mask post-processing",
             "run",
-            f"the network counts {ends} instances for {pictures} pictures but returned {rows} rows",
+            f"the engine returned cumulative instance counts {ends} for {images} images, "
+            f"but {rows} rows",
         )
     prototypes = outputs.get("prototypes")
     for index, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
@@ -232,10 +239,7 @@ def _to_image(
     moved = boxes.astype(np.float32)
     if source.boxes_frame == "network":
         moved /= np.tile(scale_yx[::-1], 2)
-    if source.clips_boxes:
-        height, width = sizes.origin_hw
-        moved = moved.clip(0, np.array([width, height, width, height], np.float32))
-    return moved
+    return clip_boxes(moved, sizes.image_hw) if source.clips_boxes else moved
 
 
 def _pair(size: AnyArray) -> tuple[int, int]:

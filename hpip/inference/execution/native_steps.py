@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The work between the dense parts of a split model: each kind of `NativeStep` and what it does."""
+"""Native implementations of the operators between the segments of a graph."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hpip.types import AnyArray, NativeStep
 def run_native_step(
     step: NativeStep, inputs: Sequence[AnyArray], *, threads: int
 ) -> list[AnyArray]:
-    """Do one step.
+    """Run one native step.
 
     Args:
-        step: what to do.
+        step: operator and attributes.
         inputs: one array for each of `step.inputs`.
         threads: CPU threads of the kernels.
 
@@ -26,7 +26,7 @@ def run_native_step(
         One array for each of `step.outputs`.
 
     Raises:
-        InvalidInputError: an engine handed over arrays that do not fit, or that are not finite.
+        InvalidInputError: the inputs have wrong shapes or dtypes, or values that are not finite.
     """
     return _KINDS[step.kind](step.attributes, inputs, threads)
 
@@ -34,7 +34,7 @@ def run_native_step(
 def _generate_proposals(
     attributes: Mapping[str, Any], inputs: Sequence[AnyArray], threads: int
 ) -> list[AnyArray]:
-    """Scores, deltas, then anchors of each level, then (B, 2) image sizes; boxes and counts."""
+    """Map scores, deltas and anchors of all levels and image sizes (B, 2) to boxes and counts."""
     count = attributes["levels"]
     scores, deltas, anchors = (inputs[i * count : (i + 1) * count] for i in range(3))
     levels = ops.generate_proposals(
@@ -50,14 +50,14 @@ def _generate_proposals(
     )
     top_n = attributes["top_n"]
     found = ops.collect_fpn_proposals(levels, top_n) if top_n else levels[0]
-    # The exports count with the lengths of shapes, which are int64.
+    # The graph compares counts with the dimensions of shapes, which are int64.
     return [found.boxes_xyxy, found.counts.astype(np.int64)]
 
 
 def _repeat_rows(
     attributes: Mapping[str, Any], inputs: Sequence[AnyArray], threads: int
 ) -> list[AnyArray]:
-    """Row i of (B, C), as often as the count i of (B,) says."""
+    """Repeat row i of (B, C) as often as the count i of (B,) says."""
     rows, counts = inputs
     return [np.repeat(rows, counts, axis=0)]
 
@@ -65,7 +65,7 @@ def _repeat_rows(
 def _roi_align(
     attributes: Mapping[str, Any], inputs: Sequence[AnyArray], threads: int
 ) -> list[AnyArray]:
-    """Feature maps, lowest level first, then boxes and counts; bins of each box in its order."""
+    """Map feature maps (lowest level first), boxes and counts to the bins of each box, in order."""
     *maps, boxes, counts = inputs
     boxes = np.ascontiguousarray(boxes[:, -4:])
     options = {
@@ -99,7 +99,7 @@ def _roi_align(
 def _gather_rows(
     attributes: Mapping[str, Any], inputs: Sequence[AnyArray], threads: int
 ) -> list[AnyArray]:
-    """Rows of (N, C) at the indices (K, 1)."""
+    """Gather the rows of (N, C) at the indices (K, 1)."""
     rows, indices = inputs
     return [rows[indices.reshape(-1)]]
 
@@ -107,9 +107,9 @@ def _gather_rows(
 def _multiclass_nms(
     attributes: Mapping[str, Any], inputs: Sequence[AnyArray], threads: int
 ) -> list[AnyArray]:
-    """Boxes (N, C, 4), scores (N, C) and counts, or boxes (B, M, 4) and scores (B, C, M).
+    """Map boxes and scores to rows of class, score and box, their indices, and counts per image.
 
-    Rows of class, score and box, their indices and counts.
+    Inputs are boxes (N, C, 4), scores (N, C) and counts, or boxes (B, M, 4) and scores (B, C, M).
     """
     found = ops.multiclass_nms(*inputs, **attributes, threads=threads)
     return [found.rows, found.indices, found.counts]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model is run: which program, what it is fed beside the images, what its outputs mean."""
+"""Plans: how to run a model with its original graph or with the truncated one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hpip.backends.base import Session
 from hpip.graph.compile import CompiledModel
 from hpip.graph.interface import read_interface
 from hpip.graph.passes.add_score_threshold import SCORE_THRESHOLD
-from hpip.inference.execution.mask_postprocess import split_unpasted
+from hpip.inference.execution.mask_postprocess import split_by_image
 from hpip.inference.execution.plan_session import PlanSession
 from hpip.inference.execution.postprocess import (
+    InstanceFilter,
     Instances,
-    Selection,
     instances_from_boxes,
     instances_from_classes,
-    instances_from_unpasted,
+    instances_from_low_resolution,
     split_batch,
 )
 from hpip.model.spec import MASK_FOREGROUND_ABOVE, BoxOutputs, ModelSpec
@@ -27,13 +27,13 @@ from hpip.types import AnyArray, PlanStep, Segment
 
 
 class Plan(ABC):
-    """One way to run a model; has no state, so that threads may share it.
+    """One way to run a model. Plans are immutable, so threads may share them.
 
     Attributes:
-        steps: segments for engines and native steps between them, in order.
+        steps: graph segments, which engines run, and native steps between them, in order.
         outputs: names of the values that `collect` takes.
-        max_batch_size: images that one run may take; None for any number.
-        summary: what runs, for people.
+        max_batch_size: maximum number of images per run; None for no maximum.
+        summary: the graph in words, for reports.
     """
 
     steps: tuple[PlanStep, ...]
@@ -42,20 +42,22 @@ class Plan(ABC):
     summary: str
 
     def open(self, open_segment: Callable[[Segment], Session], *, threads: int) -> Session:
-        """A session that runs all steps.
+        """Open a session that runs all steps.
 
         Args:
-            open_segment: opens a segment on the engine that is to run it.
+            open_segment: opens a segment on its engine.
             threads: CPU threads of the native steps.
 
         Raises:
-            BackendUnavailableError: an engine or the device is not here.
-            BackendError: an engine refused a segment.
+            BackendUnavailableError: an engine or the device is not available.
+            BackendError: an engine can't load a segment.
         """
         return PlanSession(self.steps, self.outputs, open_segment, threads=threads)
 
-    def feeds(self, inputs: Mapping[str, AnyArray], selection: Selection) -> dict[str, AnyArray]:
-        """Everything that the program may be fed, by name."""
+    def feeds(
+        self, inputs: Mapping[str, AnyArray], instance_filter: InstanceFilter
+    ) -> dict[str, AnyArray]:
+        """All arrays that the graph may take as inputs, by name."""
         return dict(inputs)
 
     @abstractmethod
@@ -64,25 +66,28 @@ class Plan(ABC):
         outputs: Sequence[AnyArray],
         inputs: Mapping[str, AnyArray],
         image_sizes_hw: Sequence[tuple[int, int]],
-        selection: Selection,
+        instance_filter: InstanceFilter,
         *,
         threads: int,
     ) -> list[Instances]:
-        """The kept instances of each image.
+        """Convert the outputs to the instances of each image that pass the filter.
 
         Args:
-            outputs: what the program returned, in its order.
-            inputs: what `network_inputs` made.
-            image_sizes_hw: of the original images.
-            selection: what to keep.
+            outputs: the outputs of a run, in the order of `Plan.outputs`.
+            inputs: the inputs of the run, as `network_inputs` returns them.
+            image_sizes_hw: sizes of the original images.
+            instance_filter: which instances to return.
             threads: CPU threads of the kernels.
+
+        Raises:
+            BackendError: the engine returned outputs that contradict each other.
         """
 
 
-class UntouchedPlan(Plan):
-    """The export as it is: the reference for every answer."""
+class OriginalPlan(Plan):
+    """Runs the original graph of the exported model, the reference for validation."""
 
-    summary = "the untouched program"
+    summary = "original graph"
 
     def __init__(self, spec: ModelSpec) -> None:
         interface = read_interface(spec.files.program)
@@ -97,11 +102,11 @@ class UntouchedPlan(Plan):
         outputs: Sequence[AnyArray],
         inputs: Mapping[str, AnyArray],
         image_sizes_hw: Sequence[tuple[int, int]],
-        selection: Selection,
+        instance_filter: InstanceFilter,
         *,
         threads: int,
     ) -> list[Instances]:
-        """See `Plan.collect`."""
+        """Convert the outputs to instances; see `Plan.collect`."""
         roles = self._roles
         if isinstance(roles, BoxOutputs):
             parts = split_batch(
@@ -112,7 +117,7 @@ class UntouchedPlan(Plan):
                     boxes,
                     masks,
                     image_hw,
-                    selection,
+                    instance_filter,
                     mask_threshold=MASK_FOREGROUND_ABOVE,
                     threads=threads,
                 )
@@ -121,39 +126,45 @@ class UntouchedPlan(Plan):
         class_ids, scores, masks = (
             outputs[role.index] for role in (roles.class_ids, roles.scores, roles.masks)
         )
-        # The export divides both sides by the vertical scale factor: masks may be a pixel too wide.
+        # The model divides both sides by the vertical scale, so masks may be a pixel too wide.
         ((height, width),) = image_sizes_hw
         return [
             instances_from_classes(
                 class_ids,
                 scores,
                 masks[:, :height, :width],
-                selection,
+                instance_filter,
                 mask_threshold=MASK_FOREGROUND_ABOVE,
                 threads=threads,
             )
         ]
 
 
-class CutPlan(Plan):
-    """The program without its mask tail; what it leaves is done natively for kept instances."""
+class TruncatedPlan(Plan):
+    """Runs the truncated graph.
+
+    hpip removes the mask head's full-image resize from the graph, and finishes the masks natively,
+    only for instances that pass the filter.
+    """
 
     def __init__(self, compiled: CompiledModel) -> None:
-        """Raise ValueError for a model that nothing could be cut from."""
+        """Raise ValueError if the compiler did not truncate the graph."""
         if compiled.masks is None:
-            raise ValueError(f"nothing is cut: {compiled.reason}")
+            raise ValueError(f"the graph is not truncated: {compiled.reason}")
         self.steps = compiled.plan
         self.outputs = compiled.outputs
         self.max_batch_size = compiled.max_batch_size
         self._masks = compiled.masks
         segments = sum(isinstance(step, Segment) for step in self.steps)
         self.summary = (
-            "the cut program" if segments == 1 else f"the cut program in {segments} segments"
+            "truncated graph" if segments == 1 else f"truncated graph in {segments} segments"
         )
 
-    def feeds(self, inputs: Mapping[str, AnyArray], selection: Selection) -> dict[str, AnyArray]:
-        """Everything that the program may be fed, by name."""
-        threshold = np.array([selection.score_threshold], np.float32)
+    def feeds(
+        self, inputs: Mapping[str, AnyArray], instance_filter: InstanceFilter
+    ) -> dict[str, AnyArray]:
+        """All arrays that the graph may take as inputs, by name."""
+        threshold = np.array([instance_filter.score_threshold], np.float32)
         return {**inputs, SCORE_THRESHOLD: threshold}
 
     def collect(
@@ -161,14 +172,14 @@ class CutPlan(Plan):
         outputs: Sequence[AnyArray],
         inputs: Mapping[str, AnyArray],
         image_sizes_hw: Sequence[tuple[int, int]],
-        selection: Selection,
+        instance_filter: InstanceFilter,
         *,
         threads: int,
     ) -> list[Instances]:
-        """See `Plan.collect`."""
+        """Convert the outputs to instances; see `Plan.collect`."""
         named = dict(zip(self.outputs, outputs, strict=True))
-        pictures = split_unpasted(self._masks, named, inputs["im_shape"], inputs["scale_factor"])
+        split = split_by_image(self._masks, named, inputs["im_shape"], inputs["scale_factor"])
         return [
-            instances_from_unpasted(picture, image_hw, selection, threads=threads)
-            for picture, image_hw in zip(pictures, image_sizes_hw, strict=True)
+            instances_from_low_resolution(instances, image_hw, instance_filter, threads=threads)
+            for instances, image_hw in zip(split, image_sizes_hw, strict=True)
         ]

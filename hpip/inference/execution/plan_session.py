@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a plan: each segment on its engine's session, native steps in between."""
+"""Runs a plan: graph segments in the sessions of their engines, and native steps in between."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import numpy as np
 
 from hpip.backends.base import Session
 from hpip.errors import BackendError, InvalidInputError
+from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.native_steps import run_native_step
 from hpip.types import AnyArray, NativeStep, PlanStep, Segment
 
 
 class PlanSession(Session):
-    """A whole plan behind the interface of one session. For one thread at a time, as any session.
+    """Runs all steps of a plan as one session; for one thread at a time, like any session.
 
-    A value is dropped as soon as no later step reads it, so that feature maps of a large picture do
-    not outlive the last pooling, and pooled regions not the copy that an engine makes of them.
+    It frees a value as soon as no later step reads it: the feature maps of a large image after the
+    last RoIAlign, and the pooled regions when the engine has copied them.
 
     Args:
-        steps: what to run, in order.
+        steps: segments and native steps, in order.
         outputs: names of the values to return.
-        open_segment: opens a segment on the engine that is to run it.
+        open_segment: opens a segment on its engine.
         threads: CPU threads of the native steps.
     """
 
@@ -54,13 +55,13 @@ class PlanSession(Session):
         super().__init__(tuple(fed), tuple(outputs))
 
     def _reads(self, step: PlanStep) -> tuple[str, ...]:
-        """What a step needs; an engine may have found that it does not need every input."""
+        """Inputs that a step reads; an engine may have removed inputs that it does not use."""
         return (
             step.inputs if isinstance(step, NativeStep) else self._sessions[step.name].input_names
         )
 
     def _last_reads(self, kept: set[str]) -> list[list[str]]:
-        """Values that may go after each step."""
+        """Names of the values to free after each step."""
         last: dict[str, int] = {}
         for index, step in enumerate(self._steps):
             last.update(dict.fromkeys((*step.inputs, *step.outputs), index))
@@ -73,7 +74,7 @@ class PlanSession(Session):
     def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         values = dict(inputs)
         for step, dropped in zip(self._steps, self._dropped, strict=True):
-            # No name for the results: it would hold them while the next step runs.
+            # Results in a local variable would stay in memory while the next step runs.
             values.update(zip(step.outputs, self._run_step(step, values, dropped), strict=True))
             for name in dropped:
                 values.pop(name, None)
@@ -87,12 +88,12 @@ class PlanSession(Session):
                 arrays = [values[name] for name in step.inputs]
                 return run_native_step(step, arrays, threads=self._threads)
             except InvalidInputError as error:
-                # Not the caller's doing: an engine returned what no picture can lead to.
+                # The caller is not at fault: an engine returned values that no image leads to.
                 raise BackendError("plan", step.kind, str(error)) from error
         if step.rows and len(values[step.rows]) == 0:
             return [np.empty(spec.shape, spec.dtype) for spec in step.empty_outputs]
         session = self._sessions[step.name]
-        given = {name: values[name] for name in session.input_names}
+        given = session_feeds(session, values)
         for name in dropped:
             values.pop(name, None)
         if step.row_inputs and len(given[step.rows]) > step.max_rows:
@@ -121,7 +122,7 @@ class PlanSession(Session):
 
 
 def _run_in_chunks(session: Session, step: Segment, given: dict[str, AnyArray]) -> list[AnyArray]:
-    """Run a segment on some boxes at a time, in as few runs of even size as `max_rows` allows."""
+    """Run a segment in the fewest chunks of about equal size that have at most `max_rows` rows."""
     rows = len(given[step.rows])
     runs = math.ceil(rows / step.max_rows)
     outputs: list[AnyArray] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the network's outputs to kept instances."""
+"""Converts the network's outputs to instances, and filters them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import numpy as np
 
 import hpip.ops as ops
 from hpip.errors import BackendError
-from hpip.inference.execution.mask_postprocess import UnpastedPicture
+from hpip.inference.execution.boxes import clip_boxes, have_area
+from hpip.inference.execution.mask_postprocess import LowResolutionInstances
 from hpip.types import AnyArray, Float32Array, Int64Array, RleMask
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which instances of a picture the caller wants.
+class InstanceFilter:
+    """Which instances of an image to return.
 
     Attributes:
-        score_threshold: lowest score; whether the score itself passes is the family's rule.
-        max_detections: keep this many of the highest scores, in the model's order; None keeps all.
-        class_ids: keep these classes only; None keeps all.
+        score_threshold: minimum score. Models with boxes return scores greater than the threshold,
+            models without boxes also a score equal to it, as in PaddleX.
+        max_detections: maximum number of instances, those with the highest scores, in the model's
+            order; None for no maximum.
+        class_ids: classes to return; None for all classes.
     """
 
     score_threshold: float
@@ -29,10 +32,11 @@ class Selection:
     class_ids: frozenset[int] | None = None
 
     def indices(self, passes: AnyArray, scores: AnyArray, class_ids: AnyArray) -> Int64Array:
-        """Indices of the instances to keep, ascending.
+        """Indices of the instances that pass the filter, ascending.
 
         Args:
-            passes: (N,) bool, the family's own rule.
+            passes: (N,) bool, whether an instance passes the score threshold by the rule of its
+                model.
             scores: (N,) float.
             class_ids: (N,) integers.
         """
@@ -47,14 +51,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Instances:
-    """The kept instances of one picture, in the model's order.
+    """The instances of one image that passed the filter, in the model's order.
 
     Attributes:
         class_ids: (N,) int64.
         scores: (N,) float32.
         boxes_xyxy: (N, 4) float32, inside the image, half-open pixels.
-        masks: N masks of the boxes' crops.
-        boxes_from_masks: the model has no boxes; these are whole pixels around the masks.
+        masks: N masks, each of the crop of its box.
+        boxes_from_masks: True if the model has no boxes, so these are the masks' bounding boxes.
     """
 
     class_ids: Int64Array
@@ -65,27 +69,28 @@ class Instances:
 
 
 def split_batch(outputs: Sequence[AnyArray]) -> list[tuple[AnyArray, AnyArray]]:
-    """Split boxes and masks of a batch by the counts of its pictures.
+    """Split the boxes and masks of a batch by image.
 
     Args:
-        outputs: boxes (total, 6), counts (B,), masks (total, H, W), as the exports with boxes give.
+        outputs: boxes (total, 6), counts (B,) and masks (total, H, W), as exported models with
+            boxes return them.
 
     Returns:
-        For each picture its boxes and masks, as views.
+        Views of the boxes and masks of each image.
 
     Raises:
-        BackendError: the counts do not fit the boxes; the engine's answer is wrong.
+        BackendError: the engine returned instance counts that exceed the boxes or masks.
     """
     boxes, counts, masks = outputs
     boxes = boxes.reshape(-1, 6)
     ends = np.cumsum(counts.reshape(-1))
     total = int(ends[-1]) if len(ends) else 0
-    # An export may fill an empty picture up to one row; fewer rows than it counts is wrong.
+    # An exported model may pad an empty image to one row, so extra rows are no error.
     if total > len(boxes) or (total > 0 and total > len(masks)):
         raise BackendError(
             "postprocess",
             "run",
-            f"the network counts {total} instances but returned {len(boxes)} boxes "
+            f"the engine returned counts of {total} instances, but {len(boxes)} boxes "
             f"and {len(masks)} masks",
         )
     starts = np.concatenate([[0], ends[:-1]])
@@ -96,31 +101,31 @@ def instances_from_boxes(
     boxes: AnyArray,
     masks: AnyArray,
     image_hw: tuple[int, int],
-    selection: Selection,
+    instance_filter: InstanceFilter,
     *,
     mask_threshold: float,
     threads: int = 1,
 ) -> Instances:
-    """Keep instances of an export that returns boxes and masks at the image's size.
+    """Filter the outputs of an exported model that returns boxes and full-image masks.
 
-    A score passes when it is greater than the threshold, as in PaddleX. Boxes are clipped to the
-    image; one that is empty afterwards is dropped together with its mask (PaddleX 3.7 drops the box
-    alone, so that later boxes get the wrong mask: defect B2).
+    A score passes the threshold if it is greater, as in PaddleX. Boxes are clipped to the image;
+    a box that is empty afterwards is dropped together with its mask (PaddleX 3.7 drops only the
+    box, so later boxes get the wrong mask: defect B2).
 
     Args:
-        boxes: (N, 6) float32: class id, score, x0, y0, x1, y1 in image pixels. A class id below
-            zero marks padding.
+        boxes: (N, 6) float32: class id, score, x0, y0, x1, y1 in image pixels. A negative class
+            id marks padding.
         masks: (N, H, W), any numeric dtype, at the image's size.
         image_hw: H and W.
-        selection: what to keep.
-        mask_threshold: a pixel belongs to the instance when its value is greater.
+        instance_filter: which instances to return.
+        mask_threshold: a pixel belongs to the instance if its value is greater.
         threads: CPU threads of the kernels.
     """
     class_ids = boxes[:, 0].astype(np.int64)
     scores = boxes[:, 1]
-    clipped = _clip_boxes(boxes[:, 2:6], image_hw)
-    passes = (scores > selection.score_threshold) & (class_ids > -1) & _have_area(clipped)
-    kept = selection.indices(passes, scores, class_ids)
+    clipped = clip_boxes(boxes[:, 2:6], image_hw)
+    passes = (scores > instance_filter.score_threshold) & (class_ids > -1) & have_area(clipped)
+    kept = instance_filter.indices(passes, scores, class_ids)
     boxes_xyxy = np.ascontiguousarray(clipped[kept])
     rle_masks = ops.encode_mask_crops(
         masks, boxes_xyxy, indices=kept, mask_threshold=mask_threshold, threads=threads
@@ -132,27 +137,27 @@ def instances_from_classes(
     class_ids: AnyArray,
     scores: AnyArray,
     masks: AnyArray,
-    selection: Selection,
+    instance_filter: InstanceFilter,
     *,
     mask_threshold: float,
     threads: int = 1,
 ) -> Instances:
-    """Keep instances of an export without boxes (SOLOv2); the box is the mask's bounding box.
+    """Filter the outputs of an exported model without boxes (SOLOv2).
 
-    A score passes when it reaches the threshold, as in PaddleX. A mask without a pixel has no box
-    and is dropped (PaddleX 3.7 keeps it and fails when it draws: defect B3).
+    Boxes are the masks' bounding boxes. A score passes the threshold if it is greater or equal, as
+    in PaddleX. An empty mask is dropped (PaddleX 3.7 returns it, and fails to draw it: defect B3).
 
     Args:
         class_ids: (N,) integers.
         scores: (N,) float32.
         masks: (N, H, W), any numeric dtype, at the image's size.
-        selection: what to keep.
-        mask_threshold: a pixel belongs to the instance when its value is greater.
+        instance_filter: which instances to return.
+        mask_threshold: a pixel belongs to the instance if its value is greater.
         threads: CPU threads of the kernels.
     """
     class_ids = class_ids.reshape(-1).astype(np.int64)
     scores = scores.reshape(-1)
-    kept = selection.indices(scores >= selection.score_threshold, scores, class_ids)
+    kept = instance_filter.indices(scores >= instance_filter.score_threshold, scores, class_ids)
     boxes = [_mask_box(masks[index], mask_threshold) for index in kept]
     seen = [i for i, box in enumerate(boxes) if box is not None]
     kept = kept[seen]
@@ -165,7 +170,7 @@ def instances_from_classes(
 
 
 def _mask_box(mask: AnyArray, mask_threshold: float) -> tuple[int, int, int, int] | None:
-    """Half-open xyxy of the pixels above the threshold, or None when there is none."""
+    """Half-open xyxy bounding box of the pixels above the threshold; None for an empty mask."""
     inside = mask > mask_threshold
     rows = np.flatnonzero(inside.any(axis=1))
     if len(rows) == 0:
@@ -174,44 +179,32 @@ def _mask_box(mask: AnyArray, mask_threshold: float) -> tuple[int, int, int, int
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def instances_from_unpasted(
-    picture: UnpastedPicture,
+def instances_from_low_resolution(
+    instances: LowResolutionInstances,
     image_hw: tuple[int, int],
-    selection: Selection,
+    instance_filter: InstanceFilter,
     *,
     threads: int = 1,
 ) -> Instances:
-    """Keep instances of a cut program, by the rules that its export's outputs have.
+    """Filter one image's instances from a truncated graph, by the rules of the original graph.
 
     Args:
-        picture: one picture's share of what the program returned.
+        instances: the image's instances with low-resolution masks.
         image_hw: H and W.
-        selection: what to keep.
+        instance_filter: which instances to return.
         threads: CPU threads of the kernels.
     """
-    scores, class_ids = picture.scores, picture.class_ids
-    if picture.boxes_xyxy is None:
-        kept = selection.indices(scores >= selection.score_threshold, scores, class_ids)
-        boxes, masks = picture.encode(kept, image_hw, threads=threads)
+    scores, class_ids = instances.scores, instances.class_ids
+    if instances.boxes_xyxy is None:
+        kept = instance_filter.indices(scores >= instance_filter.score_threshold, scores, class_ids)
+        boxes, masks = instances.encode(kept, image_hw, threads=threads)
         seen = np.flatnonzero(boxes[:, 2] > boxes[:, 0])
         kept, boxes, masks = kept[seen], boxes[seen], [masks[index] for index in seen]
         scores = scores[kept].astype(np.float32)
         return Instances(class_ids[kept], scores, boxes, masks, boxes_from_masks=True)
-    clipped = _clip_boxes(picture.boxes_xyxy, image_hw)
-    passes = (scores > selection.score_threshold) & (class_ids > -1) & _have_area(clipped)
-    kept = selection.indices(passes, scores, class_ids)
-    _, masks = picture.encode(kept, image_hw, threads=threads)
+    clipped = clip_boxes(instances.boxes_xyxy, image_hw)
+    passes = (scores > instance_filter.score_threshold) & (class_ids > -1) & have_area(clipped)
+    kept = instance_filter.indices(passes, scores, class_ids)
+    _, masks = instances.encode(kept, image_hw, threads=threads)
     boxes = np.ascontiguousarray(clipped[kept])
     return Instances(class_ids[kept], scores[kept].astype(np.float32), boxes, masks)
-
-
-def _clip_boxes(boxes_xyxy: AnyArray, image_hw: tuple[int, int]) -> Float32Array:
-    height, width = image_hw
-    corner = np.array([width, height, width, height], np.float32)
-    return boxes_xyxy.astype(np.float32).clip(0, corner)
-
-
-def _have_area(boxes_xyxy: Float32Array) -> AnyArray:
-    x0, y0, x1, y1 = boxes_xyxy.T
-    passes: AnyArray = (x1 > x0) & (y1 > y0)
-    return passes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From images to the network's inputs."""
+"""Converts images to the network's inputs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from hpip.types import AnyArray, PadStrideStep, PreprocessPlan, ResizeStep, UInt
 def network_inputs(
     images: Sequence[UInt8Array], plan: PreprocessPlan, *, threads: int = 1
 ) -> dict[str, AnyArray]:
-    """Make the three inputs that the official exports take.
+    """Preprocess a batch of images to the three inputs of the official exported models.
 
     Args:
-        images: B arrays (H, W, 3), BGR uint8, of one network size: `plan.network_hw` must be the
-            same for all. B is at least 1.
+        images: B >= 1 arrays (H, W, 3), BGR uint8. `plan.network_hw` must be the same for all of
+            them.
         plan: the model's preprocessing steps.
         threads: CPU threads of the kernels.
 
     Returns:
         `image` (B, 3, h, w) float32; `im_shape` (B, 2) float32, height and width of the resized
-        picture before padding; `scale_factor` (B, 2) float32, resized over original, y then x:
-        PaddleX 3.7's values.
+        image before padding; `scale_factor` (B, 2) float32, resized size divided by original size,
+        y then x, with the values of PaddleX 3.7.
 
     Raises:
-        InvalidInputError: an image is out of contract or of another network size.
+        InvalidInputError: an image has a wrong shape, dtype or network size.
     """
     network_hw = plan.network_hw(_hw(images[0]))
     batch = np.empty((len(images), 3, *network_hw), np.float32)
@@ -45,22 +45,22 @@ def network_inputs(
 def network_size_range(
     plan: PreprocessPlan,
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Smallest, usual and largest (h, w) of the network's input, over pictures of any size.
+    """Smallest, typical and largest (h, w) of the network's input, for images of any size.
 
-    Each number bounds its own axis: no single picture needs to have both. The usual one is a
-    full-HD picture's. Without a resize there is no bound: sides from 1 to 1344 pixels are taken,
-    the larger being what the official models with a free size reach.
+    Height and width are separate bounds; an image need not reach both. The typical size is that of
+    a full-HD image. A plan without a resize has no bounds, so hpip assumes sides from 1 to 1344
+    pixels; 1344 is the longest side of the official models with a variable input size.
     """
     resizes = [step for step in plan.steps if isinstance(step, ResizeStep)]
-    usual = plan.network_hw((1080, 1920))
+    typical = plan.network_hw((1080, 1920))
     if resizes and not resizes[-1].keep_ratio:
-        return usual, usual, usual
+        return typical, typical, typical
     longest = max(resizes[-1].target_hw) if resizes else 1344
-    return _padded(plan, (1, 1)), usual, _padded(plan, (longest, longest))
+    return _padded(plan, (1, 1)), typical, _padded(plan, (longest, longest))
 
 
 def example_inputs(network_hw: tuple[int, int], count: int = 1) -> dict[str, AnyArray]:
-    """The inputs that `count` grey pictures of exactly the network's size would give."""
+    """Inputs for `count` black images of the network's size, to build engines with."""
     return {
         "image": np.zeros((count, 3, *network_hw), np.float32),
         "im_shape": np.full((count, 2), network_hw, np.float32),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program in the format that an engine loads, made once and kept in the cache."""
+"""Converts a program to the format that an engine loads, and caches the result."""
 
 from __future__ import annotations
 
@@ -21,22 +21,27 @@ _INT8_NAME = "int8.onnx"
 
 
 def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = None) -> ModelFiles:
-    """Files of the same program for an engine that loads `wanted`.
+    """Convert a program to a format, or load the conversion from the cache.
 
-    The parameters stay where they are: an ONNX program names the file and the places of its weights
-    in it, and the engine is told the folder.
+    The parameters are not copied: an ONNX program refers to the original file as external data.
+
+    Args:
+        files: program and parameters in Paddle's format.
+        wanted: the format that the engine loads.
+        cache: where conversions are stored; None for the user's cache.
 
     Raises:
-        BackendUnavailableError: the `onnx` package, which writes the format, is not here.
+        BackendUnavailableError: the `onnx` package is not installed.
         ModelFormatError: a file is damaged, or the parameters do not belong to the program.
-        GraphRewriteError: the program holds what has no counterpart in ONNX; all of it is named.
+        GraphRewriteError: the program has operators that hpip can't convert to ONNX; the error
+            lists all of them.
     """
     if wanted == "paddle":
         return files
     try:
         content = files.program.read_bytes()
     except OSError as error:
-        raise ModelFormatError(f"cannot read the program {files.program}: {error}") from error
+        raise ModelFormatError(f"hpip can't read the program {files.program}: {error}") from error
     cache = cache or Cache()
     key = content_key(f"onnx {EXPORTER_VERSION}", files.params.name, content)
     loaded = cache.load(key)
@@ -57,21 +62,22 @@ def int8_artifact(
     feeds: Iterable[Feeds] | None = None,
     cache: Cache | None = None,
 ) -> ModelFiles:
-    """Files of the same program in int8.
+    """Quantize a program to int8, or load the quantized program from the cache.
 
     Args:
-        files: program and parameters of a model, as exported or cut.
-        backend: whose quantiser makes it.
-        device: where it is to run.
-        calibration: names the pictures, and what turns them into `feeds`.
-        feeds: what the pictures give; read only where the program is not there yet. None takes
-            what is there.
-        cache: where it is kept; None takes the user's.
+        files: program and parameters of an original or truncated graph.
+        backend: the backend whose quantizer is used.
+        device: the device that will run the program.
+        calibration: key of the calibration images and their preprocessing.
+        feeds: the program's inputs for the calibration images; read only if the program is not in
+            the cache. None loads from the cache only.
+        cache: where quantized programs are stored; None for the user's cache.
 
     Raises:
-        BackendError: there is no such program and no feeds, or the quantiser refused the network.
-        BackendUnavailableError, ModelFormatError, GraphRewriteError: as `artifact`; the first also
-            where the backend has no quantiser.
+        BackendError: the program is not in the cache and there are no feeds, or the quantizer
+            failed.
+        BackendUnavailableError, ModelFormatError, GraphRewriteError: see `artifact`; the first
+            also if the backend has no quantizer.
     """
     source = artifact(files, backend.format, cache=cache)
     cache = cache or Cache()
@@ -85,9 +91,9 @@ def int8_artifact(
         raise BackendError(
             backend.name,
             "open",
-            f"the program {files.program.stem} is not in the cache in int8, or its model, "
-            "hpip or the engine has changed since; make it with: "
-            "hpip tune MODEL_DIR --precision int8 --input PICTURES",
+            f"the cache has no int8 version of the graph {files.program.stem} for this version "
+            "of the model, of hpip and of the engine. Create it with: "
+            "hpip tune MODEL_DIR --precision int8 --input IMAGES",
         )
     record = {"title": f"{files.program.stem} in int8"}
     folder = cache.store(key, record, {_INT8_NAME: backend.quantize(source, feeds)})
@@ -99,8 +105,8 @@ def _export(files: ModelFiles) -> bytes:
 
     if files.program.suffix != ".json":
         raise ModelFormatError(
-            f"{files.program.name} is in the format of Paddle 2; only inference.json of Paddle 3 "
-            "can be converted. Export the model again with Paddle 3, or use a Paddle backend."
+            f"{files.program.name} is in the format of Paddle 2; hpip converts only inference.json "
+            "of Paddle 3 to ONNX. Export the model again with Paddle 3, or use a Paddle backend."
         )
     program = Program.read(files.program)
     model = export_onnx(program, ParameterFile(files.params, program))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan on an engine: from pictures to instances."""
+"""Runs a plan on an engine, from images to instances."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from hpip.common.devices import Device
 from hpip.common.timing import Stopwatch
 from hpip.errors import BackendError, GraphRewriteError, ModelFormatError
 from hpip.graph.used_weights import used_weights
+from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.plan import Plan
-from hpip.inference.execution.postprocess import Instances, Selection
+from hpip.inference.execution.postprocess import InstanceFilter, Instances
 from hpip.inference.execution.preprocess import example_inputs, network_inputs, network_size_range
 from hpip.inference.execution.program_formats import artifact, int8_artifact
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, Segment, UInt8Array
@@ -26,18 +27,18 @@ from hpip.types import AnyArray, ModelFiles, PreprocessPlan, Segment, UInt8Array
 
 @dataclass(frozen=True)
 class Engine:
-    """Which backend runs a network, and how.
+    """A backend and its configuration.
 
     Attributes:
-        backend: a name of `backend_names`.
-        device: where it runs.
+        backend: one of `backend_names`.
+        device: the device that runs the network.
         threads: CPU threads.
-        precision: its arithmetic.
-        settings: what this backend alone knows; see `SessionOptions.settings`.
-        takes_all: it is to run every segment of a plan; else those that it refuses are left to
-            plain Paddle.
-        calibration: names the pictures that an int8 program was made from; empty where the
-            backend needs none.
+        precision: arithmetic precision.
+        settings: options specific to the backend; see `SessionOptions.settings`.
+        takes_all: True if the engine must run every segment of a plan; otherwise plain Paddle runs
+            the segments that the engine can't load.
+        calibration: key of the calibration images of an int8 program; empty if the backend needs
+            none.
     """
 
     backend: str
@@ -52,39 +53,41 @@ class Engine:
 def segment_examples(
     segment: Segment, examples: tuple[Feeds, Feeds, Feeds] | None
 ) -> tuple[Feeds, Feeds, Feeds] | None:
-    """What a plan's example feeds say about a segment of it.
+    """Restrict a plan's example feeds to the inputs of one segment.
 
-    None for a segment behind another step: what it is fed depends on what is in the picture.
+    None for a segment that reads the outputs of another step, because their sizes depend on the
+    content of the image.
     """
     if examples is None or not set(segment.inputs) <= set(examples[0]):
         return None
-    smallest, usual, largest = ({name: one[name] for name in segment.inputs} for one in examples)
-    return smallest, usual, largest
+    smallest, typical, largest = ({name: one[name] for name in segment.inputs} for one in examples)
+    return smallest, typical, largest
 
 
 class Runner:
     """Runs a plan on an engine; safe to call from several threads.
 
-    The network is loaded at once, so that a bad one is found here; a forked child loads it anew.
+    The constructor loads the network, so that errors appear there; a forked process loads it again.
 
     Args:
-        plan: what to run.
-        preprocess: what turns pictures into the network's input.
-        engine: what runs it.
-        shares_cpu: other runners work beside this one.
-        workers: callers that the network may serve at once, each with the engine's threads.
-        batch_size: images that a run will get at most; engines that are built for a range of
-            shapes are built up to it.
-        build_dir: where engines keep what they build; None takes the user's cache.
+        plan: the graph and the remaining native work.
+        preprocess: steps from an image to the network's input.
+        engine: the engine that runs the plan.
+        shares_cpu: True if other runners work at the same time.
+        workers: number of concurrent callers, each with the engine's threads.
+        batch_size: maximum batch size; engines that are built for a range of shapes support
+            batches up to this size.
+        build_dir: folder for engine builds; None for the user's cache.
 
     Attributes:
-        refused: segments that the engine refused, which plain Paddle runs, with the reason.
+        refused: segments that the engine can't load, with the reasons; plain Paddle runs them.
 
     Raises:
         InvalidInputError: the backend or one of its settings is unknown.
-        BackendUnavailableError: the engine, the device or the precision is not here.
-        BackendError: the engine refused every segment, or one where it `takes_all`.
-        GraphRewriteError: likewise; it wants ONNX, and an operator has no counterpart there.
+        BackendUnavailableError: the engine, the device or the precision is not available.
+        BackendError: the engine can't load any segment, or can't load one although it `takes_all`.
+        GraphRewriteError: the same for an engine that takes ONNX, if hpip can't convert an
+            operator.
     """
 
     def __init__(
@@ -134,7 +137,8 @@ class Runner:
         return self._open(PaddleBackend(), segment.files, plain)
 
     def _open(self, backend: Backend, files: ModelFiles, options: SessionOptions) -> Session:
-        # A whole program reads all its weights, and the export must not depend on being understood.
+        # A plan with one step needs all weights, and hpip must be able to run an original graph
+        # that it can't parse.
         if len(self.plan.steps) > 1 and backend.format == "paddle" and options.device.kind == "cpu":
             with used_weights(files) as chosen:
                 return backend.open(chosen, options)
@@ -144,46 +148,50 @@ class Runner:
         return backend.open(artifact(files, backend.format), options)
 
     def _examples(self, most_images: int) -> tuple[Feeds, Feeds, Feeds] | None:
-        """Smallest, usual and largest feeds of the plan, where engines may need them."""
+        """Smallest, typical and largest feeds of the plan; None on the CPU, which needs none."""
         if self.engine.device.kind == "cpu":
             return None
-        smallest, usual, largest = (
-            self.plan.feeds(example_inputs(network_hw, count), Selection(0.5))
+        smallest, typical, largest = (
+            self.plan.feeds(example_inputs(network_hw, count), InstanceFilter(0.5))
             for network_hw, count in zip(
                 network_size_range(self._preprocess), (1, 1, most_images), strict=True
             )
         )
-        return smallest, usual, largest
+        return smallest, typical, largest
 
     def infer(
         self,
         images: Sequence[UInt8Array],
-        selection: Selection,
+        instance_filter: InstanceFilter,
         watch: Stopwatch | None = None,
     ) -> list[Instances]:
-        """The kept instances of each image; the images have one network size.
+        """Return the instances of each image of a batch that pass the filter.
 
         Args:
-            images: (H, W, 3) BGR pictures, at least one.
-            selection: what to keep.
-            watch: is told where the time goes.
+            images: at least one (H, W, 3) BGR image; all must have the same network size.
+            instance_filter: which instances to return.
+            watch: records per-stage latency.
 
         Raises:
             BackendError: the engine failed, or the runner is closed.
         """
         watch = watch or Stopwatch()
         inputs = network_inputs(images, self._preprocess, threads=self.engine.threads)
-        feeds = self.plan.feeds(inputs, selection)
+        feeds = self.plan.feeds(inputs, instance_filter)
         watch.lap("preprocess")
         with self._pool.lease() as session:
             watch.lap("wait")
-            outputs = session.run({name: feeds[name] for name in session.input_names})
+            outputs = session.run(session_feeds(session, feeds))
             watch.lap("infer")
         sizes_hw = [(image.shape[0], image.shape[1]) for image in images]
-        return self.plan.collect(outputs, inputs, sizes_hw, selection, threads=self.engine.threads)
+        return self.plan.collect(
+            outputs, inputs, sizes_hw, instance_filter, threads=self.engine.threads
+        )
 
-    def infer_at(self, image: UInt8Array, selections: Sequence[Selection]) -> list[Instances]:
-        """One image's instances for each selection, in as few runs of the network as that takes.
+    def infer_at(
+        self, image: UInt8Array, instance_filters: Sequence[InstanceFilter]
+    ) -> list[Instances]:
+        """Return one image's instances for each filter, with as few network runs as possible.
 
         Raises:
             BackendError: the engine failed, or the runner is closed.
@@ -192,31 +200,31 @@ class Runner:
         sizes_hw = [(image.shape[0], image.shape[1])]
         found: list[Instances] = []
         outputs: list[AnyArray] = []
-        for selection in selections:
-            feeds = self.plan.feeds(inputs, selection)
+        for instance_filter in instance_filters:
+            feeds = self.plan.feeds(inputs, instance_filter)
             with self._pool.lease() as session:
-                # A program that is not fed the threshold gives the same for all of them.
+                # A graph without the threshold as an input returns the same for all filters.
                 if not outputs or set(session.input_names) - set(inputs):
-                    outputs = session.run({name: feeds[name] for name in session.input_names})
+                    outputs = session.run(session_feeds(session, feeds))
             found += self.plan.collect(
-                outputs, inputs, sizes_hw, selection, threads=self.engine.threads
+                outputs, inputs, sizes_hw, instance_filter, threads=self.engine.threads
             )
         return found
 
     def close(self) -> None:
-        """Free the network's memory; calls in other threads finish first. Twice does nothing."""
+        """Free the engine's memory once calls in other threads have ended. May be called again."""
         self._pool.close()
 
 
 def open_session(files: ModelFiles, engine: Engine) -> Session:
-    """Load a program on an engine, in the format that the engine takes.
+    """Load a program on an engine, converted to the engine's format if needed.
 
     Raises:
         InvalidInputError: the backend or one of its settings is unknown.
-        BackendUnavailableError: the engine, the device or the precision is not here.
-        BackendError: the engine refused the network.
+        BackendUnavailableError: the engine, the device or the precision is not available.
+        BackendError: the engine can't load the program.
         ModelFormatError: a file is damaged, or the parameters do not belong to the program.
-        GraphRewriteError: the engine wants ONNX, and an operator has no counterpart there.
+        GraphRewriteError: the engine takes ONNX, and hpip can't convert an operator.
     """
     backend = backend_named(engine.backend)
     options = SessionOptions(engine.device, engine.threads, engine.precision, engine.settings)

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures which engine runs a model fastest with the right answer, and remembers it."""
+"""Finds the fastest engine with valid results for a model, and caches the choice."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a plan's segments in int8 from pictures: each is shown what it really gets."""
+"""Quantizes the segments of a plan to int8, calibrated with the inputs that images give them."""
 
 from __future__ import annotations
 
@@ -10,55 +10,56 @@ from hpip.backends.base import Feeds, Session, SessionOptions
 from hpip.backends.registry import backend_named
 from hpip.common.cache import Cache, content_key
 from hpip.errors import BackendError, BackendUnavailableError, GraphRewriteError, ModelFormatError
+from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.plan import Plan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.preprocess import network_inputs
 from hpip.inference.execution.program_formats import artifact, int8_artifact
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.images import digest
 from hpip.types import AnyArray, PreprocessPlan, Segment, UInt8Array
 
-# What a low threshold lets through has its share in the ranges, too.
+# Low, so that instances with low scores influence the ranges too.
 _LOWEST_SCORE = 0.05
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What programs in int8 are made from.
+    """Data to calibrate int8 programs with.
 
     Attributes:
-        pictures: (H, W, 3) BGR, at least one; others than those that answers are compared on.
-        preprocess: from picture to input, at the size that is served.
+        images: at least one (H, W, 3) BGR image; none of the images for validation.
+        preprocess: steps from an image to the network's input, at the size used for predictions.
     """
 
-    pictures: Sequence[UInt8Array]
+    images: Sequence[UInt8Array]
     preprocess: PreprocessPlan
 
     @property
     def key(self) -> str:
-        """Names it; `Engine.calibration`."""
-        return content_key(digest(self.pictures), repr(self.preprocess), f"{_LOWEST_SCORE}")
+        """Cache key of the calibration, for `Engine.calibration`."""
+        return content_key(digest(self.images), repr(self.preprocess), f"{_LOWEST_SCORE}")
 
 
 def calibrate(
     plan: Plan, engine: Engine, calibration: Calibration, *, cache: Cache | None = None
 ) -> dict[str, str]:
-    """Make each segment's int8 program, where it is not in the cache yet.
+    """Quantize each segment of a plan to int8, unless the cache has it already.
 
-    Segments in front of another run in fp32 on the same backend while its feeds are taken.
+    To collect a segment's inputs, the segments before it run in fp32 on the same backend.
 
     Args:
-        plan: what is to run.
-        engine: what is to run it in int8.
-        calibration: what its ranges follow.
-        cache: where the programs are kept; None takes the user's.
+        plan: the plan to run in int8.
+        engine: the engine that will run it.
+        calibration: images and preprocessing that determine the ranges.
+        cache: where int8 programs are stored; None for the user's cache.
 
     Returns:
-        The segments that can't be had in int8, with the reason.
+        The segments that can't be quantized, with the reasons.
 
     Raises:
-        BackendUnavailableError: the backend or its quantiser is not here.
-        BackendError: no segment can be had in int8.
+        BackendUnavailableError: the backend or its quantizer is not available.
+        BackendError: no segment can be quantized.
     """
     backend = backend_named(engine.backend)
     options = SessionOptions(engine.device, engine.threads, settings=engine.settings)
@@ -99,12 +100,12 @@ def calibrate(
 
 
 def _feeds(plan: Plan, session: Session, calibration: Calibration, threads: int) -> Iterator[Feeds]:
-    """What the armed segment is fed for each picture; none for those without rows for it."""
-    for picture in calibration.pictures:
-        inputs = network_inputs([picture], calibration.preprocess, threads=threads)
-        feeds = plan.feeds(inputs, Selection(_LOWEST_SCORE))
+    """Inputs of the armed segment, for each image; images that give it no rows are skipped."""
+    for image in calibration.images:
+        inputs = network_inputs([image], calibration.preprocess, threads=threads)
+        feeds = plan.feeds(inputs, InstanceFilter(_LOWEST_SCORE))
         try:
-            session.run({name: feeds[name] for name in session.input_names})
+            session.run(session_feeds(session, feeds))
         except _ReachedError as reached:
             yield reached.feeds
 
@@ -112,11 +113,11 @@ def _feeds(plan: Plan, session: Session, calibration: Calibration, threads: int)
 class _ReachedError(Exception):
     def __init__(self, feeds: Feeds) -> None:
         self.feeds = feeds
-        super().__init__("a segment's feeds, for its calibration")
+        super().__init__("the run reached the armed segment")
 
 
 class _Stop(Session):
-    """A session that, armed, hands out what it is fed in place of running."""
+    """A session that, once armed, raises its inputs instead of running."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

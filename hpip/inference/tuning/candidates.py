@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which engines are worth a try on a device, in the order of the shipped configuration."""
+"""Lists the engines to try on a device, in the order of the configuration shipped with hpip."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from hpip.common.system import MKL_CPU_VARIABLE, cpu_facts, installed_version
 from hpip.inference.execution.runner import Engine
 from hpip.model.spec import ModelSpec
 
-FLOOR = "paddle"
-# Releases of Paddle abort the process in oneDNN: never tried where there is no child process.
+BASELINE = "paddle"
+# Some releases of Paddle abort the process in oneDNN: not tried without a child process.
 _MAY_CRASH = ("paddle_onednn",)
-# Below this, another number of threads than all is no faster.
+# With fewer threads, half of them are not faster than all.
 _LEAST_THREADS_TO_VARY = 4
-# Distributions whose versions decide what engines do. They are read without importing anything.
+# A change of any of these versions invalidates earlier tuning results.
 _DISTRIBUTIONS = (
     "paddlepaddle",
     "paddlepaddle-gpu",
@@ -41,17 +41,17 @@ _DISTRIBUTIONS = (
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is to be run, and what the caller says about how.
+class TuningRequest:
+    """The model to tune, and the caller's options.
 
     Attributes:
         spec: the model.
-        device: where.
+        device: the device to run it on.
         threads: CPU threads.
-        precision: the lowest that is allowed; it is used where it passes its gate.
-        backend: the one that the caller named, else None.
-        settings: what that backend alone knows.
-        may_convert: whether engines that need a conversion to ONNX may be tried.
+        precision: lowest allowed precision; used if its results are within its tolerances.
+        backend: the backend that the caller named; None to try all.
+        settings: options specific to that backend.
+        may_convert: False excludes engines that need a conversion to ONNX.
     """
 
     spec: ModelSpec
@@ -63,9 +63,9 @@ class Request:
     may_convert: bool = True
 
     @property
-    def floor(self) -> Engine:
-        """Plain Paddle, the reference; on the CPU where it does not drive the device."""
-        return Engine(FLOOR, plain_paddle_device(self.device), self.threads)
+    def baseline(self) -> Engine:
+        """Plain Paddle, the reference; on the CPU if Paddle does not support the device."""
+        return Engine(BASELINE, plain_paddle_device(self.device), self.threads)
 
 
 @functools.cache
@@ -75,18 +75,18 @@ def _shipped() -> dict[str, Any]:
     return config
 
 
-def candidates(request: Request) -> list[Engine]:
-    """Engines to try beside plain Paddle, in the prior order; the lower precision comes first."""
+def candidates(request: TuningRequest) -> list[Engine]:
+    """Engines to try besides plain Paddle, in the configured order, lower precisions first."""
     config = _shipped()
-    if request.backend == FLOOR:
+    if request.backend == BASELINE:
         return []
     if request.backend is not None:
         names = [request.backend]
     else:
         order = config["order"].get(request.device.kind, [])
-        known = set(backend_names()) - {FLOOR}
+        known = set(backend_names()) - {BASELINE}
         listed = {name for names in config["order"].values() for name in names}
-        # A backend that the configuration does not know was registered by the caller.
+        # Backends that are not in the configuration were registered by the caller.
         names = [n for n in order if n in known] + sorted(known - listed)
     if find_interpreter() is None:
         names = [name for name in names if name not in _MAY_CRASH]
@@ -110,32 +110,33 @@ def candidates(request: Request) -> list[Engine]:
 
 
 def needs_calibration(engine: Engine) -> bool:
-    """Whether the engine can run in int8 once its program was made from pictures."""
+    """Whether the engine can run int8 after calibration with images."""
     if engine.precision != "int8":
         return False
     return backend_named(engine.backend).quantizer(engine.device) is not None
 
 
 def thread_variants(engine: Engine) -> list[Engine]:
-    """The same engine with other numbers of threads: hyperthreads share what convolutions need."""
+    """The engine with half of the threads; hyperthreads share the units for convolutions."""
     if engine.threads < _LEAST_THREADS_TO_VARY:
         return []
     return [replace(engine, threads=engine.threads // 2)]
 
 
 def versions() -> dict[str, str]:
-    """Versions of the engines that are installed, without importing any."""
+    """Versions of the installed engines, read without importing them."""
     return {name: version for name in _DISTRIBUTIONS if (version := installed_version(name))}
 
 
 def machine_name(device: Device, proc: Path = Path("/proc")) -> str:
-    """What the measured times hold for: the processor's model and features, and the GPU's.
+    """Describe the hardware that measured latencies hold for: CPU model and features, and GPU.
 
-    What tells Paddle's MKL which kernels to take is part of it: it changes plain Paddle's times.
+    The environment variable that selects MKL's kernels is included, because it changes the latency
+    of plain Paddle.
 
     Args:
-        device: where the network runs.
-        proc: where procfs is mounted; tests give their own.
+        device: the device that runs the network.
+        proc: mount point of procfs; tests pass their own.
     """
     parts = [
         value
@@ -161,14 +162,14 @@ def _lines(path: Path) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What the caller says about the engine.
+    """The caller's options for the choice of the engine.
 
     Attributes:
-        backend: the one to run on; None leaves the choice to tuning.
-        precision: the lowest that is allowed.
-        settings: what the named backend alone knows.
-        threads: CPU threads, or None.
-        may_convert: whether engines that need a conversion to ONNX may be tried.
+        backend: the backend to run on; None lets hpip choose.
+        precision: lowest allowed precision.
+        settings: options specific to the named backend.
+        threads: CPU threads; None for the default.
+        may_convert: False excludes engines that need a conversion to ONNX.
     """
 
     backend: str | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parent's side of a trial's process: time limits, memory watch, and what it died of."""
+"""Starts the child process of a trial, enforces its limits, and reports how it ended."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.postprocess import Instances
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.calibrate import Calibration
-from hpip.inference.tuning.child_main import Workplace, reply
+from hpip.inference.tuning.child_main import TrialWorker, reply
 from hpip.inference.tuning.records import State
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
-# Often enough to stop a process that takes a gigabyte a second before it has taken half of one.
+# A process that allocates 1 GB/s is stopped within 0.1 GB of its limit.
 _LOOK_EVERY_S = 0.1
-# A child may take this share of the memory that is free when it starts.
+# Memory limit of a child, as a share of the memory that is available when it starts.
 _MEMORY_SHARE = 0.8
 
 
 class ChildError(HpipError):
-    """A child did not do what it was asked for.
+    """A child process failed, or its engine did.
 
     Attributes:
-        state: what that says about its engine.
+        state: state of the engine's trial.
         reason: the evidence.
     """
 
@@ -55,16 +55,19 @@ class ChildStartError(ChildError):
 
 
 class Child(Closing):
-    """One engine in a process of its own; for one thread. Leave it with `with` or `close`.
+    """Runs one engine in a child process; for one thread. Use it with `with`, or call `close`.
 
     In a process without a Python interpreter (a frozen application), the engine runs in this
     process, without limits of time and memory.
 
     Args:
-        most_bytes: resident memory at which it is stopped; None takes most of what is free.
+        most_bytes: limit of its resident memory; None for most of the available memory.
+
+    Attributes:
+        peak_rss_bytes: peak resident memory of the process so far.
 
     Raises:
-        ChildStartError: no process can be started; also from the first call.
+        ChildStartError: the process can't be started; also raised by the first call.
     """
 
     def __init__(self, most_bytes: int | None = None) -> None:
@@ -73,15 +76,15 @@ class Child(Closing):
         self._most_bytes = share if most_bytes is None else most_bytes
         self.peak_rss_bytes = 0
         self._is_ready = False
-        self._here: Workplace | None = None
+        self._here: TrialWorker | None = None
         command = child_command("hpip.inference.tuning.child_main")
         if command is None:
-            self._here = Workplace()
+            self._here = TrialWorker()
             return
         self._connection, theirs = Pipe()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         try:
-            # In its own session, so that an interrupt from the keyboard reaches the parent alone,
+            # In its own session, so that an interrupt from the keyboard reaches only the parent,
             # which then ends the child.
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
@@ -99,19 +102,19 @@ class Child(Closing):
             theirs.close()
 
     def probe(self, backend: str, *, limit_s: float) -> Probe:
-        """Whether an engine is here.
+        """Probe whether an engine is available.
 
         Raises:
-            ChildError: as `open`.
+            ChildError: see `open`.
         """
         found: Probe = self._call("probe", backend, backend_path(backend), limit_s=limit_s)
         return found
 
     def paddle_cuda(self, *, limit_s: float) -> tuple[str, str] | None:
-        """Versions of CUDA and cuDNN that Paddle was built with; None for a build without.
+        """Versions of CUDA and cuDNN that Paddle was built with; None for a CPU build.
 
         Raises:
-            ChildError: as `open`.
+            ChildError: see `open`.
         """
         found: tuple[str, str] | None = self._call("paddle_cuda", limit_s=limit_s)
         return found
@@ -122,10 +125,10 @@ class Child(Closing):
         """Load a plan on an engine.
 
         Returns:
-            The engine's version, and the segments that it refused, which plain Paddle runs.
+            The engine's version, and the segments that it can't load, which plain Paddle runs.
 
         Raises:
-            ChildError: the engine refused, crashed, took too much memory or too long.
+            ChildError: the engine failed, crashed, or exceeded the memory or time limit.
         """
         path = backend_path(engine.backend)
         opened: tuple[str, dict[str, str]] = self._call(
@@ -136,52 +139,52 @@ class Child(Closing):
     def calibrate(
         self, plan: Plan, engine: Engine, calibration: Calibration, *, limit_s: float
     ) -> None:
-        """Make a plan's segments in int8, where they are not in the cache yet.
+        """Quantize the segments of a plan to int8, unless the cache has them already.
 
         Raises:
-            ChildError: as `open`.
+            ChildError: see `open`.
         """
         path = backend_path(engine.backend)
         self._call("calibrate", plan, engine, calibration, path, limit_s=limit_s)
 
-    def answer(
+    def predict(
         self, image: UInt8Array, thresholds: Sequence[float], *, limit_s: float
     ) -> list[Instances]:
-        """The image's instances at each threshold.
+        """Return the image's instances at each score threshold.
 
         Raises:
-            ChildError: as `open`.
+            ChildError: see `open`.
         """
-        found: list[Instances] = self._call("answer", image, tuple(thresholds), limit_s=limit_s)
+        found: list[Instances] = self._call("predict", image, tuple(thresholds), limit_s=limit_s)
         return found
 
     def time_ms(self, image: UInt8Array, threshold: float, *, limit_s: float) -> float:
-        """Milliseconds for one image, from pixels to run-length codes.
+        """Measure the milliseconds for one image, from pixels to run-length codes.
 
         Raises:
-            ChildError: as `open`.
+            ChildError: see `open`.
         """
         return float(self._call("time_ms", image, threshold, limit_s=limit_s))
 
     def load(self, files: ModelFiles, engine: Engine, *, limit_s: float) -> str:
-        """Load a program, without a plan around it, on an engine; returns the engine's version.
+        """Load a single program on an engine, and return the engine's version.
 
         Raises:
-            ChildError: as `open`.
+            ChildError: see `open`.
         """
         return str(self._call("load", files, engine, backend_path(engine.backend), limit_s=limit_s))
 
     def run(self, feeds: Feeds, *, limit_s: float) -> tuple[list[AnyArray], float]:
-        """Outputs of the loaded program, and the milliseconds that they took.
+        """Run the loaded program; returns its outputs and the time in milliseconds.
 
         Raises:
-            ChildError: as `open`.
+            ChildError: see `open`.
         """
         outputs, took_ms = self._call("run", dict(feeds), limit_s=limit_s)
         return list(outputs), float(took_ms)
 
     def close(self) -> None:
-        """End the process, whatever it does. Twice does nothing."""
+        """Kill the process. May be called again."""
         if self._here is not None:
             self._here.close()
             return
@@ -218,12 +221,12 @@ class Child(Closing):
                 self._kill()
                 raise ChildError(
                     "out of memory",
-                    f"stopped at {now_bytes / 1e9:.1f} GB; "
-                    f"it may take {self._most_bytes / 1e9:.1f} GB",
+                    f"stopped at {now_bytes / 1e9:.1f} GB, "
+                    f"above its limit of {self._most_bytes / 1e9:.1f} GB",
                 )
             if time.monotonic() >= deadline:
                 self._kill()
-                raise ChildError("hung", f"no answer within {limit_s:.3g} s")
+                raise ChildError("hung", f"no result within {limit_s:.3g} s")
 
     def _look(self) -> int:
         now_bytes, most_bytes = resident_bytes(self._process.pid)
@@ -238,10 +241,13 @@ class Child(Closing):
         if not self._is_ready:
             return ChildStartError(f"it ended with exit code {code}{last}")
         if code == -signal.SIGKILL:
-            return ChildError("out of memory", "the system ended it, most likely for its memory")
+            return ChildError(
+                "out of memory",
+                "killed by the system, most likely for its memory usage",
+            )
         if code < 0:
-            return ChildError("crashed", f"ended by {signal.Signals(-code).name}{last}")
-        return ChildError("crashed", f"ended with exit code {code}{last}")
+            return ChildError("crashed", f"process ended by {signal.Signals(-code).name}{last}")
+        return ChildError("crashed", f"process ended with exit code {code}{last}")
 
     def _kill(self) -> None:
         if self._process.poll() is None:

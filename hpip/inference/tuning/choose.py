@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which plan a predictor runs on which engine, and why."""
+"""Chooses the graph and the engine that a predictor runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError, ModelFormatError
-from hpip.inference.execution.plan import Plan, UntouchedPlan
+from hpip.inference.execution.plan import OriginalPlan, Plan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits
-from hpip.inference.tuning.candidates import FLOOR, EngineOptions, Request
+from hpip.inference.tuning.candidates import BASELINE, EngineOptions, TuningRequest
 from hpip.inference.tuning.records import Trial, Verdict, label
 from hpip.inference.tuning.tune import Tuned, tune
 from hpip.model.spec import ModelSpec
@@ -22,22 +22,31 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Choice:
-    """What a predictor runs.
+    """The graph and the engine that a predictor runs.
 
     Attributes:
-        plan: the cut program where it gave the export's answers, else the export.
-        engine: what runs it.
-        floor: plain Paddle, which takes over when a chosen engine fails later; None where the
-            caller named the engine, which is then never replaced.
-        reason: why, for people.
-        verdict: what tuning found; None where nothing was tuned.
+        plan: the truncated graph if its results match the original graph's, else the original.
+        engine: the engine that runs it.
+        fallback: plain Paddle, which runs the model if the engine fails later; None if the caller
+            named the engine, because hpip never replaces a named engine.
+        reason: why hpip chose this graph, in words.
+        verdict: the result of tuning; None if hpip did not tune.
     """
 
     plan: Plan
     engine: Engine
-    floor: Engine | None
+    fallback: Engine | None
     reason: str
     verdict: Verdict | None = None
+
+    @property
+    def engine_reason(self) -> str:
+        """Why hpip chose the engine, in words."""
+        if self.verdict is None:
+            return self.reason
+        if self.fallback is None:
+            return "the caller named this backend"
+        return self.verdict.selection.reason
 
 
 def choose(
@@ -49,23 +58,31 @@ def choose(
     options: EngineOptions | None = None,
     cache: Cache | None = None,
 ) -> Choice:
-    """The fastest engine that gives the right answer, or the one that the caller names.
+    """Choose the fastest engine with valid results, or check the one that the caller named.
 
-    The first time that a model is seen here, engines are tried in child processes for as long as
-    HPIP_TUNE_BUDGET_S allows. Without a named engine this never fails for an engine's sake: plain
-    Paddle on the untouched program serves where nothing better is known.
+    At the first use of a model, hpip tries engines in child processes for at most
+    HPIP_TUNE_BUDGET_S seconds, and caches the result. If the caller named no engine, failing
+    engines cause no error: hpip then runs the original graph on plain Paddle.
+
+    Args:
+        spec: the model.
+        device: the device to run it on.
+        use_hpip: False chooses the original graph on plain Paddle.
+        threads: CPU threads.
+        options: the caller's options for the engine.
+        cache: where tuning results are stored; None for the user's cache.
 
     Raises:
         ModelFormatError: the parameters do not belong to the program.
         InvalidInputError: HPIP_TUNE_BUDGET_S is not a number.
-        BackendUnavailableError: the named engine or precision is not here.
-        BackendError: the named engine can't run the model, or gives wrong answers.
+        BackendUnavailableError: the named engine or precision is not available.
+        BackendError: the named engine can't run the model, or its results are not valid.
     """
     options = options or EngineOptions()
     if not use_hpip:
-        plain = Engine(FLOOR, device, threads)
-        return Choice(UntouchedPlan(spec), plain, None, "use_hpip is off")
-    request = Request(
+        plain = Engine(BASELINE, device, threads)
+        return Choice(OriginalPlan(spec), plain, None, "use_hpip is off")
+    request = TuningRequest(
         spec,
         device,
         threads,
@@ -74,38 +91,40 @@ def choose(
         options.settings,
         options.may_convert,
     )
-    floor = request.floor
+    fallback = request.baseline
     if options.backend is not None:
         return _named(request, tune(request, cache=cache, limits=Limits(THOROUGH_BUDGET_S)))
     try:
         tuned = tune(request, cache=cache)
     except (ModelFormatError, InvalidInputError):
         raise
-    except Exception as error:  # tuning is there to gain speed: a bug in it must not cost answers
-        logger.exception("tuning %s failed", spec.model_name)
+    except Exception as error:  # a bug in tuning must not prevent predictions
+        logger.exception("tuning of %s failed, so plain Paddle runs it", spec.model_name)
         reason = f"tuning failed: {type(error).__name__}: {error}"
-        return Choice(UntouchedPlan(spec), floor, None, reason)
+        return Choice(OriginalPlan(spec), fallback, None, reason)
     verdict = tuned.verdict
     _expect_precision(request, verdict)
     if verdict.selection.engine.device != device:
         logger.warning(
-            "%s runs on %s, not on %s: %s",
+            "%s runs on %s instead of %s, because no engine with valid results supports it: %s",
             spec.model_name,
             verdict.selection.engine.device,
             device,
             "; ".join(f"{name}: {why}" for name, why in verdict.selection.rejected),
         )
     if verdict.program == "untouched":
-        logger.warning("%s runs uncut: %s", spec.model_name, verdict.program_reason)
-    return Choice(tuned.plan, verdict.selection.engine, floor, verdict.program_reason, verdict)
+        logger.warning(
+            "%s runs with its original graph: %s", spec.model_name, verdict.program_reason
+        )
+    return Choice(tuned.plan, verdict.selection.engine, fallback, verdict.program_reason, verdict)
 
 
-def _named(request: Request, tuned: Tuned) -> Choice:
-    """The engine that the caller named, or the error that says why not."""
+def _named(request: TuningRequest, tuned: Tuned) -> Choice:
+    """Return the engine that the caller named, or raise an error that says why it can't run."""
     verdict = tuned.verdict
-    reason = f"{verdict.program_reason}; hpi_config names the backend"
-    if request.backend == FLOOR:
-        return Choice(tuned.plan, request.floor, None, reason, verdict)
+    reason = verdict.program_reason
+    if request.backend == BASELINE:
+        return Choice(tuned.plan, request.baseline, None, reason, verdict)
     if not verdict.trials:
         raise BackendError(str(request.backend), "verify", verdict.program_reason)
     trial = verdict.trials[0]
@@ -118,20 +137,20 @@ def _refusal(trial: Trial) -> BackendError | BackendUnavailableError:
     backend = trial.engine.backend
     if trial.state == "absent":
         return BackendUnavailableError(
-            backend, f"{trial.reason}.", "`hpip doctor` tells what to install."
+            backend, f"{trial.reason}.", "Run `hpip doctor` to see what to install."
         )
     if trial.state in ("refused", "uncalibrated"):
         return BackendError(backend, "open", trial.reason)
     return BackendError(
         backend,
         "verify",
-        f"{label(trial.engine)}: {trial.state}: {trial.reason}. Leave the backend out of "
-        "hpi_config to have one chosen that gives plain Paddle's answers.",
+        f"{label(trial.engine)}: {trial.outcome}. Remove the backend from hpi_config to let hpip "
+        "choose an engine with valid results.",
     )
 
 
-def _expect_precision(request: Request, verdict: Verdict) -> None:
-    """Raise where no engine has the precision at all; one that misses its gate is no error."""
+def _expect_precision(request: TuningRequest, verdict: Verdict) -> None:
+    """Raise an error if no engine supports the precision; failed validation is not an error."""
     if request.precision == "fp32":
         return
     trials = [trial for trial in verdict.trials if trial.engine.precision == request.precision]
@@ -139,7 +158,7 @@ def _expect_precision(request: Request, verdict: Verdict) -> None:
         reasons = "; ".join(f"{trial.engine.backend}: {trial.reason}" for trial in trials)
         raise BackendUnavailableError(
             f"precision {request.precision}",
-            f"no engine here has it ({reasons}).",
+            f"no installed engine supports it ({reasons}).",
             "Use precision='auto'.",
         )
     for trial in trials:

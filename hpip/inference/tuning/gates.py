@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an engine's answers are the reference's, by the gate of its precision."""
+"""Validates an engine's predictions against the reference, with the tolerances of its precision."""
 
 from __future__ import annotations
 
@@ -37,41 +37,42 @@ GATES: dict[Precision, Tolerance] = {
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One picture's instances at one threshold, under the names that `compare` reads."""
+class Prediction:
+    """One image's instances at one score threshold, with the attributes that `compare` reads."""
 
     threshold: float
-    found: Instances
+    instances: Instances
 
     @property
     def boxes_xyxy(self) -> AnyArray:
-        """See `sameness.Instances`."""
-        return self.found.boxes_xyxy
+        """(N, 4) float32 boxes."""
+        return self.instances.boxes_xyxy
 
     @property
     def scores(self) -> AnyArray:
-        """See `sameness.Instances`."""
-        return self.found.scores
+        """(N,) float32 scores."""
+        return self.instances.scores
 
     @property
     def class_ids(self) -> AnyArray:
-        """See `sameness.Instances`."""
-        return self.found.class_ids
+        """(N,) int64 class ids."""
+        return self.instances.class_ids
 
     @property
     def rle(self) -> Sequence[RleMask | None]:
-        """See `sameness.Instances`."""
-        return self.found.masks
+        """N masks as run-length codes."""
+        return self.instances.masks
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What comparing all answers came to.
+    """The result of validating an engine's predictions.
 
     Attributes:
-        same: every answer is the reference's, and there was something to compare.
-        reason: the figures, or what differs.
-        matched: pairs of instances over all answers.
+        same: True if all predictions match the reference within the tolerances, and at least one
+            pair of instances was compared.
+        reason: the measured differences, or the first violation.
+        matched: number of matched pairs of instances in all predictions.
     """
 
     same: bool
@@ -79,36 +80,38 @@ class Judgement:
     matched: int
 
 
-def compare_answers(
-    reference: Answer, candidate: Answer, tolerance: Tolerance = FLOAT32
+def compare_predictions(
+    reference: Prediction, candidate: Prediction, tolerance: Tolerance = FLOAT32
 ) -> Comparison:
-    """Compare two answers to one picture, at the reference's threshold."""
-    if reference.found.boxes_from_masks:
+    """Compare two predictions for one image, at the reference's score threshold."""
+    if reference.instances.boxes_from_masks:
         tolerance = tolerance.for_whole_pixels()
     return compare(reference, candidate, reference.threshold, tolerance)
 
 
 def judge(
-    reference: Sequence[Answer], candidate: Sequence[Answer], tolerance: Tolerance
+    reference: Sequence[Prediction], candidate: Sequence[Prediction], tolerance: Tolerance
 ) -> Judgement:
-    """Compare answers pair by pair.
+    """Validate predictions against reference predictions, pair by pair.
 
     Args:
-        reference: the right answers.
-        candidate: those in question, in the same order.
-        tolerance: see `GATES`.
+        reference: predictions of plain Paddle, or of the original graph.
+        candidate: predictions to validate, in the same order.
+        tolerance: allowed differences; see `GATES`.
     """
     comparisons = [
-        compare_answers(right, given, tolerance)
-        for right, given in zip(reference, candidate, strict=True)
+        compare_predictions(expected, received, tolerance)
+        for expected, received in zip(reference, candidate, strict=True)
     ]
     matched = sum(comparison.matched for comparison in comparisons)
-    for index, (right, comparison) in enumerate(zip(reference, comparisons, strict=True)):
+    for index, (expected, comparison) in enumerate(zip(reference, comparisons, strict=True)):
         if violations := comparison.violations():
-            where = f"answer {index + 1} of {len(reference)} at threshold {right.threshold:g}"
+            where = (
+                f"prediction {index + 1} of {len(reference)} at threshold {expected.threshold:g}"
+            )
             return Judgement(False, f"{where}: {'; '.join(violations)}", matched)
     if not matched:
-        return Judgement(False, "nothing is found in the pictures to compare", matched)
+        return Judgement(False, "no instances in the images to compare", matched)
     return Judgement(True, _figures(comparisons, matched), matched)
 
 
@@ -118,6 +121,6 @@ def _figures(comparisons: Sequence[Comparison], matched: int) -> str:
     iou = min(comparison.min_mask_iou for comparison in comparisons)
     mean_iou = min(comparison.mean_mask_iou for comparison in comparisons)
     return (
-        f"{matched} instances, mask IoU >= {iou:.4f} and {mean_iou:.4f} on average, "
-        f"scores within {score:.1g}, boxes within {box_px:.1g} px"
+        f"{matched} instances, minimum mask IoU {iou:.4f}, mean mask IoU {mean_iou:.4f}, "
+        f"score differences up to {score:.1g}, box differences up to {box_px:.1g} px"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tries one engine in a child process: does it answer as plain Paddle does, and how fast?"""
+"""Tries one engine in a child process: validates its results, and measures its latency."""
 
 from __future__ import annotations
 
@@ -13,107 +13,109 @@ from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock
 from hpip.inference.tuning.calibrate import Calibration
 from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
-from hpip.inference.tuning.gates import GATES, Answer, judge
+from hpip.inference.tuning.gates import GATES, Prediction, judge
 from hpip.inference.tuning.records import Trial
 from hpip.types import PreprocessPlan, UInt8Array
 
-# The first of these at which the reference finds enough is the one that answers are compared at:
-# everything above it is compared with it.
+# Predictions are compared at the first of these score thresholds that gives enough instances.
 _THRESHOLDS = (0.3, 0.05, 0.01, 0.0)
 _ENOUGH_INSTANCES = 3
-# Rounds of one run each of plain Paddle and the engine. A median of three holds against one
-# disturbance; more are made while they are cheap.
+# Rounds of one run each of plain Paddle and the engine. A median of three tolerates one outlier;
+# fast models get more rounds.
 _LEAST_ROUNDS, _MOST_ROUNDS, _CHEAP_MS = 3, 15, 4000.0
-# An engine that needs this many times plain Paddle's time for a picture has lost already; the
-# allowance is for what engines do in their first run only.
+# hpip stops an engine that takes this many times plain Paddle's latency. The extra seconds are for
+# one-time work in an engine's first run.
 _HOPELESS_RATIO, _FIRST_RUN_S = 4.0, 20.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every engine of a tuning is given.
+    """What each engine has to run.
 
     Attributes:
-        plan: program and what remains to be done natively.
-        preprocess: from picture to input.
-        pictures: at least one.
-        score_threshold: what the model is timed at.
-        calibration: what engines in int8 are calibrated on; None where that was done before.
+        plan: the graph and the remaining native work.
+        preprocess: steps from an image to the network's input.
+        images: at least one image.
+        score_threshold: score threshold for measuring latency.
+        calibration: calibration of int8 engines; None if it is in the cache.
     """
 
     plan: Plan
     preprocess: PreprocessPlan
-    pictures: Sequence[UInt8Array]
+    images: Sequence[UInt8Array]
     score_threshold: float
     calibration: Calibration | None = None
 
 
-class FloorError(HpipError):
-    """Plain Paddle did not answer in its process, which says nothing about any engine."""
+class BaselineError(HpipError):
+    """Plain Paddle, the baseline, failed in its child process, so hpip can't validate an engine."""
 
 
 class Reference:
-    """Plain Paddle's process, answers and times; started when it is first needed.
+    """Runs plain Paddle, the baseline, in a child process that starts at the first use.
 
     Args:
-        task: what is run.
-        floor: plain Paddle.
-        clock: what is left of the budget.
+        task: what to run.
+        baseline: plain Paddle.
+        clock: the remaining tuning time.
+
+    Attributes:
+        times_ms: latencies measured so far.
     """
 
-    def __init__(self, task: Task, floor: Engine, clock: Clock) -> None:
+    def __init__(self, task: Task, baseline: Engine, clock: Clock) -> None:
         self._task = task
-        self._floor = floor
+        self._baseline = baseline
         self._clock = clock
         self._child: Child | None = None
-        self._answers: list[Answer] = []
+        self._predictions: list[Prediction] = []
         self.times_ms: list[float] = []
 
-    def answers(self) -> list[Answer]:
-        """Its answer to each picture, at one threshold.
+    def predictions(self) -> list[Prediction]:
+        """Predictions for all images, at one score threshold.
 
         Raises:
-            FloorError: it failed, or the time was up.
+            BaselineError: plain Paddle failed, or the tuning time ran out.
         """
-        if self._answers:
-            return self._answers
-        found: list[Answer] = []
+        if self._predictions:
+            return self._predictions
+        found: list[Prediction] = []
         try:
             child = self._open()
             for threshold in _THRESHOLDS:
                 found = []
-                for picture in self._task.pictures:
+                for image in self._task.images:
                     limit_s = self._clock.step_s()
-                    (instances,) = child.answer(picture, (threshold,), limit_s=limit_s)
-                    found.append(Answer(threshold, instances))
-                if sum(len(answer.scores) for answer in found) >= _ENOUGH_INSTANCES:
+                    (instances,) = child.predict(image, (threshold,), limit_s=limit_s)
+                    found.append(Prediction(threshold, instances))
+                if sum(len(prediction.scores) for prediction in found) >= _ENOUGH_INSTANCES:
                     break
         except ChildStartError:
             raise
         except ChildError as failure:
-            raise FloorError(str(failure)) from failure
-        self._answers = found
+            raise BaselineError(str(failure)) from failure
+        self._predictions = found
         return found
 
-    def time_ms(self, picture: UInt8Array) -> float:
-        """Its time for one picture.
+    def time_ms(self, image: UInt8Array) -> float:
+        """Measure the latency of one image, in milliseconds.
 
         Raises:
-            FloorError: it failed, or the time was up.
+            BaselineError: plain Paddle failed, or the tuning time ran out.
         """
         try:
             took = self._open().time_ms(
-                picture, self._task.score_threshold, limit_s=self._clock.step_s()
+                image, self._task.score_threshold, limit_s=self._clock.step_s()
             )
         except ChildStartError:
             raise
         except ChildError as failure:
-            raise FloorError(str(failure)) from failure
+            raise BaselineError(str(failure)) from failure
         self.times_ms.append(took)
         return took
 
     def close(self) -> None:
-        """End its process."""
+        """End the child process."""
         if self._child is not None:
             self._child.close()
             self._child = None
@@ -122,15 +124,21 @@ class Reference:
         if self._child is None:
             self._child = Child(self._clock.limits.memory_bytes)
             task, limit_s = self._task, self._clock.step_s()
-            self._child.open(task.plan, task.preprocess, self._floor, limit_s=limit_s)
+            self._child.open(task.plan, task.preprocess, self._baseline, limit_s=limit_s)
         return self._child
 
 
 def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -> Trial:
-    """Load the model on an engine, compare its answers, and time it against plain Paddle.
+    """Load the model on an engine, validate its results, and measure its latency.
+
+    Args:
+        engine: the engine to try.
+        task: what to run.
+        reference: plain Paddle, for comparison.
+        clock: the remaining tuning time.
 
     Raises:
-        FloorError: plain Paddle failed, or the time was up before it had answered.
+        BaselineError: plain Paddle failed, or the tuning time ran out before it had finished.
     """
     allowed_s = clock.left_s
     trial = Trial(engine, "", "unfinished", "", allowed_s=allowed_s)
@@ -138,13 +146,16 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
     try:
         child = Child(clock.limits.memory_bytes)
         if engine.calibration and task.calibration is not None:
-            # A step's time for each picture: each goes through the whole network.
-            limit_s = clock.limits.step_s * len(task.calibration.pictures)
+            # The limit of one step per image, because each runs through the whole network.
+            limit_s = clock.limits.step_s * len(task.calibration.images)
             limit_s = min(limit_s, clock.left_s)
             child.calibrate(task.plan, engine, task.calibration, limit_s=limit_s)
         limit_s = clock.step_s()
         version, refused = child.open(task.plan, task.preprocess, engine, limit_s=limit_s)
-        left = "".join(f"; plain Paddle runs {name}: {why}" for name, why in refused.items())
+        left = "".join(
+            f"; plain Paddle runs the segment {name}, because {why}"
+            for name, why in refused.items()
+        )
         trial = replace(trial, version=version)
         trial = _judge_and_time(trial, task, reference, clock, child)
         trial = replace(trial, reason=trial.reason + left)
@@ -153,7 +164,7 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
     except ChildError as failure:
         trial = replace(trial, state=failure.state, reason=failure.reason)
         if failure.state == "hung" and clock.left_s <= 0:
-            reason = f"the time was up after {allowed_s:.3g} s"
+            reason = f"the tuning time ran out after {allowed_s:.3g} s"
             trial = replace(trial, state="unfinished", reason=reason)
     finally:
         if child is not None:
@@ -168,20 +179,22 @@ def _judge_and_time(
     clock: Clock,
     child: Child,
 ) -> Trial:
-    wanted = reference.answers()
+    expected = reference.predictions()
     if not reference.times_ms:
-        reference.time_ms(task.pictures[0])
+        reference.time_ms(task.images[0])
     most_s = _HOPELESS_RATIO * max(reference.times_ms) / 1e3 + _FIRST_RUN_S
-    found = []
-    for picture, right in zip(task.pictures, wanted, strict=True):
-        (instances,) = child.answer(picture, (right.threshold,), limit_s=clock.step_s(most_s))
-        found.append(Answer(right.threshold, instances))
+    received = []
+    for image, right in zip(task.images, expected, strict=True):
+        (instances,) = child.predict(image, (right.threshold,), limit_s=clock.step_s(most_s))
+        received.append(Prediction(right.threshold, instances))
     precision = trial.engine.precision
-    judgement = judge(wanted, found, GATES[precision])
+    judgement = judge(expected, received, GATES[precision])
     if not judgement.same:
         return replace(trial, state="wrong", reason=judgement.reason)
     reason = (
-        "same answers as plain Paddle" if precision == "fp32" else f"within the gate of {precision}"
+        "same results as plain Paddle"
+        if precision == "fp32"
+        else f"results within the tolerances of {precision}"
     )
     trial = replace(trial, state="verified", reason=reason, accuracy=judgement.reason)
     times_ms, ratios = _times(task, reference, clock, child, most_s)
@@ -191,7 +204,7 @@ def _judge_and_time(
 def _times(
     task: Task, reference: Reference, clock: Clock, child: Child, most_s: float
 ) -> tuple[list[float], list[float]]:
-    """Milliseconds of the engine, and their ratios to plain Paddle's, by turns."""
+    """Latencies of the engine, and their ratios to plain Paddle's, measured interleaved."""
     times_ms: list[float] = []
     ratios: list[float] = []
     spent_ms = 0.0
@@ -199,10 +212,10 @@ def _times(
     while len(times_ms) < min(most_rounds, _LEAST_ROUNDS) or (
         len(times_ms) < most_rounds and spent_ms < _CHEAP_MS
     ):
-        picture = task.pictures[len(times_ms) % len(task.pictures)]
-        floor_ms = reference.time_ms(picture)
+        image = task.images[len(times_ms) % len(task.images)]
+        baseline_ms = reference.time_ms(image)
         limit_s = clock.step_s(most_s)
-        times_ms.append(child.time_ms(picture, task.score_threshold, limit_s=limit_s))
-        ratios.append(times_ms[-1] / floor_ms)
-        spent_ms += floor_ms + times_ms[-1]
+        times_ms.append(child.time_ms(image, task.score_threshold, limit_s=limit_s))
+        ratios.append(times_ms[-1] / baseline_ms)
+        spent_ms += baseline_ms + times_ms[-1]
     return times_ms, ratios

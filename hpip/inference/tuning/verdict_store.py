@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tuning remembers about one request, in the cache that all processes share."""
+"""Stores the tuning results of a request in the cache, which all processes share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from hpip.common.cache import Cache, content_key
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.candidates import (
-    Request,
+    TuningRequest,
     candidates,
     machine_name,
     needs_calibration,
     versions,
 )
-from hpip.inference.tuning.cut_check import fingerprint
 from hpip.inference.tuning.records import (
     Trial,
     Verdict,
@@ -29,36 +28,38 @@ from hpip.inference.tuning.records import (
     trial_from_json,
     verdict_from_json,
 )
+from hpip.inference.tuning.truncation_check import fingerprint
 
 logger = logging.getLogger(__name__)
 
-# Raise when trials are made or judged in another way.
-_VERSION = "7"
+# Increment when trials or their validation change.
+_VERSION = "8"
 Record = TypeVar("Record")
 
 
-class Memory:
-    """Verdict and trials of one request.
+class VerdictStore:
+    """Loads and saves the verdict and the trials of one request.
 
-    Both hold for this model, these versions of hpip and of the engines, and this machine; a trial
-    also for the pictures that it was made on.
+    Both are valid for one model, the present versions of hpip and of the engines, and this machine;
+    a trial also for the images that it ran.
 
     Args:
-        cache: where they are kept.
-        request: what is asked for.
-        program_key: names the program that engines are given.
-        quick: keep what a budget of 0 found apart from what was measured properly.
-        calibration: names the pictures that int8 is to be made from; None takes those that were
-            given before, to whatever request for this model.
+        cache: where they are stored.
+        request: the model and the caller's options.
+        program_key: cache key of the graph that engines run.
+        quick: True separates results of budget 0, which are not timed well, from others.
+        calibration: key of the calibration images for int8; None for those of the last calibration
+            of this model.
 
     Attributes:
-        engines: the request's candidates, those in int8 with their calibration.
+        key: cache key of the verdict.
+        engines: the candidates for the request; int8 engines have their calibration.
     """
 
     def __init__(
         self,
         cache: Cache,
-        request: Request,
+        request: TuningRequest,
         program_key: str,
         *,
         quick: bool,
@@ -92,30 +93,30 @@ class Memory:
         self.key = content_key("verdict", self._place, described)
 
     def verdict(self) -> Verdict | None:
-        """The remembered verdict."""
+        """Load the verdict; None if there is none."""
         return self._load(self.key, "verdict", verdict_from_json)
 
-    def keep_verdict(self, verdict: Verdict) -> None:
-        """Remember it in place of an earlier one."""
-        self._keep(self.key, f"{self._name}, engine", {"verdict": to_json(verdict)})
+    def save_verdict(self, verdict: Verdict) -> None:
+        """Save the verdict, and replace an earlier one."""
+        self._save(self.key, f"{self._name}, engine", {"verdict": to_json(verdict)})
 
-    def trial(self, engine: Engine, pictures: str) -> Trial | None:
-        """The remembered trial of an engine on the pictures of that digest."""
-        return self._load(self._trial_key(engine, pictures), "trial", trial_from_json)
+    def trial(self, engine: Engine, images: str) -> Trial | None:
+        """Load the trial of an engine on the images with this digest; None if there is none."""
+        return self._load(self._trial_key(engine, images), "trial", trial_from_json)
 
-    def keep_trial(self, trial: Trial, pictures: str) -> None:
-        """Remember it in place of an earlier one."""
+    def save_trial(self, trial: Trial, images: str) -> None:
+        """Save the trial, and replace an earlier one."""
         title = f"{self._name}, trial of {label(trial.engine)}"
-        self._keep(self._trial_key(trial.engine, pictures), title, {"trial": to_json(trial)})
+        self._save(self._trial_key(trial.engine, images), title, {"trial": to_json(trial)})
 
     def calibrated(self, engine: Engine) -> Trial | None:
-        """The last trial of the engine's backend in int8 on pictures that were given for it."""
+        """Load the last int8 trial of the engine's backend on calibration images of the user."""
         return self._load(self._calibrated_key(engine), "trial", trial_from_json)
 
-    def keep_calibrated(self, trial: Trial) -> None:
-        """Remember it in place of an earlier one, for all requests for this model."""
+    def save_calibrated(self, trial: Trial) -> None:
+        """Save an int8 trial for all requests for this model, and replace an earlier one."""
         title = f"{self._name}, calibration of {label(trial.engine)}"
-        self._keep(self._calibrated_key(trial.engine), title, {"trial": to_json(trial)})
+        self._save(self._calibrated_key(trial.engine), title, {"trial": to_json(trial)})
 
     def _with_calibration(self, engine: Engine, calibration: str | None) -> Engine:
         if not needs_calibration(engine):
@@ -129,9 +130,9 @@ class Memory:
         settings = json.dumps(dict(engine.settings), sort_keys=True, default=str)
         return content_key("calibrated", self._model, engine.backend, str(engine.device), settings)
 
-    def _trial_key(self, engine: Engine, pictures: str) -> str:
+    def _trial_key(self, engine: Engine, images: str) -> str:
         described = json.dumps(to_json(engine), sort_keys=True, default=str)
-        return content_key("trial", self._place, described, pictures)
+        return content_key("trial", self._place, described, images)
 
     def _load(
         self, key: str, name: str, read: Callable[[Mapping[str, Any]], Record]
@@ -142,10 +143,10 @@ class Memory:
         try:
             return read(loaded[1][name])
         except (KeyError, TypeError, ValueError) as error:
-            logger.warning("a %s in the cache is of another version: %s", name, error)
+            logger.warning("ignoring a cached %s of another version of hpip: %s", name, error)
             self._cache.discard(key)
             return None
 
-    def _keep(self, key: str, title: str, record: Mapping[str, Any]) -> None:
+    def _save(self, key: str, title: str, record: Mapping[str, Any]) -> None:
         self._cache.discard(key)
         self._cache.store(key, {"title": title, **record}, {})

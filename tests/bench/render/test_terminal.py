@@ -25,7 +25,7 @@ def test_what_matters_fits_the_terminal(width: int) -> None:
     out = io.StringIO()
     print_report(REPORT, Console(file=out, width=width))
     text = out.getvalue()
-    told = ("2.00 ±5%", "1.50 ±13%", "reference", "WRONG", "3 instances are missing", "answer")
+    told = ("2.00 ±5%", "1.50 ±13%", "reference", "WRONG", "3 instances are missing", "validation")
     for words in (*told, "= p50", "peak (MB)", "1 callers", "4/s"):
         assert words in text
     rows = [line for line in text.splitlines() if line.startswith("  ")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native remainder of a cut program against the slow oracle."""
+"""Mask post-processing of truncated graphs, compared with the slow oracle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from hpip import ops
 from hpip.errors import BackendError
-from hpip.inference.execution.mask_postprocess import split_unpasted
+from hpip.inference.execution.mask_postprocess import split_by_image
 from hpip.types import MaskSource
 from tests.graph.mask_oracle import finish
 
@@ -34,11 +34,11 @@ SOURCES = {
         threshold=0.5,
         inclusive=False,
         upsample_hw=(64, 64),
-        crops_to_picture=True,
+        crops_to_image=True,
         canvas="row_scaled",
     ),
 }
-# Larger than any picture here: nothing is cut off beyond what the export does.
+# Larger than any image here: masks are clipped only where the exported model clips them.
 WHOLE = (999, 999)
 SIZES = [((48, 40), (64, 64)), ((33, 97), (22, 64)), ((64, 64), (64, 64)), ((1, 3), (21, 64))]
 
@@ -81,7 +81,7 @@ def test_crops_agree_with_the_oracle(
     scale = (np.array([resized_hw]) / np.array([image_hw])).astype(np.float32)
     outputs = fake_outputs(source, image_hw, count)
     rows, dense = finish(source, outputs, im_shape[0], scale[0])
-    (picture,) = split_unpasted(source, outputs, im_shape, scale)
+    (picture,) = split_by_image(source, outputs, im_shape, scale)
     np.testing.assert_array_equal(picture.class_ids, rows[:, 0])
     np.testing.assert_array_equal(picture.scores, rows[:, 1])
     kept = np.flatnonzero(picture.class_ids >= 0)
@@ -108,10 +108,10 @@ def test_a_batch_is_shared_out() -> None:
     im_shape = np.full((2, 2), 64, np.float32)
     scale = (64 / np.array([[48, 40], [33, 97]])).astype(np.float32)
     for index, (picture, alone) in enumerate(
-        zip(split_unpasted(source, both, im_shape, scale), (one, two), strict=True)
+        zip(split_by_image(source, both, im_shape, scale), (one, two), strict=True)
     ):
         feeds = im_shape[[index]], scale[[index]]
-        (single,) = split_unpasted(source, alone, *feeds)
+        (single,) = split_by_image(source, alone, *feeds)
         kept = np.arange(len(picture.scores))
         assert picture.encode(kept, WHOLE)[1] == single.encode(kept, WHOLE)[1]
 
@@ -125,7 +125,7 @@ def test_no_kept_instance_costs_no_mask() -> None:
         "masks": np.full((1, 1, 1), -1, np.float32),
     }
     feeds = np.full((1, 2), 64, np.float32), np.ones((1, 2), np.float32)
-    (picture,) = split_unpasted(source, outputs, *feeds)
+    (picture,) = split_by_image(source, outputs, *feeds)
     boxes, masks = picture.encode(np.arange(0), WHOLE)
     assert (len(boxes), masks) == (0, [])
 
@@ -135,7 +135,7 @@ def test_counts_that_do_not_fit_are_noticed() -> None:
     outputs = fake_outputs(source, (48, 40), 3)
     outputs["counts"] = np.array([5], np.int32)
     with pytest.raises(BackendError, match="5"):
-        split_unpasted(source, outputs, np.full((1, 2), 64.0), np.ones((1, 2)))
+        split_by_image(source, outputs, np.full((1, 2), 64.0), np.ones((1, 2)))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -143,7 +143,7 @@ def test_every_thread_count_gives_the_same(name: str) -> None:
     source = SOURCES[name]
     outputs = fake_outputs(source, (48, 40), 5)
     feeds = np.full((1, 2), 64, np.float32), (64 / np.array([[48, 40]])).astype(np.float32)
-    (picture,) = split_unpasted(source, outputs, *feeds)
+    (picture,) = split_by_image(source, outputs, *feeds)
     kept = np.flatnonzero(picture.class_ids >= 0)
     assert picture.encode(kept, WHOLE, threads=1)[1] == picture.encode(kept, WHOLE, threads=3)[1]
 
@@ -152,7 +152,7 @@ def test_nothing_outside_the_image_comes_out() -> None:
     source = SOURCES["whole"]
     outputs = fake_outputs(source, (48, 40), 4)
     im_shape, scale = np.full((1, 2), 64, np.float32), np.array([[1.0, 2.0]], np.float32)
-    (picture,) = split_unpasted(source, outputs, im_shape, scale)
+    (picture,) = split_by_image(source, outputs, im_shape, scale)
     assert picture.geometry.canvas_hw == (64, 64)
     boxes, masks = picture.encode(np.arange(4), (64, 32))
     assert boxes[:, 2].max() <= 32

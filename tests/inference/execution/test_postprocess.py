@@ -7,8 +7,8 @@ import pytest
 from hpip import ops
 from hpip.errors import BackendError
 from hpip.inference.execution.postprocess import (
+    InstanceFilter,
     Instances,
-    Selection,
     instances_from_boxes,
     instances_from_classes,
     split_batch,
@@ -34,8 +34,8 @@ def _dense(found: Instances, index: int) -> np.ndarray:
 
 
 def _keep(boxes: np.ndarray, masks: np.ndarray, threshold: float = 0.5, **limits) -> Instances:
-    selection = Selection(threshold, **limits)
-    return instances_from_boxes(boxes, masks, (HEIGHT, WIDTH), selection, mask_threshold=0)
+    instance_filter = InstanceFilter(threshold, **limits)
+    return instances_from_boxes(boxes, masks, (HEIGHT, WIDTH), instance_filter, mask_threshold=0)
 
 
 BOXES = np.float32(
@@ -102,7 +102,7 @@ def test_a_batch_is_split_by_its_counts() -> None:
     assert [len(boxes) for boxes, _ in parts] == [2, 0, 3]
     assert np.shares_memory(parts[2][1], masks)
     assert np.array_equal(parts[2][0], BOXES[2:5])
-    with pytest.raises(BackendError, match="counts 9 instances"):
+    with pytest.raises(BackendError, match="counts of 9 instances"):
         split_batch([BOXES, np.int32([9]), masks])
 
 
@@ -113,7 +113,7 @@ def test_boxes_come_from_the_masks_where_the_model_has_none() -> None:
     masks[3, :, :] = 1
     scores = np.float32([0.5, 0.9, 0.49, 0.7])
     found = instances_from_classes(
-        np.int64([3, 1, 2, 0]), scores, masks, Selection(0.5), mask_threshold=0
+        np.int64([3, 1, 2, 0]), scores, masks, InstanceFilter(0.5), mask_threshold=0
     )
     # The second has no pixel (defect B3), the third is below the threshold; 0.5 itself passes.
     assert found.class_ids.tolist() == [3, 0]
@@ -127,7 +127,7 @@ def test_a_picture_without_any_class_is_empty() -> None:
         np.zeros(0, np.int64),
         np.zeros(0, np.float32),
         np.zeros((0, HEIGHT, WIDTH), np.uint8),
-        Selection(0.5),
+        InstanceFilter(0.5),
         mask_threshold=0,
     )
     assert found.boxes_xyxy.shape == (0, 4)

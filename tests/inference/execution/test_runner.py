@@ -14,8 +14,8 @@ import hpip
 from hpip.backends.registry import backend_named
 from hpip.common.devices import Device
 from hpip.errors import HpipError, InvalidInputError
-from hpip.inference.execution.plan import UntouchedPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.plan import OriginalPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.runner import Engine, Runner
 from hpip.model.spec import load_model_spec
 from tests.pictures import rectangles
@@ -40,7 +40,7 @@ def test_callers_share_weights_but_not_answers(backend: str, tiny_model_dir: Pat
     spec = load_model_spec(tiny_model_dir)
     engine = Engine(backend, Device("cpu"), 1)
     try:
-        runner = Runner(UntouchedPlan(spec), spec.preprocess, engine, workers=3)
+        runner = Runner(OriginalPlan(spec), spec.preprocess, engine, workers=3)
     except HpipError as error:
         pytest.skip(f"{backend} does not take the tiny model: {error}")
     wrong: list[int] = []
@@ -49,7 +49,7 @@ def test_callers_share_weights_but_not_answers(backend: str, tiny_model_dir: Pat
     def work(index: int) -> None:
         start.wait()
         for _ in range(20):
-            (found,) = runner.infer([picture(index)], Selection(0.5))
+            (found,) = runner.infer([picture(index)], InstanceFilter(0.5))
             if found.boxes_xyxy.tolist() != [[8 * index, 0, 8 * index + 16, 64]]:
                 wrong.append(index)
 
@@ -65,7 +65,7 @@ def test_a_list_is_worked_on_by_all_workers_and_keeps_its_order(tiny_model_dir: 
     with hpip.create_pipeline(
         model_dir=tiny_model_dir, device="cpu", workers=3, threads=3, hpi_config=PLAIN
     ) as pipeline:
-        assert "1 CPU threads for each of 3 workers" in pipeline.explain()
+        assert "1 CPU thread for each of 3 workers" in pipeline.explain()
         results = list(pipeline.predict(pictures))
     expected = [8 * (i % 9) for i in range(25) if i != 7]
     assert [result.boxes_xyxy[0, 0] for result in results] == expected

@@ -9,7 +9,7 @@ import pytest
 from hpip.backends import registry
 from hpip.common.devices import Device
 from hpip.inference.tuning import candidates
-from hpip.inference.tuning.candidates import Request
+from hpip.inference.tuning.candidates import TuningRequest
 from hpip.model.spec import load_model_spec
 
 Register = Callable[..., None]
@@ -38,8 +38,8 @@ BAD = {
 }
 
 
-def request_for(model_dir: Path, **options: object) -> Request:
-    return Request(load_model_spec(model_dir), Device("cpu"), 1, **options)
+def request_for(model_dir: Path, **options: object) -> TuningRequest:
+    return TuningRequest(load_model_spec(model_dir), Device("cpu"), 1, **options)
 
 
 @pytest.fixture(autouse=True)

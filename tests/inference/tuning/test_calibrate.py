@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""int8 from the user's pictures to the engine that serves, with toy engines and with real ones."""
+"""int8 from the user's images to the chosen engine, with toy engines and real ones."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.errors import BackendError, InvalidInputError
 from hpip.graph.compile import compile_model
-from hpip.inference.execution.plan import CutPlan, UntouchedPlan
+from hpip.inference.execution.plan import OriginalPlan, TruncatedPlan
 from hpip.inference.execution.program_formats import int8_artifact
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Limits
 from hpip.inference.tuning.calibrate import Calibration, calibrate
 from hpip.inference.tuning.candidates import EngineOptions
 from hpip.inference.tuning.choose import Choice, choose
-from hpip.inference.tuning.images import read_pictures, scene, split_for_calibration
+from hpip.inference.tuning.images import read_images, scene, split_for_calibration
 from hpip.inference.tuning.tune import tune
-from hpip.model.official import demo_pictures
+from hpip.model.official import demo_images
 from hpip.model.spec import load_model_spec
 from hpip.types import ModelFiles, ResizeStep, UInt8Array
 from tests.graph.programs import two_branch_net
@@ -51,7 +51,7 @@ def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tuned(model_dir: Path, pictures: Sequence[UInt8Array] = PICTURES, **options: object):
     request = request_for(model_dir, precision="int8", **options)
-    return tune(request, limits=Limits(300), pictures=pictures).verdict
+    return tune(request, limits=Limits(300), images=pictures).verdict
 
 
 def chosen(model_dir: Path, threads: int = 1, backend: str | None = None) -> Choice:
@@ -71,7 +71,9 @@ def test_pictures_that_calibrate_are_not_compared_on(count: int) -> None:
 
 
 def test_too_few_pictures_are_an_error_before_anything_is_done(tiny_model_dir: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"at least 4 pictures.*received 3\. Give more"):
+    with pytest.raises(
+        InvalidInputError, match=r"at least 4 readable images.*received 3\. Provide more"
+    ):
         tuned(tiny_model_dir, PICTURES[:3])
     assert not Cache().entries()
 
@@ -82,7 +84,7 @@ def test_pictures_that_cannot_be_read_do_not_count(tiny_model_dir: Path, tmp_pat
     (tmp_path / "3.png").write_bytes(b"no picture")
     arguments = ["tune", tiny_model_dir, "--precision", "int8", "--input", tmp_path]
     result = CliRunner().invoke(app, list(map(str, arguments)))
-    assert "at least 4 pictures that can be read" in str(result.exception)
+    assert "at least 4 readable images" in str(result.exception)
 
 
 def test_what_the_pictures_passed_serves_every_later_request(
@@ -91,7 +93,7 @@ def test_what_the_pictures_passed_serves_every_later_request(
     only("quantizing")
     verdict = tuned(tiny_model_dir)
     assert verdict.selection.engine.precision == "int8"
-    assert verdict.selection.reason.startswith("within the gate of int8")
+    assert verdict.selection.reason.startswith("results within the tolerances of int8")
     assert chosen(tiny_model_dir).engine == verdict.selection.engine
     named = chosen(tiny_model_dir, backend="quantizing").engine
     assert named.precision == "int8"
@@ -111,9 +113,9 @@ def test_without_pictures_fp32_serves_and_a_named_engine_says_what_to_do(
     found = chosen(tiny_model_dir)
     assert found.engine.precision == "fp32"
     (reason,) = [r for name, r in found.verdict.selection.rejected if "int8" in name]
-    assert reason.startswith("uncalibrated: int8 needs pictures")
-    assert "hpip tune MODEL_DIR --precision int8 --input PICTURES" in caplog.text
-    with pytest.raises(BackendError, match="int8 needs pictures to calibrate on: run `hpip tune"):
+    assert reason.startswith("not calibrated: int8 needs images")
+    assert "hpip tune MODEL_DIR --precision int8 --input IMAGES" in caplog.text
+    with pytest.raises(BackendError, match="int8 needs images for calibration; run `hpip tune"):
         chosen(tiny_model_dir, backend="quantizing")
     # Neither of these two verdicts outlives the pictures.
     tuned(tiny_model_dir, backend="quantizing")
@@ -128,10 +130,12 @@ def test_what_misses_its_gate_is_not_used_and_says_why(
     verdict = tuned(tiny_model_dir)
     assert verdict.selection.engine.precision == "fp32"
     rejected = dict(verdict.selection.rejected)["clumsy int8, 1 thread"]
-    assert rejected.startswith("wrong: answer 1 of 2")
+    assert rejected.startswith("its results differ from plain Paddle's: prediction 1 of 2")
     assert "mean mask IoU" in rejected
     assert "expected at least 0.95" in rejected
-    with pytest.raises(BackendError, match=r"clumsy int8, 1 thread: wrong: .*mean mask IoU"):
+    with pytest.raises(
+        BackendError, match=r"clumsy int8, 1 thread: its results differ.*mean mask IoU"
+    ):
         chosen(tiny_model_dir, backend="clumsy")
     # Another number of threads is another request, which was not tuned with pictures.
     assert chosen(tiny_model_dir, threads=2).verdict.trials[0].state == "wrong"
@@ -162,7 +166,7 @@ def test_each_segment_is_quantised_once_on_every_picture(
     only: Register, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only("quantizing")
-    plan = UntouchedPlan(load_model_spec(tiny_model_dir))
+    plan = OriginalPlan(load_model_spec(tiny_model_dir))
     (first,) = plan.steps
     program = tmp_path / "second.json"
     program.write_text(first.files.program.read_text() + "\n")
@@ -220,7 +224,7 @@ def test_a_program_is_quantised_once_for_equal_content_only(
     content[-16:] = np.full(4, 0.5, np.float32).tobytes()
     small.params.write_bytes(content)
     assert made()
-    with pytest.raises(BackendError, match=r"not in the cache in int8.*hpip tune"):
+    with pytest.raises(BackendError, match=r"the cache has no int8 version.*hpip tune"):
         int8_artifact(small, backend, CPU, "c")
 
 
@@ -228,7 +232,7 @@ def test_a_program_is_quantised_once_for_equal_content_only(
 def test_the_demo_model_passes_the_gate_in_int8_on_real_engines() -> None:
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    pictures = [*read_pictures(demo_pictures()), scene(300, 400), scene(400, 300, 21)]
+    pictures = [*read_images(demo_images()), scene(300, 400), scene(400, 300, 21)]
     verdict = tuned(DEMO, pictures, backend="onnxruntime")
     (trial,) = verdict.trials
     assert trial.state == "verified", trial.reason
@@ -238,10 +242,10 @@ def test_the_demo_model_passes_the_gate_in_int8_on_real_engines() -> None:
         precision="int8",
         hpi_config={"backend": "onnxruntime", "backend_config": {"cpu_threads": 1}},
     ) as pipeline:
-        (mine,) = pipeline.predict(demo_pictures()[1])
+        (mine,) = pipeline.predict(demo_images()[1])
         assert "onnxruntime int8" in pipeline.explain()
     with hpip.create_pipeline(model_dir=DEMO, device="cpu", use_hpip=False) as pipeline:
-        (right,) = pipeline.predict(demo_pictures()[1])
+        (right,) = pipeline.predict(demo_images()[1])
     assert len(mine) == len(right)
     assert 0 < np.abs(np.sort(mine.scores) - np.sort(right.scores)).max() <= 0.05
 
@@ -249,8 +253,8 @@ def test_the_demo_model_passes_the_gate_in_int8_on_real_engines() -> None:
 def test_the_trunk_of_the_demo_model_keeps_its_weights_in_a_quarter_of_the_room() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     spec = load_model_spec(DEMO)
-    plan = CutPlan(compile_model(spec.files))
-    calibration = Calibration(read_pictures(demo_pictures())[:2], spec.preprocess)
+    plan = TruncatedPlan(compile_model(spec.files))
+    calibration = Calibration(read_images(demo_images())[:2], spec.preprocess)
     engine = Engine("onnxruntime", CPU, 1, "int8", calibration=calibration.key)
     assert calibrate(plan, engine, calibration) == {}
     backend = backend_named("onnxruntime")

@@ -15,15 +15,15 @@ from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning import verdict_store
 from hpip.inference.tuning.budget import Clock, Limits
 from hpip.inference.tuning.candidates import (
-    Request,
+    TuningRequest,
     candidates,
     machine_name,
     thread_variants,
     versions,
 )
-from hpip.inference.tuning.images import digest, read_pictures, scene, shipped_pictures
-from hpip.inference.tuning.records import Selection, Trial, Verdict, label
-from hpip.inference.tuning.verdict_store import Memory
+from hpip.inference.tuning.images import digest, read_images, scene, shipped_images
+from hpip.inference.tuning.records import EngineSelection, Trial, Verdict, label
+from hpip.inference.tuning.verdict_store import VerdictStore
 from hpip.model.spec import ModelSpec, load_model_spec
 from tests.inference.tuning.conftest import Register
 
@@ -35,19 +35,19 @@ def spec(tiny_model_dir: Path) -> ModelSpec:
     return load_model_spec(tiny_model_dir)
 
 
-def names(request: Request) -> list[str]:
+def names(request: TuningRequest) -> list[str]:
     return [label(engine) for engine in candidates(request)]
 
 
 def test_the_shipped_order_names_backends_that_exist(spec: ModelSpec) -> None:
     for kind in ("cpu", "gpu"):
-        found = [engine.backend for engine in candidates(Request(spec, Device(kind), 2))]
+        found = [engine.backend for engine in candidates(TuningRequest(spec, Device(kind), 2))]
         assert found
         assert set(found) <= set(backend_names()) - {"paddle"}
 
 
 def test_a_lower_precision_is_tried_first_and_fp32_too(spec: ModelSpec) -> None:
-    request = Request(spec, CPU, 2)
+    request = TuningRequest(spec, CPU, 2)
     plain = names(request)
     assert names(replace(request, precision="bf16")) == [
         *(name.replace(",", " bf16,", 1) for name in plain),
@@ -56,7 +56,7 @@ def test_a_lower_precision_is_tried_first_and_fp32_too(spec: ModelSpec) -> None:
 
 
 def test_a_named_backend_is_the_only_candidate_and_takes_all(spec: ModelSpec) -> None:
-    request = Request(spec, CPU, 2, "bf16", "paddle_onednn", {"mkldnn_cache_capacity": 3})
+    request = TuningRequest(spec, CPU, 2, "bf16", "paddle_onednn", {"mkldnn_cache_capacity": 3})
     (engine,) = candidates(request)
     assert (engine.backend, engine.precision, engine.takes_all) == ("paddle_onednn", "bf16", True)
     assert engine.settings["mkldnn_cache_capacity"] == 3
@@ -65,7 +65,7 @@ def test_a_named_backend_is_the_only_candidate_and_takes_all(spec: ModelSpec) ->
 
 
 def test_without_conversion_only_paddles_own_format_is_tried(spec: ModelSpec) -> None:
-    request = Request(spec, CPU, 2, may_convert=False)
+    request = TuningRequest(spec, CPU, 2, may_convert=False)
     assert {backend_named(engine.backend).format for engine in candidates(request)} <= {"paddle"}
 
 
@@ -77,7 +77,7 @@ def test_a_backend_that_no_table_knows_is_tried(
     shipped = module._shipped()
     only("good")
     monkeypatch.setattr(module, "_shipped", lambda: shipped)
-    assert names(Request(spec, CPU, 1)) == ["good, 1 thread"]
+    assert names(TuningRequest(spec, CPU, 1)) == ["good, 1 thread"]
 
 
 def test_thread_counts_vary_where_there_are_enough() -> None:
@@ -106,16 +106,18 @@ def test_the_machine_is_its_processor_and_gpu(
 def test_what_is_remembered_holds_for_this_model_machine_and_versions_only(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, request = Cache(tmp_path), Request(spec, CPU, 2)
+    cache, request = Cache(tmp_path), TuningRequest(spec, CPU, 2)
     engine = Engine("onnxruntime", CPU, 2)
     trial = Trial(engine, "1", "verified", "right", 10.0, 0.5)
-    verdict = Verdict("cut", "why", Selection(engine, "fast", ()), (trial,))
-    kept = Memory(cache, request, "program", quick=False)
-    kept.keep_verdict(verdict)
-    kept.keep_trial(trial, "pictures")
+    verdict = Verdict("cut", "why", EngineSelection(engine, "fast", ()), (trial,))
+    kept = VerdictStore(cache, request, "program", quick=False)
+    kept.save_verdict(verdict)
+    kept.save_trial(trial, "pictures")
 
-    def found(request: Request = request, program: str = "program", quick: bool = False) -> bool:
-        asked = Memory(cache, request, program, quick=quick)
+    def found(
+        request: TuningRequest = request, program: str = "program", quick: bool = False
+    ) -> bool:
+        asked = VerdictStore(cache, request, program, quick=quick)
         return asked.verdict() == verdict
 
     assert found()
@@ -164,8 +166,8 @@ def test_a_clock_bounds_each_step() -> None:
     assert quick.step_s() == 10
 
 
-def test_shipped_pictures_are_two_and_always_the_same() -> None:
-    first, second = shipped_pictures(), shipped_pictures()
+def test_shipped_images_are_two_and_always_the_same() -> None:
+    first, second = shipped_images(), shipped_images()
     assert len(first) == 2
     assert digest(first) == digest(second) != digest(first[::-1])
     assert digest([scene(30, 40)]) != digest([scene(40, 30)])
@@ -173,5 +175,5 @@ def test_shipped_pictures_are_two_and_always_the_same() -> None:
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"")
-    with pytest.raises(InvalidInputError, match="found none that can be read"):
-        read_pictures([tmp_path])
+    with pytest.raises(InvalidInputError, match="found none that hpip can read"):
+        read_images([tmp_path])

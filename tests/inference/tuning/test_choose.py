@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predictors run the cut program where it gave the export's answers, and the export elsewhere."""
+"""Predictors run the truncated graph if its results match the original graph's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpip.common import interpreter
 from hpip.common.devices import Device
 from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.graph.compile import compile_model
-from hpip.inference.execution.plan import CutPlan, UntouchedPlan
+from hpip.inference.execution.plan import OriginalPlan, TruncatedPlan
 from hpip.inference.tuning import child_process
 from hpip.inference.tuning.candidates import EngineOptions
 from hpip.inference.tuning.choose import Choice, choose
@@ -42,7 +42,7 @@ SETTINGS = {
     "label_list": ["one", "two", "three"],
     "Global": {"model_name": "Little"},
 }
-# The cut program is what is tested here, not the choice of an engine for it.
+# These tests are about the truncated graph, not the choice of an engine for it.
 PLAIN = {"backend": "paddle"}
 HEADS = {
     "image": image_masks,
@@ -66,15 +66,15 @@ def test_both_programs_give_the_same_answers(name: str, tmp_path: Path) -> None:
     folder = model_dir(tmp_path / "model", HEADS[name])
     images = [scene(60, 80, 1), scene(97, 33, 2), scene(64, 64, 3)]
     with (
-        hpip.create_predictor(model_dir=folder, device="cpu", hpi_config=PLAIN) as cut,
-        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=False) as untouched,
+        hpip.create_predictor(model_dir=folder, device="cpu", hpi_config=PLAIN) as truncated,
+        hpip.create_predictor(model_dir=folder, device="cpu", use_hpip=False) as original,
     ):
-        assert "the cut program" in cut.explain()
-        assert "same answers as the export" in cut.explain()
-        assert "untouched" in untouched.explain()
+        assert "truncated graph" in truncated.explain()
+        assert "same results as the original graph" in truncated.explain()
+        assert "original graph" in original.explain()
         for threshold in (0.1, 0.4, 0.6):
-            found = list(cut.predict(images, threshold=threshold))
-            wanted = list(untouched.predict(images, threshold=threshold))
+            found = list(truncated.predict(images, threshold=threshold))
+            wanted = list(original.predict(images, threshold=threshold))
             for ours, theirs in zip(found, wanted, strict=True):
                 comparison = compare(theirs, ours, threshold)
                 assert comparison.same, comparison.violations()
@@ -87,7 +87,7 @@ def test_batches_come_out_as_single_images(name: str, tmp_path: Path) -> None:
     with hpip.create_predictor(
         model_dir=folder, device="cpu", batch_size=3, hpi_config=PLAIN
     ) as predictor:
-        assert "any size runs at once" in predictor.explain()
+        assert "the graph supports any batch size" in predictor.explain()
         together = list(predictor.predict(images, threshold=0.2))
         for image, result in zip(images, together, strict=True):
             (alone,) = predictor.predict(image, threshold=0.2)
@@ -96,7 +96,7 @@ def test_batches_come_out_as_single_images(name: str, tmp_path: Path) -> None:
 
 
 def chosen(spec: ModelSpec) -> Choice:
-    """On plain Paddle, so that nothing but the check of the cut program is done."""
+    """On plain Paddle, so that hpip validates only the truncated graph."""
     return choose(
         spec, Device("cpu"), use_hpip=True, threads=1, options=EngineOptions(backend="paddle")
     )
@@ -105,14 +105,14 @@ def chosen(spec: ModelSpec) -> Choice:
 def test_the_check_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
     first = chosen(spec)
-    assert isinstance(first.plan, CutPlan)
+    assert isinstance(first.plan, TruncatedPlan)
     monkeypatch.setattr(child_process.subprocess, "Popen", None)
     again = chosen(spec)
-    assert isinstance(again.plan, CutPlan)
+    assert isinstance(again.plan, TruncatedPlan)
     assert again.reason == first.reason
 
 
-def test_a_wrong_cut_program_is_not_used(tmp_path: Path) -> None:
+def test_a_wrong_truncated_graph_is_not_used(tmp_path: Path) -> None:
     folder = model_dir(tmp_path / "model", image_masks)
     spec = load_model_spec(folder)
     compiled = compile_model(spec.files)
@@ -121,11 +121,11 @@ def test_a_wrong_cut_program_is_not_used(tmp_path: Path) -> None:
     entry["record"]["masks"]["threshold"] = 0.4
     index.write_text(json.dumps(entry))
     found = chosen(spec)
-    assert isinstance(found.plan, UntouchedPlan)
+    assert isinstance(found.plan, OriginalPlan)
     assert "mask IoU" in found.reason
 
 
-def test_a_child_that_dies_at_once_leaves_the_export_for_this_start_only(
+def test_a_child_that_dies_at_once_leaves_the_original_graph_for_this_start_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
@@ -133,17 +133,17 @@ def test_a_child_that_dies_at_once_leaves_the_export_for_this_start_only(
         patch.setattr(interpreter, "find_interpreter", lambda: "/bin/false")
         for _ in range(3):
             found = chosen(spec)
-            assert isinstance(found.plan, UntouchedPlan)
+            assert isinstance(found.plan, OriginalPlan)
             assert "exit code 1" in found.reason
-    assert isinstance(chosen(spec).plan, CutPlan)
+    assert isinstance(chosen(spec).plan, TruncatedPlan)
 
 
 def test_the_budget_bounds_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
     monkeypatch.setenv("HPIP_TUNE_BUDGET_S", "0.01")
     found = choose(spec, Device("cpu"), use_hpip=True, threads=1)
-    assert isinstance(found.plan, UntouchedPlan)
-    assert "the check did not end" in found.reason
+    assert isinstance(found.plan, OriginalPlan)
+    assert "the check did not finish" in found.reason
 
 
 def test_a_budget_that_is_no_number_is_an_error(
@@ -159,7 +159,7 @@ def test_a_budget_that_is_no_number_is_an_error(
 def test_use_hpip_off_touches_nothing(tmp_path: Path, fresh_cache: Path) -> None:
     spec = load_model_spec(model_dir(tmp_path / "model", image_masks))
     found = choose(spec, Device("cpu"), use_hpip=False, threads=1)
-    assert isinstance(found.plan, UntouchedPlan)
+    assert isinstance(found.plan, OriginalPlan)
     assert "off" in found.reason
     assert not fresh_cache.exists()
 

@@ -8,7 +8,7 @@ import pytest
 
 from hpip import ops
 from hpip.inference.execution.postprocess import Instances
-from hpip.inference.tuning.gates import GATES, Answer, judge
+from hpip.inference.tuning.gates import GATES, Prediction, judge
 from hpip.types import RleMask
 
 
@@ -24,11 +24,11 @@ def instances(scores: list[float], shift_px: float = 0.0, mask_shift: int = 0) -
     return Instances(np.zeros(count, np.int64), np.array(scores, np.float32), boxes, masks)
 
 
-RIGHT = [Answer(0.3, instances([0.9, 0.6]))]
+RIGHT = [Prediction(0.3, instances([0.9, 0.6]))]
 
 
-def given(**changes: object) -> list[Answer]:
-    return [Answer(0.3, instances(**{"scores": [0.9, 0.6], **changes}))]
+def given(**changes: object) -> list[Prediction]:
+    return [Prediction(0.3, instances(**{"scores": [0.9, 0.6], **changes}))]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "int8"])
@@ -36,7 +36,7 @@ def test_the_same_answer_passes_every_gate(precision: str) -> None:
     judgement = judge(RIGHT, given(), GATES[precision])
     assert judgement.same
     assert judgement.matched == 2
-    assert "2 instances, mask IoU >= 1.0000" in judgement.reason
+    assert "2 instances, minimum mask IoU 1.0000" in judgement.reason
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,20 @@ def test_each_precision_has_its_gate(changes: dict[str, object], passes: set[str
         judgement = judge(RIGHT, given(**changes), GATES[precision])
         assert judgement.same == (precision in passes), (precision, judgement.reason)
         if not judgement.same:
-            assert "answer 1 of 1 at threshold 0.3" in judgement.reason
+            assert "prediction 1 of 1 at threshold 0.3" in judgement.reason
 
 
 def test_nothing_on_both_sides_proves_nothing() -> None:
-    judgement = judge([Answer(0.3, instances([]))], [Answer(0.3, instances([]))], GATES["fp32"])
+    judgement = judge(
+        [Prediction(0.3, instances([]))], [Prediction(0.3, instances([]))], GATES["fp32"]
+    )
     assert not judgement.same
     assert judgement.matched == 0
-    assert "nothing is found" in judgement.reason
+    assert "no instances in the images" in judgement.reason
 
 
 def test_one_wrong_answer_of_several_is_wrong() -> None:
-    wrong = [Answer(0.3, replace(instances([0.9, 0.6]), class_ids=np.ones(2, np.int64)))]
+    wrong = [Prediction(0.3, replace(instances([0.9, 0.6]), class_ids=np.ones(2, np.int64)))]
     judgement = judge(RIGHT + RIGHT, given() + wrong, GATES["fp32"])
     assert not judgement.same
-    assert "answer 2 of 2" in judgement.reason
+    assert "prediction 2 of 2" in judgement.reason

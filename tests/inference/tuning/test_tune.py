@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever an engine does, the user gets plain Paddle's answers and an explanation."""
+"""Whatever an engine does, users get results that match plain Paddle's, and an explanation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hpip.common import interpreter
 from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError
-from hpip.inference.execution.plan import UntouchedPlan
-from hpip.inference.execution.postprocess import Selection
+from hpip.inference.execution.plan import OriginalPlan
+from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.runner import Engine, Runner
 from hpip.inference.tuning import candidates
 from hpip.inference.tuning.budget import Limits
@@ -36,7 +36,7 @@ PICTURES = [PICTURE, rectangles(128, 128, green=(0, 0, 64, 64))]
 
 
 def tuned(model_dir: Path, limits: Limits = Limits(300)):  # noqa: B008 - frozen
-    return tune(request_for(model_dir), limits=limits, pictures=PICTURES).verdict
+    return tune(request_for(model_dir), limits=limits, images=PICTURES).verdict
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,18 @@ def test_a_gpu_without_paddles_build_for_it_is_used(
     caplog: pytest.LogCaptureFixture,
     engine: str,
 ) -> None:
-    """Answers are held against plain Paddle on the CPU, which serves where no engine is right."""
+    """Results are compared with plain Paddle's on the CPU, which runs if no engine is valid."""
     only(engine)
     monkeypatch.setattr(candidates, "plain_paddle_device", lambda device: Device("cpu"))
     choice = choose(load_model_spec(tiny_model_dir), Device("gpu"), use_hpip=True, threads=1)
-    assert choice.floor == Engine("paddle", Device("cpu"), 1)
+    assert choice.fallback == Engine("paddle", Device("cpu"), 1)
     if engine == "gpu_only":
         assert choice.engine.backend == "gpu_only"
         assert str(choice.engine.device) == "gpu:0"
     else:
-        assert choice.engine == choice.floor
-        assert "runs on cpu, not on gpu:0: wrong, 1 thread: absent" in caplog.text
+        assert choice.engine == choice.fallback
+        assert "runs on cpu instead of gpu:0" in caplog.text
+        assert "wrong, 1 thread: not available: " in caplog.text
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_each_kind_of_failure_is_told_from_the_others(only: Register, tiny_model
     expected = {
         "crashing": ("crashed", "SIGABRT"),
         "crashing_at_open": ("crashed", "SIGABRT"),
-        "hanging": ("hung", "no answer within"),
+        "hanging": ("hung", "no result within"),
         "wrong": ("wrong", "mask IoU"),
         "empty": ("wrong", "missing"),
         "greedy": ("out of memory", "stopped at"),
@@ -106,7 +107,7 @@ def test_each_kind_of_failure_is_told_from_the_others(only: Register, tiny_model
         state, evidence = expected[trial.engine.backend]
         assert trial.state == state, trial
         assert evidence in trial.reason
-        assert rejected[trial.engine.backend].startswith(f"{state}: ")
+        assert rejected[trial.engine.backend] == trial.outcome
     assert len(verdict.trials) == len(expected)
 
 
@@ -114,7 +115,7 @@ def test_a_fast_right_engine_serves_beside_bad_ones(only: Register, tiny_model_d
     only("crashing", "wrong", "fast")
     verdict = tuned(tiny_model_dir)
     assert verdict.selection.engine.backend == "fast"
-    assert verdict.floor_ms is not None
+    assert verdict.baseline_ms is not None
     (fast,) = [trial for trial in verdict.trials if trial.engine.backend == "fast"]
     assert fast.ratio < 1
     assert fast.peak_rss_bytes > 1e7
@@ -122,9 +123,21 @@ def test_a_fast_right_engine_serves_beside_bad_ones(only: Register, tiny_model_d
         (result,) = pipeline.predict(PICTURE)
         assert result.boxes_xyxy.tolist() == [list(RED), list(BLUE)]
         text = pipeline.explain()
-    assert "fast, 1 thread; same answers as plain Paddle" in text
-    assert "crashing, 1 thread: crashed: ended by SIGABRT" in text
-    assert "wrong, 1 thread: wrong: " in text
+    table = text.split("\n\n")[1].splitlines()
+    assert [line.split(",")[0] for line in table[1:]] == ["fast", "crashing", "wrong", "paddle"]
+    assert [line.split()[3] for line in table[1:]] == ["chosen", "rejected", "rejected", "rejected"]
+    for line, reason in zip(
+        table[1:],
+        (
+            "same results as plain Paddle",
+            "crashed: process ended by SIGABRT",
+            "its results differ from plain Paddle's: ",
+            "baseline; the chosen engine is ",
+        ),
+        strict=True,
+    ):
+        assert reason in line
+    assert "1.00x" in table[-1]
 
 
 def test_an_engine_that_is_not_faster_does_not_serve(
@@ -137,7 +150,7 @@ def test_an_engine_that_is_not_faster_does_not_serve(
     monkeypatch.setattr(select, "_LEAST_GAIN", 0.2)
     verdict = tuned(tiny_model_dir)
     assert verdict.selection.engine.backend == "paddle"
-    assert dict(verdict.selection.rejected)["good, 1 thread"].startswith("right, but no faster")
+    assert dict(verdict.selection.rejected)["good, 1 thread"].startswith("valid results, but only ")
 
 
 def test_the_second_start_reads_the_verdict(
@@ -156,7 +169,7 @@ def test_budget_0_takes_the_first_right_engine_untimed(
     only: Register, tiny_model_dir: Path
 ) -> None:
     only("wrong", "fast", "hanging")
-    verdict = tune(request_for(tiny_model_dir), limits=Limits(0), pictures=PICTURES).verdict
+    verdict = tune(request_for(tiny_model_dir), limits=Limits(0), images=PICTURES).verdict
     assert [trial.state for trial in verdict.trials] == ["wrong", "verified"]
     assert verdict.selection.engine.backend in ("fast", "paddle")
     assert ("hanging, 1 thread", "not tried yet") in verdict.selection.rejected
@@ -205,7 +218,7 @@ def test_a_budget_that_ends_leaves_the_rest_to_a_later_start(
     only("fast", "hanging", "wrong")
     real = tuning.try_engine
     assert real is not None
-    short = tune(request, limits=Limits(1e-6), pictures=PICTURES).verdict
+    short = tune(request, limits=Limits(1e-6), images=PICTURES).verdict
     assert short.selection.engine.backend == "fast"
     assert ("wrong, 1 thread", "not tried yet") in short.selection.rejected
     assert not short.complete
@@ -257,7 +270,7 @@ def test_an_engine_that_breaks_later_costs_no_answer(
     only("later_broken")
     tuned(tiny_model_dir)
     with hpip.create_predictor(model_dir=tiny_model_dir, device="cpu", threads=1) as predictor:
-        assert "later_broken" in predictor.explain().split("engine:")[1]
+        assert "later_broken" in predictor.explain().split("engine: ")[1]
         monkeypatch.setenv("HPIP_TEST_BROKEN", "1")
         (result,) = predictor.predict(PICTURE)
     assert result.boxes_xyxy.tolist() == [list(RED), list(BLUE)]
@@ -272,7 +285,7 @@ def test_a_named_engine_works_or_says_why_not(only: Register, tiny_model_dir: Pa
         return choose(spec, Device("cpu"), use_hpip=True, threads=1, options=options)
 
     assert named("good").engine.backend == "good"
-    assert named("good").floor is None
+    assert named("good").fallback is None
     with pytest.raises(BackendUnavailableError, match="absent: the engine is not installed"):
         named("absent")
     with pytest.raises(BackendError, match=r"crashing failed to verify: .*SIGABRT"):
@@ -284,10 +297,10 @@ def test_a_named_engine_works_or_says_why_not(only: Register, tiny_model_dir: Pa
 def test_answers_are_compared_not_only_counted(only: Register, tiny_model_dir: Path) -> None:
     only("fast")
     nothing = np.zeros((64, 64, 3), np.uint8)
-    verdict = tune(request_for(tiny_model_dir), limits=Limits(300), pictures=[nothing]).verdict
+    verdict = tune(request_for(tiny_model_dir), limits=Limits(300), images=[nothing]).verdict
     assert verdict.selection.engine.backend == "paddle"
     assert verdict.trials[0].state == "wrong"
-    assert "nothing is found" in verdict.trials[0].reason
+    assert "no instances in the images" in verdict.trials[0].reason
 
 
 def test_processes_that_tune_at_once_do_the_work_once(tiny_model_dir: Path, tmp_path: Path) -> None:
@@ -314,21 +327,21 @@ def test_segments_that_an_engine_refuses_stay_on_plain_paddle(
 ) -> None:
     only("picky")
     spec = load_model_spec(tiny_model_dir)
-    (whole,) = UntouchedPlan(spec).steps
-    plan = UntouchedPlan(spec)
+    (whole,) = OriginalPlan(spec).steps
+    plan = OriginalPlan(spec)
     plan.steps = (whole, replace(whole, name="again"))
     engine = Engine("picky", Device("cpu"), 1)
     PickyBackend.opened = 0
     runner = Runner(plan, spec.preprocess, engine)
     assert list(runner.refused) == ["again"]
-    (found,) = runner.infer([PICTURE], Selection(0.5))
+    (found,) = runner.infer([PICTURE], InstanceFilter(0.5))
     assert found.boxes_xyxy.tolist() == [list(RED), list(BLUE)]
     PickyBackend.opened = 0
     with pytest.raises(BackendError, match="only one"):
         Runner(plan, spec.preprocess, replace(engine, takes_all=True))
     PickyBackend.opened = 1
     with pytest.raises(BackendError, match="only one"):
-        Runner(UntouchedPlan(spec), spec.preprocess, engine)
+        Runner(OriginalPlan(spec), spec.preprocess, engine)
 
 
 def test_a_precision_that_no_engine_has_is_an_error_and_a_missed_gate_is_not(
@@ -341,7 +354,9 @@ def test_a_precision_that_no_engine_has_is_an_error_and_a_missed_gate_is_not(
         return choose(spec, Device("cpu"), use_hpip=True, threads=1, options=options)
 
     only("refusing")
-    with pytest.raises(BackendUnavailableError, match=r"precision int8: no engine here has it"):
+    with pytest.raises(
+        BackendUnavailableError, match=r"precision int8: no installed engine supports it"
+    ):
         chosen()
     only("wrong")
     found = chosen()

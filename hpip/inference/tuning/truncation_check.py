@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does the cut program give the answers of the export? Asked once per model, in a child process.
+"""Validates a truncated graph against the original graph, once per model.
 
-A child, because the export may need gigabytes for the masks of one picture and Paddle does not give
-them back; and because a program that crashes the engine must not take the user's process with it.
+This runs in a child process, because the original graph may need gigabytes for the masks of one
+image, which Paddle does not free, and because a crash of the engine must not end the user's
+process.
 """
 
 from __future__ import annotations
@@ -23,43 +24,42 @@ from hpip.errors import HpipError
 from hpip.graph.builder import integer
 from hpip.graph.compile import CompiledModel, compile_model
 from hpip.graph.program import Program
-from hpip.inference.execution.plan import CutPlan, Plan, UntouchedPlan
+from hpip.inference.execution.plan import OriginalPlan, Plan, TruncatedPlan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock, tell
 from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
-from hpip.inference.tuning.gates import GATES, Answer, judge
-from hpip.inference.tuning.images import scene, shipped_pictures
+from hpip.inference.tuning.gates import GATES, Prediction, judge
+from hpip.inference.tuning.images import scene, shipped_images
 from hpip.model.spec import ModelSpec
 from hpip.types import ModelFiles, ResizeStep, Segment, UInt8Array
 
 logger = logging.getLogger(__name__)
 
-# Raise when another picture or another comparison is made.
+# Increment when the images or the comparison change.
 _VERSION = "4"
-# Networks of any input size are run at this one: the comparison is of the tail, not of accuracy.
+# Models with a variable input size run at this one, because the check compares the mask head only.
 _SMALL_TARGET_HW = (320, 544)
-# Both programs at these: one that keeps nearly everything, and the usual one.
+# Score thresholds for both graphs: one that nearly all instances pass, and a typical one.
 _THRESHOLDS = (0.05, 0.5)
 _ENOUGH_INSTANCES = 3
-# Two-stage models work on a thousand regions and a hundred boxes (Mask R-CNN on C4 features takes
-# minutes for them). With fewer of both, in both programs, every step that the rewrite touches is
-# still taken, an order of magnitude sooner.
+# Two-stage models process a thousand regions and a hundred boxes, which takes Mask R-CNN on C4
+# features minutes. Fewer of both, in both graphs, exercise the same operators ten times faster.
 _MOST_REGIONS = 100
 _MOST_BOXES = 20
-# Of one run of a box or mask head.
+# Boxes per run of a box or mask head.
 _MOST_ROWS = 7
 
 
 @dataclass(frozen=True)
-class Check:
-    """Whether a cut program may be used.
+class TruncationCheck:
+    """The result of validating a truncated graph.
 
     Attributes:
-        same: it gave the export's answers.
-        reason: the figures, or what differed.
-        final: whether the comparison came to its end.
-        allowed_s: the time that it was given.
-        attempts: how often it was made.
+        same: True if its results match the original graph's.
+        reason: the measured differences, or the first violation.
+        final: True if the check finished.
+        allowed_s: time limit of the check.
+        attempts: number of attempts.
     """
 
     same: bool
@@ -69,86 +69,93 @@ class Check:
     attempts: int = 1
 
 
-def cut_and_checked(
+def compile_and_validate(
     spec: ModelSpec, *, threads: int, cache: Cache, clock: Clock, retry: bool = False
-) -> tuple[CompiledModel, Check]:
-    """The cut program and its check, from what is remembered or new.
+) -> tuple[CompiledModel, TruncationCheck]:
+    """Return the truncated graph and its check, from the cache if possible.
 
-    A check that did not come to its end is remembered too, so that not every later start waits for
-    it again; with more time, or when told to `retry`, it is made anew.
+    A check that did not finish is cached too, so that later starts do not wait for it again. It is
+    repeated with a larger budget, or if `retry` is set.
 
     Args:
-        spec: a model that something can be cut from.
+        spec: a model whose graph can be truncated.
         threads: CPU threads.
-        cache: where all this is remembered.
-        clock: what is left of the budget.
-        retry: see above.
+        cache: where graphs and checks are stored.
+        clock: the remaining tuning time.
+        retry: True repeats a check that did not finish.
     """
     compiled = compile_model(spec.files, cache=cache)
     key = content_key("check", _VERSION, compiled.key, fingerprint(spec.files.params))
     attempts = 1
     if (loaded := cache.load(key)) is not None:
         try:
-            known = Check(**{k: v for k, v in loaded[1].items() if k != "title"})
+            known = TruncationCheck(**{k: v for k, v in loaded[1].items() if k != "title"})
         except TypeError:
-            known = Check(False, "the cache entry is of another version", final=False)
+            known = TruncationCheck(
+                False, "another version of hpip wrote the cache entry", final=False
+            )
         if known.final or (clock.gives_up(known.allowed_s, known.attempts) and not retry):
             return compiled, known
         attempts = known.attempts + 1
         cache.discard(key)
-    tell.get()(f"checking the cut program of {spec.model_name} against the export, once")
+    tell.get()(f"validating the truncated graph of {spec.model_name} (once)")
     found = replace(check(spec, compiled, threads, clock), attempts=attempts)
     logger.info("%s: %s", spec.model_name, found.reason)
     cache.store(key, {"title": f"{spec.model_dir.name}, check", **asdict(found)}, {})
     return compiled, found
 
 
-def check(spec: ModelSpec, compiled: CompiledModel, threads: int, clock: Clock) -> Check:
-    """Run the export and the cut program on one picture and compare."""
+def check(spec: ModelSpec, compiled: CompiledModel, threads: int, clock: Clock) -> TruncationCheck:
+    """Run the original and the truncated graph on the same images, and compare the results."""
     allowed_s = clock.left_s
     try:
         with (
-            _small(spec, compiled) as (small, cut),
+            _small(spec, compiled) as (small, truncated),
             Child(clock.limits.memory_bytes) as child,
         ):
-            wanted: list[Answer] = []
-            found: list[Answer] = []
-            for picture in _pictures():
-                for plan, answers in ((UntouchedPlan(small), wanted), (cut, found)):
-                    answers += _answers(child, plan, small, picture, threads, clock)
-                verdict = judge(wanted, found, GATES["fp32"])
+            expected: list[Prediction] = []
+            received: list[Prediction] = []
+            for image in _images():
+                expected += _predict(child, OriginalPlan(small), small, image, threads, clock)
+                received += _predict(child, truncated, small, image, threads, clock)
+                verdict = judge(expected, received, GATES["fp32"])
                 if verdict.matched >= _ENOUGH_INSTANCES:
                     break
     except ChildStartError:
         raise
     except ChildError as failure:
-        why = f"the time was up after {allowed_s:.3g} s" if clock.left_s <= 0 else str(failure)
-        return Check(False, f"the check did not end: {why}", False, allowed_s)
+        why = (
+            f"the tuning time ran out after {allowed_s:.3g} s"
+            if clock.left_s <= 0
+            else str(failure)
+        )
+        return TruncationCheck(False, f"the check did not finish: {why}", False, allowed_s)
     except (HpipError, OSError) as error:
-        return Check(False, f"{type(error).__name__}: {error}", False, allowed_s)
-    reason = f"same answers as the export: {verdict.reason}" if verdict.same else verdict.reason
-    return Check(verdict.same, reason, True, allowed_s)
+        return TruncationCheck(False, f"{type(error).__name__}: {error}", False, allowed_s)
+    outcome = "same results as the original graph" if verdict.same else "the results differ"
+    reason = f"{outcome}: {verdict.reason}"
+    return TruncationCheck(verdict.same, reason, True, allowed_s)
 
 
-def _pictures() -> Iterator[UInt8Array]:
-    """One is enough, unless the model finds little in it."""
-    yield from shipped_pictures()
+def _images() -> Iterator[UInt8Array]:
+    """Images for the check; the first is enough unless the model finds few instances in it."""
+    yield from shipped_images()
     for seed, image_hw in enumerate(((300, 400), (400, 200), (97, 33), (60, 80)), start=20):
         yield scene(*image_hw, seed)
 
 
-def _answers(
-    child: Child, plan: Plan, spec: ModelSpec, picture: UInt8Array, threads: int, clock: Clock
-) -> list[Answer]:
+def _predict(
+    child: Child, plan: Plan, spec: ModelSpec, image: UInt8Array, threads: int, clock: Clock
+) -> list[Prediction]:
     engine = Engine("paddle", Device("cpu"), threads)
     child.open(plan, spec.preprocess, engine, limit_s=clock.step_s())
-    found = child.answer(picture, _THRESHOLDS, limit_s=clock.step_s())
-    return [Answer(t, instances) for t, instances in zip(_THRESHOLDS, found, strict=True)]
+    found = child.predict(image, _THRESHOLDS, limit_s=clock.step_s())
+    return [Prediction(t, instances) for t, instances in zip(_THRESHOLDS, found, strict=True)]
 
 
 @contextmanager
-def _small(spec: ModelSpec, compiled: CompiledModel) -> Iterator[tuple[ModelSpec, CutPlan]]:
-    """The model and its cut program with less to do, alike in both."""
+def _small(spec: ModelSpec, compiled: CompiledModel) -> Iterator[tuple[ModelSpec, TruncatedPlan]]:
+    """The model and its truncated graph, both with less work to do."""
     small = small_input(spec)
     with tempfile.TemporaryDirectory(prefix="hpip-") as folder:
         program = _with_fewer_regions(spec.files, Path(folder) / spec.files.program.name)
@@ -156,16 +163,16 @@ def _small(spec: ModelSpec, compiled: CompiledModel) -> Iterator[tuple[ModelSpec
             files = ModelFiles(program, spec.files.params)
             small = replace(small, files=files)
             compiled = compile_model(files, cache=Cache(Path(folder) / "cache"))
-        # Boxes in small groups: where one box depends on another, the answers then differ.
+        # Small groups of boxes: if one box depended on another, the results would differ.
         steps = tuple(
             replace(step, max_rows=_MOST_ROWS) if isinstance(step, Segment) else step
             for step in compiled.plan
         )
-        yield small, CutPlan(replace(compiled, plan=steps))
+        yield small, TruncatedPlan(replace(compiled, plan=steps))
 
 
 def small_input(spec: ModelSpec) -> ModelSpec:
-    """The model with a smaller input, where the export takes any size."""
+    """The model with a smaller input, if its graph accepts any size."""
     if spec.network_hw is not None:
         return spec
     steps = tuple(
@@ -176,9 +183,9 @@ def small_input(spec: ModelSpec) -> ModelSpec:
 
 
 def _with_fewer_regions(files: ModelFiles, target: Path) -> Path | None:
-    """A copy of a two-stage program that works on fewer regions; None where it is of one stage.
+    """Write a copy of a two-stage program with fewer regions; None for other programs.
 
-    None for a program of Paddle 2 too: those of two stages are not cut.
+    None for programs of Paddle 2 too, because hpip does not truncate those with two stages.
     """
     if files.program.suffix != ".json":
         return None
@@ -196,7 +203,7 @@ def _with_fewer_regions(files: ModelFiles, target: Path) -> Path | None:
 
 
 def fingerprint(path: Path) -> bytes:
-    """Size and samples of a parameter file: enough to tell two trainings of a model apart."""
+    """Size and samples of a parameter file, which distinguish two trainings of a model."""
     size = path.stat().st_size
     parts = [str(size).encode()]
     with path.open("rb") as stream:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hpip.graph.program import Program
-from hpip.inference.tuning import cut_check
+from hpip.inference.tuning import truncation_check
 from hpip.model.spec import ModelSpec, load_model_spec
 from tests.graph.heads import coefficient_masks
 from tests.inference.tuning.test_choose import SETTINGS
@@ -22,7 +22,7 @@ def spec(tmp_path: Path) -> ModelSpec:
 
 def test_two_stage_programs_are_checked_with_fewer_regions(zoo_model, tmp_path: Path) -> None:
     files = load_model_spec(zoo_model("MaskRCNN-ResNet50")).files
-    target = cut_check._with_fewer_regions(files, tmp_path / "inference.json")
+    target = truncation_check._with_fewer_regions(files, tmp_path / "inference.json")
     assert target is not None
     found = {}
     for op in Program.read(target).walk():
@@ -33,4 +33,4 @@ def test_two_stage_programs_are_checked_with_fewer_regions(zoo_model, tmp_path: 
 
 
 def test_one_stage_programs_are_checked_as_they_are(spec: ModelSpec, tmp_path: Path) -> None:
-    assert cut_check._with_fewer_regions(spec.files, tmp_path / "inference.json") is None
+    assert truncation_check._with_fewer_regions(spec.files, tmp_path / "inference.json") is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that came through a pipe, how alike they are, and plain Paddle's, remembered."""
+"""Predictions of contenders, their comparison with plain Paddle's, and the cache of the latter."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hpip.common.cache import Cache, content_key
 from hpip.results.comparison import Comparison, Tolerance, compare
 from hpip.types import RleMask
 
-# Raise when a remembered answer would no longer be the right one.
+# Increment to invalidate the cached predictions and times.
 _VERSION = "1"
 
 
-class Answer:
-    """One image's instances, under the names that the comparison reads."""
+class Prediction:
+    """The instances of one image, from the reply of a contender."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.content = content
@@ -36,22 +36,22 @@ def _mask(content: Mapping[str, Any] | None) -> RleMask | None:
     return RleMask(content["counts"].encode("ascii"), (height, width), (y, x))
 
 
-def compare_answers(
-    references: Sequence[Answer],
-    answers: Sequence[Answer],
+def compare_predictions(
+    references: Sequence[Prediction],
+    predictions: Sequence[Prediction],
     threshold: float,
     gate: Tolerance,
     row: Row,
 ) -> list[str]:
-    """Hold a contender's answers against plain Paddle's, and put the figures into its row.
+    """Compare a contender's predictions with plain Paddle's, and store the figures in its row.
 
     Returns:
-        What breaks the tolerance, over all images; empty for the same answers.
+        Violations of the tolerance in all images; empty if the predictions match.
     """
     found: list[Comparison] = []
     violations = []
-    for number, (reference, answer) in enumerate(zip(references, answers, strict=True)):
-        one = compare(reference, answer, threshold, _for_boxes(answer, gate))
+    for number, (reference, prediction) in enumerate(zip(references, predictions, strict=True)):
+        one = compare(reference, prediction, threshold, _tolerance(prediction, gate))
         found.append(one)
         violations += [f"image {number}: {text}" for text in one.violations()]
     pairs = sum(one.masks_compared for one in found)
@@ -66,52 +66,52 @@ def compare_answers(
     return violations
 
 
-def _for_boxes(answer: Answer, tolerance: Tolerance) -> Tolerance:
-    if not answer.boxes_from_masks:
+def _tolerance(prediction: Prediction, tolerance: Tolerance) -> Tolerance:
+    if not prediction.boxes_from_masks:
         return tolerance
     return tolerance.for_whole_pixels()
 
 
-class Memory:
-    """What plain Paddle found, and how long slow references took, kept in hpip's cache.
+class ReferenceCache:
+    """Caches plain Paddle's predictions and the results of slow references.
 
     Args:
-        environment: of this run; what was measured elsewhere is not taken.
-        fresh: forget everything, and remember anew.
+        environment: machine and software of this run; entries of others are not used.
+        fresh: ignore the existing entries, and replace them.
     """
 
     def __init__(self, environment: Mapping[str, Any], *, fresh: bool = False) -> None:
         self._cache = Cache()
         self._fresh = fresh
         packages = environment["packages"]
-        # Answers depend on the engine and on what the processor computes with.
+        # Predictions depend on the engine, and on the instruction set that it uses.
         processor = " ".join(filter(None, (environment["cpu"], environment["mkl_debug_cpu_type"])))
-        self._answer_place = (processor, environment["system"], str(packages))
-        self._times_place = (*self._answer_place, str(environment["cpus_allowed"]))
+        self._prediction_key = (processor, environment["system"], str(packages))
+        self._times_key = (*self._prediction_key, str(environment["cpus_allowed"]))
 
-    def answers(self, key: Sequence[str]) -> list[Answer] | None:
-        """Plain Paddle's answers, if they are known."""
-        content = self._load("answers", (*self._answer_place, *key))
-        return None if content is None else [Answer(one) for one in content["answers"]]
+    def predictions(self, key: Sequence[str]) -> list[Prediction] | None:
+        """Plain Paddle's predictions, or None if they are not cached."""
+        content = self._load("predictions", (*self._prediction_key, *key))
+        return None if content is None else [Prediction(one) for one in content["predictions"]]
 
-    def keep_answers(self, key: Sequence[str], answers: Sequence[Answer]) -> None:
-        """Remember plain Paddle's answers."""
-        content = {"title": f"benchmark: answers, {key[0]}"}
+    def store_predictions(self, key: Sequence[str], predictions: Sequence[Prediction]) -> None:
+        """Cache plain Paddle's predictions."""
+        content = {"title": f"benchmark: predictions, {key[0]}"}
         self._store(
-            "answers",
-            (*self._answer_place, *key),
-            {**content, "answers": [dict(answer.content) for answer in answers]},
+            "predictions",
+            (*self._prediction_key, *key),
+            {**content, "predictions": [dict(one.content) for one in predictions]},
         )
 
     def times(self, key: Sequence[str]) -> dict[str, Any] | None:
-        """A slow contender's row, if it was measured on this machine."""
-        content = self._load("times", (*self._times_place, *key))
+        """The row of a slow reference, or None if it is not cached."""
+        content = self._load("times", (*self._times_key, *key))
         return None if content is None else dict(content["row"])
 
-    def keep_times(self, key: Sequence[str], row: Mapping[str, Any]) -> None:
-        """Remember a slow contender's row."""
+    def store_times(self, key: Sequence[str], row: Mapping[str, Any]) -> None:
+        """Cache the row of a slow reference."""
         content = {"title": f"benchmark: times, {key[0]}", "row": dict(row)}
-        self._store("times", (*self._times_place, *key), content)
+        self._store("times", (*self._times_key, *key), content)
 
     def _load(self, kind: str, parts: Sequence[str]) -> dict[str, Any] | None:
         if self._fresh:
