@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime on the CPU, and on NVIDIA GPUs through its CUDA and TensorRT providers."""
+"""ONNX Runtime on the CPU, and on NVIDIA GPUs with its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _SETTINGS = ("provider", "memory_arena")
 _PROVIDERS = ("cuda", "tensorrt")
-# Only fatal errors are printed: the others are raised.
+# Only fatal errors are logged; all others are raised as exceptions.
 _LOG_SEVERITY = 4
 
 
 class OnnxRuntimeBackend(Backend):
-    """ONNX Runtime, in fp32, and on the CPU in int8.
+    """ONNX Runtime in fp32, and on the CPU in int8.
 
-    Settings: `provider`, "cuda" or "tensorrt", says what runs on a GPU; `memory_arena` False gives
-    memory back after each run, which is slower.
+    Settings: `provider` selects the execution provider on a GPU, "cuda" or "tensorrt";
+    `memory_arena=False` frees memory after each run, which is slower.
     """
 
     name = "onnxruntime"
     format = "onnx"
 
     def probe(self) -> Probe:
-        """See `Backend.probe`. A GPU that is listed may still fail to load; `open` tells."""
+        """See `Backend.probe`. A provider of a listed GPU may still fail to load in `open`."""
         if util.find_spec("onnxruntime") is None:
             return Probe(None, "onnxruntime is not installed", ())
         try:
@@ -70,8 +70,8 @@ class OnnxRuntimeBackend(Backend):
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         """See `Backend.open`."""
-        in_8_bits: tuple[Precision, ...] = ("int8",) if options.device.kind == "cpu" else ()
-        require_precision(self.name, options, "fp32", *in_8_bits)
+        int8: tuple[Precision, ...] = ("int8",) if options.device.kind == "cpu" else ()
+        require_precision(self.name, options, "fp32", *int8)
         refuse_settings(self.name, options.settings, known=_SETTINGS)
         version = require_engine(self)
         import onnxruntime
@@ -99,7 +99,7 @@ class OnnxRuntimeBackend(Backend):
 
 
 class OnnxRuntimeSession(Session):
-    """One `InferenceSession`. Inputs are read in place; outputs are copied, which is little."""
+    """One `InferenceSession`. Inputs are not copied; outputs, which are small, are."""
 
     def __init__(
         self, files: ModelFiles, options: SessionOptions, providers: list[Provider]
@@ -114,12 +114,12 @@ class OnnxRuntimeSession(Session):
         for key, value in session_config(files.params.parent, shares_cpu=options.shares_cpu):
             settings.add_session_config_entry(key, value)
         try:
-            # From memory, since a path would forbid weights that lie in another folder.
-            # It would print, and go on with another device, where a provider fails.
+            # Loaded from memory, since a path would forbid weights in another folder. With its
+            # fallback, ONNX Runtime would continue on another device when a provider fails.
             self._session = onnxruntime.InferenceSession(
                 files.program.read_bytes(), settings, providers=providers, enable_fallback=0
             )
-        # The engine's errors have no base of their own.
+        # ONNX Runtime's exceptions have no common base class.
         except Exception as error:
             if missing_library(providers[0][0]):
                 raise provider_refusal(providers[0][0]) from error
@@ -127,7 +127,7 @@ class OnnxRuntimeSession(Session):
                 "onnxruntime", "open", f"{files.program} and {files.params.name}: {_short(error)}"
             ) from error
         if providers[0][0] not in self._session.get_providers():
-            # ONNX Runtime goes on with the CPU when a provider's libraries can't be loaded.
+            # ONNX Runtime continues on the CPU when a provider's libraries can't be loaded.
             raise provider_refusal(providers[0][0])
         super().__init__(
             tuple(value.name for value in self._session.get_inputs()),
@@ -143,7 +143,7 @@ class OnnxRuntimeSession(Session):
         return results
 
     def _clone(self) -> Session:
-        # `InferenceSession.run` may be called by many threads at once.
+        # `InferenceSession.run` is thread-safe.
         twin = object.__new__(type(self))
         twin._session = self._session
         Session.__init__(twin, self.input_names, self.output_names)
@@ -155,20 +155,20 @@ class OnnxRuntimeSession(Session):
 
 
 def session_config(weights_folder: Path, *, shares_cpu: bool) -> list[tuple[str, str]]:
-    """Entries of the session's configuration, by ONNX Runtime's names."""
+    """Session configuration entries, by ONNX Runtime's keys."""
     return [
         ("session.model_external_initializers_file_folder_path", str(weights_folder)),
-        # Waiting threads spin for a while, which is quick, but robs everyone else of the CPU.
+        # Spinning threads wake up faster, but take CPU time from concurrent sessions.
         ("session.intra_op.allow_spinning", "0" if shares_cpu else "1"),
         ("session.force_spinning_stop", "1"),
     ]
 
 
 def provider_list(options: SessionOptions) -> list[Provider]:
-    """Execution providers in the order in which they may claim operators.
+    """Execution providers in order of priority.
 
     Raises:
-        InvalidInputError: a provider that is not known, or one for a GPU on the CPU.
+        InvalidInputError: the provider is unknown, or is for GPUs and the device is not one.
         BackendUnavailableError: ONNX Runtime has no provider for this kind of device.
     """
     kind = options.device.kind
@@ -182,7 +182,7 @@ def provider_list(options: SessionOptions) -> list[Provider]:
         return [(_CPU, {})]
     if kind != "gpu":
         raise BackendUnavailableError(
-            "onnxruntime", f"it does not drive {options.device}.", "Use a Paddle backend there."
+            "onnxruntime", f"it does not support {options.device}.", "Use a Paddle backend."
         )
     cuda = (_CUDA, cuda_options(options.device.index))
     if chosen == "tensorrt":
@@ -191,10 +191,10 @@ def provider_list(options: SessionOptions) -> list[Provider]:
 
 
 def with_own_build_dir(files: ModelFiles, options: SessionOptions, version: str) -> SessionOptions:
-    """The options with a folder for this very model's engines.
+    """The options with a build folder for this model alone, for the TensorRT provider.
 
-    The TensorRT provider names its engines by the graph, not by the weights: in one folder, a
-    fine-tuned model would be answered by the engine of the model that it comes from.
+    The provider names its engines by the graph, not by the weights: in a common folder, a
+    fine-tuned model would be run with the engine of its base model.
     """
     if options.build_dir is None or options.settings.get("provider") != "tensorrt":
         return options
@@ -205,19 +205,19 @@ def with_own_build_dir(files: ModelFiles, options: SessionOptions, version: str)
 
 
 def cuda_options(device_index: int) -> dict[str, str]:
-    """Options of the CUDA provider: grow memory by what is asked, search convolutions shortly."""
+    """Options of the CUDA provider: minimal memory growth, heuristic convolution search."""
     return {
         "device_id": str(device_index),
-        # The default doubles the arena each time.
+        # The default doubles the arena at each growth.
         "arena_extend_strategy": "kSameAsRequested",
-        # EXHAUSTIVE tries every algorithm again for each new input size.
+        # EXHAUSTIVE benchmarks all algorithms for each new input size.
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",
     }
 
 
 def tensorrt_options(options: SessionOptions) -> dict[str, str]:
-    """Options of the TensorRT provider: fp32, engines kept, shapes as in the examples."""
+    """Options of the TensorRT provider: fp32, cached engines, shape ranges of the examples."""
     chosen = {
         "device_id": str(options.device.index),
         "trt_fp16_enable": "0",
@@ -240,6 +240,6 @@ def tensorrt_options(options: SessionOptions) -> dict[str, str]:
 
 
 def _short(error: Exception) -> str:
-    """The message without the engine's code in front of it."""
+    """The message without ONNX Runtime's error code prefix."""
     text = " ".join(str(error).split())
     return text.split(" : ", 2)[-1][:600] or type(error).__name__

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime's static quantiser: convolutions and products with weights in 8 bits.
+"""Static int8 quantization of convolutions and matrix products with ONNX Runtime's quantizer.
 
-What it writes is standard ONNX, which OpenVINO runs in 8 bits as well.
+The result is standard ONNX in QDQ format, which OpenVINO runs in int8 too.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from hpip.types import ModelFiles
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Part of cache keys: raise it whenever the settings below, or what is left out, change.
+# Part of cache keys: raise it whenever the settings below or the excluded operators change.
 _RECIPE_VERSION = 2
-# Everything else keeps float32: scores, boxes, layer norms and sampling grids lose more in 8 bits
-# than they cost. The operators between convolutions (additions, activations, concatenations) were
-# tried too: they made the demo model less exact and no faster.
+# All other operators stay in fp32: in int8, scores, boxes, layer norms and sampling grids lose
+# accuracy for little speed. Quantizing the operators between convolutions too (additions,
+# activations, concatenations) made the demo model less accurate and no faster.
 _QUANTIZED_OPS = ("Conv", "MatMul", "Gemm")
-# Products with weights make coordinates and scores, too.
+# Their outputs include coordinates and scores.
 _FLOAT_OUTPUT_OPS = ("MatMul", "Gemm")
-# The operator that every quantised program has.
+# The operator that every quantized model contains.
 _MARK = b"QuantizeLinear"
 
 
 def quantizer(device: Device) -> str | None:
-    """See `Backend.quantizer`; imports no engine."""
+    """See `Backend.quantizer`; does not import ONNX Runtime."""
     if device.kind != "cpu" or not all(map(util.find_spec, ("onnxruntime", "onnx"))):
         return None
     version = (
@@ -48,47 +48,48 @@ def quantizer(device: Device) -> str | None:
 
 
 def _adds_in_16_bits() -> bool:
-    """Whether this processor adds pairs of 8-bit products in 16 bits, where large ones saturate.
+    """Whether int8 products are accumulated in 16 bits, which saturate, as on x86 without VNNI.
 
-    x86 does so without VNNI. ONNX Runtime's documentation advises weights of 7 bits there
-    (`reduce_range`), whose products cannot saturate.
+    ONNX Runtime's documentation recommends 7-bit weights there (`reduce_range`), whose products
+    cannot saturate.
     """
     flags = cpu_facts().get("flags", "").split()
     return bool(flags) and not {"avx512_vnni", "avx_vnni"} & set(flags)
 
 
 def require_int8(backend: str, files: ModelFiles, options: SessionOptions) -> None:
-    """Refuse to call a program int8 that was never quantised.
+    """Check that a model is quantized if int8 is requested.
 
     Raises:
-        BackendError: int8 is asked for, and nothing in the program runs in 8 bits.
+        BackendError: int8 is requested, and the model is not quantized.
     """
     if options.precision == "int8" and _MARK not in files.program.read_bytes():
         raise BackendError(
-            backend, "open", f"{files.program} is not in int8; expected one that `quantize` made"
+            backend,
+            "open",
+            f"{files.program} is not quantized; expected the result of `Backend.quantize` for int8",
         )
 
 
 def quantize(backend: str, files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
-    """An ONNX program with its weights in it, quantised by the ranges that `feeds` reach.
+    """Quantize an ONNX model; returns a serialized model with embedded weights.
 
-    Weights have one scale for each output channel, activations one for the tensor; ranges are the
-    least and the largest value over all feeds.
+    Weights are quantized per output channel, activations per tensor, with min-max calibration.
 
     Args:
-        backend: who asks; named in errors.
-        files: the program and its weights.
-        feeds: at least one.
+        backend: name of the backend, for errors.
+        files: the ONNX model and its weights.
+        feeds: calibration data, at least one set of inputs.
 
     Raises:
-        BackendError: there are no feeds, nothing in the program can be quantised, or ONNX Runtime
-            refused it.
+        BackendError: there is no calibration data, no operator can be quantized, or ONNX Runtime
+            failed.
     """
     try:
         return _quantize(files, feeds)
     except MemoryError:
         raise
-    # Neither the engine's errors nor those of the onnx package have a base of their own.
+    # The exceptions of ONNX Runtime and onnx have no common base class.
     except Exception as error:
         why = " ".join(str(error).split())[:600] or type(error).__name__
         raise BackendError(backend, "quantize", f"{files.program}: {why}") from error
@@ -104,13 +105,13 @@ def _quantize(files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
             Path(name) / f"{part}.onnx" for part in ("whole", "prep", "int8")
         )
         onnx.save(load_onnx(files), whole)
-        # Folds batch norms into convolutions: between two quantised tensors they could not be.
+        # Folds batch norms into convolutions, which is impossible once their inputs are quantized.
         quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
         whole.unlink()
         model = onnx.load(prepared)
         chosen = _name_and_choose(model)
         if not chosen:
-            raise ValueError(f"no {', '.join(_QUANTIZED_OPS)} with weights is in it")
+            raise ValueError(f"it has no {' or '.join(_QUANTIZED_OPS)} with weights to quantize")
         onnx.save(model, prepared)
         quantize_static(
             str(prepared),
@@ -129,7 +130,7 @@ def _quantize(files: ModelFiles, feeds: Iterable[Feeds]) -> bytes:
 
 
 def _name_and_choose(model: ModelProto) -> list[str]:
-    """Give every node a name of its own; return those of the operators with weights."""
+    """Give every node a unique name; returns the names of the nodes to quantize."""
     weights = {tensor.name for tensor in model.graph.initializer}
     chosen = []
     for index, node in enumerate(model.graph.node):
@@ -143,7 +144,7 @@ def _reader(feeds: Iterable[Feeds]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """Feeds one by one, as the quantiser asks for them."""
+        """Passes the calibration data to the quantizer one by one."""
 
         def __init__(self, remaining: Iterator[Feeds]) -> None:
             self._remaining = remaining

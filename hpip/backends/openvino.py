@@ -34,16 +34,16 @@ from hpip.types import AnyArray, ModelFiles
 
 _SETTINGS = ("performance_hint",)
 _HINTS = ("latency", "throughput")
-# A program in int8 says itself what runs in 8 bits; the rest of it is float32.
+# A quantized model specifies its int8 operators itself; the others are fp32.
 _PRECISIONS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoBackend(Backend):
-    """OpenVINO's CPU plugin, in fp32 or bf16, and in int8 as ONNX Runtime's quantiser writes it.
+    """OpenVINO's CPU plugin in fp32, bf16, or int8 for models quantized by ONNX Runtime.
 
-    What it compiles is kept in `build_dir`.
+    Compiled models are cached in `build_dir`.
 
-    Settings: `performance_hint`, "latency" (the default) or "throughput".
+    Settings: `performance_hint`, "latency" (default) or "throughput".
     """
 
     name = "openvino"
@@ -60,7 +60,7 @@ class OpenVinoBackend(Backend):
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
             return Probe(None, f"openvino can't be loaded: {error}", ())
         if "CPU" not in found:
-            return Probe(None, "openvino finds no CPU plugin", ())
+            return Probe(None, "openvino has no CPU plugin", ())
         return Probe(str(openvino.__version__), "", ("cpu",))
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
@@ -83,7 +83,7 @@ class OpenVinoBackend(Backend):
 
 
 class OpenVinoSession(Session):
-    """One compiled model with one request. Inputs are read in place; outputs are copied."""
+    """One compiled model with one infer request. Inputs are not copied; outputs are."""
 
     def __init__(
         self, files: ModelFiles, options: SessionOptions, properties: Mapping[str, Any]
@@ -126,11 +126,11 @@ def _compile(files: ModelFiles, properties: Mapping[str, Any]) -> Any:
 
 
 def compile_properties(options: SessionOptions) -> dict[str, Any]:
-    """Properties of the compiled model, by OpenVINO's names.
+    """Properties for `compile_model`, by OpenVINO's names.
 
     Raises:
         InvalidInputError: the performance hint is unknown.
-        BackendUnavailableError: the device or the precision is not one of this backend's.
+        BackendUnavailableError: the device or the precision is not supported.
     """
     require_cpu("openvino", options)
     require_precision("openvino", options, *_PRECISIONS)
@@ -143,9 +143,9 @@ def compile_properties(options: SessionOptions) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": hint.upper(),
         "INFERENCE_NUM_THREADS": options.threads,
-        # Where the processor has bf16, OpenVINO would take it without being asked.
+        # By default, OpenVINO uses bf16 on processors that have it.
         "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision],
-        # Pinned threads of several sessions would all sit on the same cores.
+        # Several sessions would pin their threads to the same cores.
         "ENABLE_CPU_PINNING": not options.shares_cpu,
     }
 
@@ -156,16 +156,16 @@ def _require_bf16() -> None:
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" not in able:
         raise BackendUnavailableError(
-            "openvino", "this processor has no bf16 arithmetic.", "Use precision='fp32'."
+            "openvino", "this processor does not support bf16.", "Use precision='fp32'."
         )
 
 
 @contextmanager
 def _in_one_folder(files: ModelFiles) -> Iterator[Path]:
-    """Path of the program in a folder that holds the weights too, by the name it knows them by.
+    """Path of the model in a temporary folder that contains its weights too.
 
-    OpenVINO reads weights beside the program only, and follows no link out of the folder. It maps
-    them, so that the folder may go once the model is compiled.
+    OpenVINO reads external data only from the folder of the model, and follows no symbolic link
+    out of it. It maps the file, so that the folder can be deleted once the model is compiled.
     """
     with tempfile.TemporaryDirectory(prefix="hpip-openvino-") as name:
         folder = Path(name)
@@ -175,12 +175,12 @@ def _in_one_folder(files: ModelFiles) -> Iterator[Path]:
         try:
             os.link(files.params.resolve(), weights)
         except OSError:
-            # Another file system, or another user's file.
+            # Another file system, or a file of another user.
             shutil.copyfile(files.params, weights)
         yield program
 
 
 def _last_lines(error: Exception) -> str:
-    """The cause stands last, behind the places in OpenVINO's sources."""
+    """The last lines, which state the cause, after OpenVINO's source locations."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[-3:])[:600] or type(error).__name__

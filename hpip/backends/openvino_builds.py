@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO's compiled models, kept so that the next start need not compile them."""
+"""Cache of OpenVINO's compiled models, so that the next start does not compile them."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def cached_model(
     properties: Mapping[str, Any],
     compile_model: Callable[[], CompiledModel],
 ) -> CompiledModel:
-    """The compiled model from `options.build_dir`; compiled and kept there where it is not yet.
+    """The compiled model from `options.build_dir`; compiles and stores it if it is missing.
 
-    What was just compiled is read back, too: an engine is tried in the form in which it serves
-    later. Where it can't be kept, it is compiled at every start.
+    A model that was just compiled is imported from the cache too, so that the tuner measures the
+    form that later runs use. If it can't be stored, it is compiled at every start.
 
-    OpenVINO's own CACHE_DIR would read and hash the program first, and its files, once damaged, are
-    taken as they are.
+    OpenVINO's own CACHE_DIR is not used: it reads and hashes the model first, and does not detect
+    damaged files.
 
     Raises:
-        RuntimeError: OpenVINO refused the network.
+        RuntimeError: OpenVINO can't compile the network.
     """
     if options.build_dir is None:
         return compile_model()
     import openvino
 
-    # The number of threads is no part of it, nor of what is compiled.
+    # The number of threads is not part of the key, since the compiled model does not depend on it.
     key = build_key(files, options, {"openvino": str(openvino.__version__)}, cpu_model(cpu_facts()))
     folder = options.build_dir / f"openvino-{key}"
     if (data := _read(folder)) is None:
@@ -53,14 +53,14 @@ def cached_model(
             built_folder(folder, lambda partial: _write(partial, compiled), _is_whole)
             data = _read(folder)
         except (OSError, RuntimeError) as error:
-            logger.warning("%s can't be kept, so that the next start is slower: %s", folder, error)
+            logger.warning("can't store %s, so the next start is slower: %s", folder, error)
         if data is None:
             return compiled
         del compiled
     try:
         return openvino.Core().import_model(data, "CPU", dict(properties))
     except RuntimeError as error:
-        logger.warning("%s can't be read, so that the start is slower: %s", folder, error)
+        logger.warning("can't import %s, so the model is compiled again: %s", folder, error)
         return compile_model()
 
 
@@ -71,7 +71,7 @@ def _write(folder: Path, compiled: CompiledModel) -> None:
 
 
 def _read(folder: Path) -> bytes | None:
-    """The model, or None where there is none or it is damaged."""
+    """The serialized compiled model, or None if it is missing or damaged."""
     try:
         data, digest = (folder / _BLOB).read_bytes(), (folder / _DIGEST).read_text()
     except OSError:

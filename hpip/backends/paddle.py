@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain Paddle Inference: the reference for every answer and the floor for every speed."""
+"""Plain Paddle Inference: the accuracy reference, the speed baseline, the fallback engine."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from hpip.common.system import installed_version, nvidia_gpu_count
 from hpip.errors import BackendError
 from hpip.types import AnyArray, ModelFiles
 
-# Engines that drive an NVIDIA GPU without Paddle.
+# Distributions of engines that run on NVIDIA GPUs without Paddle.
 _GPU_ENGINES = ("onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 # Initial GPU memory pool; PaddleX 3.7 starts with the same and lets it grow.
 _GPU_POOL_MB = 100
-# What Paddle reads where it lies; it refuses to with others.
+# Element types for which Paddle can share memory with NumPy.
 _SHARED_TYPES = ("float32", "float64", "int32", "int64")
 
 
 class PaddleBackend(Backend):
-    """Paddle Inference without oneDNN and TensorRT, set up as PaddleX's `run_mode="paddle"`."""
+    """Paddle Inference without oneDNN and TensorRT, like PaddleX's `run_mode="paddle"`."""
 
     name = "paddle"
     format = "paddle"
@@ -46,7 +46,7 @@ class PaddleBackend(Backend):
         return Probe(str(paddle.__version__), "", devices)
 
     def cuda_versions(self) -> tuple[str, str] | None:
-        """Versions of CUDA and cuDNN that this Paddle was built with; None for a build without."""
+        """CUDA and cuDNN versions of this build of Paddle; None for a CPU build."""
         if util.find_spec("paddle") is None:
             return None
         paddle = _import_paddle()
@@ -63,10 +63,10 @@ class PaddleBackend(Backend):
 
 
 def plain_paddle_device(device: Device) -> Device:
-    """Where plain Paddle runs beside another engine on `device`, without importing either.
+    """The device of plain Paddle when another engine runs on `device`; imports neither.
 
-    The same device; but the CPU where a GPU is here, an engine of its own drives it, and Paddle's
-    GPU build, which PyPI does not have, is not installed.
+    The same device, with one exception: the CPU if there is a GPU and another engine supports it,
+    but Paddle's GPU build, which is not on PyPI, is not installed.
     """
     if device.kind != "gpu":
         return device
@@ -75,7 +75,7 @@ def plain_paddle_device(device: Device) -> Device:
 
 
 def nearest_device(device: Device, installed: Collection[str], gpus: int) -> Device:
-    """See `plain_paddle_device`; from the installed distributions and the number of GPUs."""
+    """As `plain_paddle_device`, for given installed distributions and number of GPUs."""
     others = set(installed) & set(_GPU_ENGINES)
     if device.kind == "gpu" and gpus and others and "paddlepaddle-gpu" not in installed:
         return Device("cpu")
@@ -88,8 +88,8 @@ class PaddleSession(Session):
     Args:
         files: program and parameters.
         options: device and threads.
-        configure: changes the configuration of plain Paddle, for backends that build on it.
-        backend: whose name errors carry.
+        configure: modifies the configuration of plain Paddle, for derived backends.
+        backend: name of the backend, for errors.
     """
 
     def __init__(
@@ -141,8 +141,8 @@ class PaddleSession(Session):
             outputs = [
                 self._predictor.get_output_handle(name).copy_to_cpu() for name in self.output_names
             ]
-            # Nothing keeps Paddle from giving out a view of an input, so that none goes before all
-            # outputs are copied. It keeps pointers, which the next run replaces before it reads.
+            # Paddle may return a view of an input, so inputs are released after all outputs are
+            # copied. Paddle keeps their pointers, but the next run replaces them before reading.
             shared.clear()
             return outputs
         except (RuntimeError, ValueError, LookupError, MemoryError, OSError) as error:
@@ -151,10 +151,11 @@ class PaddleSession(Session):
             ) from error
 
     def _hand_over(self, name: str, array: AnyArray) -> Any:
-        """Give an input to Paddle; what is returned must live until the outputs are copied.
+        """Pass an input to Paddle; the returned object must live until the outputs are copied.
 
-        Paddle would keep its copy until the next call: 0.8 GB of regions of MaskRCNN-ResNet50. An
-        input is always shared or always copied, since Paddle copies into what was shared before.
+        Inputs are shared where possible, since Paddle holds a copy until the next call: 0.8 GB for
+        the region features of MaskRCNN-ResNet50. An input is always shared or always copied, since
+        a copy would overwrite memory that was shared before.
         """
         handle = self._predictor.get_input_handle(name)
         if self._shares and array.dtype in _SHARED_TYPES:
@@ -178,8 +179,8 @@ def _config(files: ModelFiles, options: SessionOptions) -> Any:
 
     kind, index = options.device.kind, options.device.index
     config = inference.Config(str(files.program), str(files.params))
-    # Paddle 3.0 to 3.2 start with oneDNN off, some later ones with it on; the reference is Paddle's
-    # own kernels. disable_mkldnn exists since 3.0.
+    # oneDNN is off by default in Paddle 3.0 to 3.2 and on in some later versions. The reference has
+    # to use Paddle's own kernels. disable_mkldnn exists since 3.0.
     if hasattr(config, "disable_mkldnn"):
         config.disable_mkldnn()
     if kind == "cpu":
@@ -193,7 +194,7 @@ def _config(files: ModelFiles, options: SessionOptions) -> Any:
     elif kind == "xpu":
         config.enable_xpu()
         config.set_xpu_device_id(index)
-        # Both passes break exported models on Kunlunxin devices; PaddleX 3.7 drops them too.
+        # Both passes break exported models on Kunlunxin devices; PaddleX 3.7 deletes them too.
         config.delete_pass("conv2d_bn_xpu_fuse_pass")
         config.delete_pass("transfer_layout_pass")
     else:
@@ -207,7 +208,7 @@ def _config(files: ModelFiles, options: SessionOptions) -> Any:
 
 def _import_paddle() -> Any:
     with warnings.catch_warnings():
-        # Paddle tells everyone who imports it that ccache is missing; nothing is compiled here.
+        # Paddle warns about a missing ccache on import, which is irrelevant without compilation.
         warnings.filterwarnings("ignore", message="No ccache found")
         import paddle
     return paddle
@@ -227,7 +228,7 @@ def _devices(paddle: Any) -> list[Device]:
 
 
 def _first_lines(error: BaseException) -> str:
-    """Paddle's messages carry a C++ stack trace; the cause stands in the last lines."""
+    """The cause, without the C++ stack trace of Paddle's messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines if "Error:" in line or "Hint:" in line]
     return " ".join((causes or lines)[-2:]) or type(error).__name__

@@ -20,10 +20,10 @@ from hpip.backends.paddle import PaddleBackend, PaddleSession
 from hpip.errors import BackendUnavailableError, InvalidInputError
 from hpip.types import ModelFiles
 
-# Releases that can't convert their own attributes for oneDNN (PaddlePaddle/Paddle#77340); the fix
-# is merged. Leave them here: whoever has them installed needs the reason.
+# Releases whose oneDNN support is broken (PaddlePaddle/Paddle#77340); the fix is merged. They stay
+# in this list for users who have them installed.
 BROKEN_RELEASES = ("3.3.0", "3.3.1")
-# Shapes that oneDNN keeps compiled kernels for; PaddleX 3.7 keeps as many.
+# Number of input shapes whose oneDNN kernels are cached, as in PaddleX 3.7.
 _CACHED_SHAPES = 10
 _SETTINGS = ("delete_pass", "mkldnn_cache_capacity")
 
@@ -32,8 +32,8 @@ class PaddleOneDnnBackend(Backend):
     """Paddle Inference with oneDNN, in fp32 or bf16.
 
     Some releases crash with some models (see `BROKEN_RELEASES` and configs/models/default.yaml), so
-    it is used after a trial only. Settings: `delete_pass`, names of passes to leave out;
-    `mkldnn_cache_capacity`.
+    hpip uses it only after a successful trial. Settings: `delete_pass`, names of passes to skip;
+    `mkldnn_cache_capacity`, number of input shapes whose kernels are cached.
     """
 
     name = "paddle_onednn"
@@ -47,7 +47,7 @@ class PaddleOneDnnBackend(Backend):
         if found.version in BROKEN_RELEASES:
             reason = (
                 f"oneDNN is broken in Paddle {found.version} (PaddlePaddle/Paddle#77340): "
-                "install paddlepaddle 3.2.2"
+                "install paddlepaddle==3.2.2"
             )
             return Probe(None, reason, ())
         import paddle
@@ -61,7 +61,7 @@ class PaddleOneDnnBackend(Backend):
         require_engine(self)
         require_cpu(self.name, options)
         require_precision(self.name, options, "fp32", "bf16")
-        _expect_bf16(options)
+        _require_bf16(options)
         refuse_settings(self.name, options.settings, _SETTINGS)
         dropped = _names(options.settings.get("delete_pass", ()))
         capacity = int(options.settings.get("mkldnn_cache_capacity", _CACHED_SHAPES))
@@ -77,20 +77,23 @@ class PaddleOneDnnBackend(Backend):
         return PaddleSession(files, options, configure, self.name)
 
 
-def _expect_bf16(options: SessionOptions) -> None:
+def _require_bf16(options: SessionOptions) -> None:
     if options.precision != "bf16":
         return
     import paddle
 
     if not paddle.base.core.supports_bfloat16():
         raise BackendUnavailableError(
-            PaddleOneDnnBackend.name, "this processor has no bf16.", "Use precision='fp32'."
+            PaddleOneDnnBackend.name,
+            "this processor does not support bf16.",
+            "Use precision='fp32'.",
         )
 
 
 def _names(value: Any) -> Sequence[str]:
     if isinstance(value, str) or not all(isinstance(name, str) for name in value):
         raise InvalidInputError(
-            f"settings of paddle_onednn: expected a list of passes in delete_pass; got {value!r}"
+            f"settings of paddle_onednn: expected delete_pass to be a list of pass names; "
+            f"received {value!r}"
         )
     return tuple(value)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paddle Inference with TensorRT subgraphs: the program is converted once, Paddle runs the result.
+"""Paddle Inference with TensorRT subgraphs: a program is converted once, Paddle runs the result.
 
-Not run on hardware so far: written against Paddle 3.0's export interface.
+Not tested on a GPU yet: written against Paddle 3.0's export API.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from hpip.backends.paddle import PaddleBackend, PaddleSession
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
 
-# Subgraphs below this many operators cost more in copies than TensorRT saves; PaddleX's value too.
+# Smaller subgraphs cost more in copies than TensorRT saves; the value is PaddleX's.
 _MIN_SUBGRAPH_SIZE = 3
 _WORKSPACE_BYTES = 1 << 30
-# No pattern, or only a conditional one (padded outputs, dropped counts): these stay in Paddle.
+# Operators that stay in Paddle: TensorRT lacks them or pads outputs and drops counts.
 _OPS_OUTSIDE = (
     "pd_op.multiclass_nms3",
     "pd_op.generate_proposals",
@@ -56,7 +56,7 @@ class PaddleTensorRtBackend(Backend):
             return found
         gpus = tuple(device for device in found.devices if device.startswith("gpu"))
         if not gpus:
-            return Probe(None, f"paddle {found.version} sees no GPU here", ())
+            return Probe(None, f"paddle {found.version} finds no GPU", ())
         from paddle import inference
 
         compiled = tuple(inference.get_trt_compile_version())
@@ -71,18 +71,18 @@ class PaddleTensorRtBackend(Backend):
         return Probe(f"{found.version}, TensorRT {version}", "", gpus)
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
-        """See `Backend.open`; converts the program where `build_dir` does not hold it yet."""
+        """See `Backend.open`; converts the program unless `build_dir` has the result already."""
         refuse_settings(self.name, options.settings, known=())
         version = require_gpu(
-            self, options, hint="The README says which Paddle and TensorRT belong together."
+            self, options, hint="See the README for compatible versions of Paddle and TensorRT."
         )
         shape_ranges(self.name, options)
-        self._expect_like_first(options.device.index)
+        self._require_same_model_as_gpu_0(options.device.index)
         if options.build_dir is None:
             kept = tempfile.TemporaryDirectory(prefix="hpip-trt-")
             _convert(files, options, Path(kept.name))
             session = _open(Path(kept.name), options)
-            # Paddle reads the engines when it first runs.
+            # Paddle reads the engines at the first run.
             weakref.finalize(session, kept.cleanup)
             return session
         key = build_key(files, options, {"paddle": version}, _gpu_name(options.device.index))
@@ -93,8 +93,8 @@ class PaddleTensorRtBackend(Backend):
         )
         return _open(folder, options)
 
-    def _expect_like_first(self, index: int) -> None:
-        """Paddle's converter builds on the first GPU, whatever it is told."""
+    def _require_same_model_as_gpu_0(self, index: int) -> None:
+        """Paddle's converter always builds on gpu:0, and engines need the same GPU model."""
         first, own = _gpu_name(0), _gpu_name(index)
         if own != first:
             raise BackendUnavailableError(
@@ -120,7 +120,7 @@ def _convert(files: ModelFiles, options: SessionOptions, folder: Path) -> None:
     smallest, usual, largest = options.examples
     half = options.precision == "fp16"
     config = TensorRTConfig(
-        # Real values, not shapes only: the sizes of the picture decide what boxes become.
+        # Real values, not only shapes: boxes depend on the image sizes among the inputs.
         inputs=[
             Input(warmup_data=(smallest[name], usual[name], largest[name]), name=name)
             for name in smallest
@@ -139,10 +139,10 @@ def _convert(files: ModelFiles, options: SessionOptions, folder: Path) -> None:
 
 
 def _together(files: ModelFiles, folder: Path) -> Path:
-    """The prefix under which program and parameters lie side by side, as the converter wants."""
+    """Path prefix of links to program and parameters in one folder, for the converter."""
     source = folder / "source"
     source.mkdir()
-    # Paddle 2's format is told by its suffix, and translated.
+    # The converter recognises Paddle 2's format by the suffix.
     (source / _PREFIX).with_suffix(files.program.suffix).symlink_to(files.program.resolve())
     (source / f"{_PREFIX}.pdiparams").symlink_to(files.params.resolve())
     return source / _PREFIX

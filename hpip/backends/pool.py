@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sessions shared by many threads: a lease belongs to one caller until it is given back."""
+"""A pool of sessions for several threads; each lease is exclusive."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from hpip.backends.base import Session
 from hpip.common.exit_gate import exit_gate
 from hpip.errors import BackendError
 
-# Sessions of a parent process: freeing them in the child would wait for threads that are not there.
+# Sessions of the parent process, whose threads do not exist in a child, so it must not free them.
 _INHERITED: list[Session] = []
 
 
 class SessionPool:
-    """Opens up to `size` sessions as they are needed and lends each to one thread at a time.
+    """Opens up to `size` sessions on demand and leases each to one thread at a time.
 
-    Safe after fork: a child process that uses an inherited pool opens sessions of its own, since an
-    engine's threads do not survive a fork.
+    Fork-safe: a child process opens new sessions, since an engine's threads do not survive a fork.
 
     Args:
-        open_session: makes a session; called at most `size` times in a process.
-        size: most sessions at once. More than one pays where requests come side by side: engines
-            lose less on few threads than on many.
+        open_session: opens a session; called at most `size` times per process.
+        size: maximum number of sessions. More than one increases the throughput of concurrent
+            requests, since engines use few threads more efficiently than many.
     """
 
     def __init__(self, open_session: Callable[[], Session], size: int = 1) -> None:
@@ -42,7 +41,7 @@ class SessionPool:
 
     @contextmanager
     def lease(self) -> Iterator[Session]:
-        """Wait for a free session and hold it for the block.
+        """Wait for a free session and lease it for the block.
 
         Raises:
             BackendError: the pool is closed.
@@ -55,7 +54,7 @@ class SessionPool:
                 self._give_back(session)
 
     def fill(self) -> None:
-        """Open all sessions now; those behind the first share its weights where the engine can."""
+        """Open all sessions now; they share weights in memory if the engine supports it."""
         with self.lease() as first:
             more: list[Session] = []
             try:
@@ -71,7 +70,7 @@ class SessionPool:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Close all sessions, waiting for those on lease. Closing twice does nothing."""
+        """Close all sessions, after waiting for active leases. Closing twice does nothing."""
         if self._pid != os.getpid():
             return
         with self._changed:
@@ -90,7 +89,7 @@ class SessionPool:
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._opened < self._size or self._closed)
             if self._closed:
-                raise BackendError("session pool", "run", "it is closed; make a new predictor")
+                raise BackendError("session pool", "run", "it is closed; create a new predictor")
             if self._free:
                 return self._free.pop()
             self._opened += 1

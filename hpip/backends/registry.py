@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backends by name. No engine is imported before its backend is used."""
+"""Registry of backends by name; engines are imported on first use."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BACKENDS = {
 
 
 def backend_names() -> tuple[str, ...]:
-    """Names of all backends, whether their engines are here or not; plain Paddle comes first."""
+    """Names of all backends, available or not; plain Paddle comes first."""
     return tuple(_BACKENDS)
 
 
 def register_backend(name: str, path: str) -> None:
-    """Add a backend of your own, or replace one, for this process and the trials that it starts.
+    """Register a custom backend, or replace one, for this process and its trial processes.
 
     Args:
-        name: as in `hpi_config`.
+        name: name in `hpi_config`.
         path: `module:Class` of a `Backend`; the module must be importable in a child process.
     """
     _BACKENDS[name] = path
@@ -37,7 +37,7 @@ def backend_path(name: str) -> str:
     """`module:Class` of a backend.
 
     Raises:
-        InvalidInputError: no backend has that name.
+        InvalidInputError: no backend has this name.
     """
     if name not in _BACKENDS:
         raise InvalidInputError(
@@ -47,10 +47,10 @@ def backend_path(name: str) -> str:
 
 
 def backend_named(name: str) -> Backend:
-    """The backend of that name, whether its engine is here or not; `Backend.probe` tells.
+    """The backend with this name; `Backend.probe` tells whether its engine is available.
 
     Raises:
-        InvalidInputError: no backend has that name.
+        InvalidInputError: no backend has this name.
     """
     module, _, class_name = backend_path(name).partition(":")
     backend: Backend = getattr(import_module(module), class_name)()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NVIDIA TensorRT on its own: an engine built from the ONNX program, for one GPU and shape range.
+"""NVIDIA TensorRT: engines built from the ONNX model, for one GPU model and range of shapes.
 
-Not run on hardware so far: written against the Python interfaces of TensorRT 10 and 11. Networks
-are strongly typed, the only kind that 11 knows, so half precision is written into the program.
+Not tested on a GPU yet: written against the Python APIs of TensorRT 10 and 11. Networks are
+strongly typed, the only kind in TensorRT 11, so for fp16 the ONNX model is converted first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ENGINE_NAME = "model.engine"
 
 
 class TensorRtBackend(Backend):
-    """TensorRT, for programs in ONNX."""
+    """TensorRT, for ONNX models."""
 
     name = "tensorrt"
     format = "onnx"
@@ -54,11 +54,11 @@ class TensorRtBackend(Backend):
         except (ImportError, OSError, RuntimeError) as error:
             return Probe(None, f"tensorrt can't be loaded: {error}", ())
         if gpus == 0:
-            return Probe(None, "there is no GPU here", ())
+            return Probe(None, "no NVIDIA GPU is available", ())
         return Probe(str(tensorrt.__version__), "", tuple(f"gpu:{i}" for i in range(gpus)))
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
-        """See `Backend.open`; builds the engine where `build_dir` does not hold it yet."""
+        """See `Backend.open`; builds the engine unless `build_dir` has it already."""
         refuse_settings(self.name, options.settings, known=())
         version = require_gpu(
             self, options, hint="Install tensorrt and cuda-bindings for your CUDA version."
@@ -76,7 +76,7 @@ class TensorRtBackend(Backend):
 
 
 class TensorRtSession(Session):
-    """One engine with one execution context, on a stream of its own."""
+    """One engine with one execution context and one CUDA stream."""
 
     def __init__(self, serialized: bytes, device_index: int) -> None:
         import tensorrt
@@ -86,7 +86,10 @@ class TensorRtSession(Session):
         self._engine = self._runtime.deserialize_cuda_engine(serialized)
         if self._engine is None:
             raise BackendError(
-                "tensorrt", "open", "the engine was built for another GPU or version"
+                "tensorrt",
+                "open",
+                "the engine was built for another GPU model or TensorRT version; run "
+                "`hpip cache clear`",
             )
         self._context = self._engine.create_execution_context()
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
@@ -109,15 +112,15 @@ class TensorRtSession(Session):
                 raise BackendError(
                     "tensorrt",
                     "run",
-                    f"input {name}: shape {array.shape} is out of the range "
-                    "that the engine was built for",
+                    f"input {name}: shape {array.shape} is outside the range of shapes of the "
+                    "engine; build it for larger images or batches",
                 )
             buffer = self._inputs[name]
             buffer.reserve(array.nbytes)
             stream.copy_to_device(buffer, array)
             self._context.set_tensor_address(name, buffer.address)
         if not self._context.execute_async_v3(stream.handle):
-            raise BackendError("tensorrt", "run", "the engine refused to run; see its log above")
+            raise BackendError("tensorrt", "run", "execution failed; see TensorRT's log above")
         stream.synchronize()
         outputs = []
         for name in self.output_names:
@@ -136,7 +139,7 @@ class TensorRtSession(Session):
 
 
 def _output_allocator(names: tuple[str, ...]) -> Any:
-    """Device memory for outputs whose size is known only when they are there."""
+    """Allocator for outputs with data-dependent sizes."""
     import tensorrt
 
     class OutputAllocator(tensorrt.IOutputAllocator):  # type: ignore[misc]
@@ -148,7 +151,7 @@ def _output_allocator(names: tuple[str, ...]) -> Any:
         def reallocate_output_async(
             self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
         ) -> int:
-            # cudaMalloc aligns to 256 bytes, the most that TensorRT asks for.
+            # cudaMalloc aligns to 256 bytes, the maximum that TensorRT requires.
             self.buffers[tensor_name].reserve(max(1, size))
             return self.buffers[tensor_name].address
 
@@ -175,7 +178,7 @@ def _build(files: ModelFiles, options: SessionOptions) -> bytes:
         raise BackendError("tensorrt", "open", f"{files.program}: {errors}")
     config = builder.create_builder_config()
     config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
-    # On by default; it rounds the factors of products to 10 bits, which is not fp32.
+    # On by default; TF32 rounds the operands of products to 10 bits, less than fp32.
     config.clear_flag(tensorrt.BuilderFlag.TF32)
     profile = builder.create_optimization_profile()
     ranges = shape_ranges("tensorrt", options)

@@ -28,7 +28,7 @@ def engines() -> Iterator[object]:
 
 
 def skip_where_absent(engine: Engine) -> None:
-    """Skip the test, with the reason, where the engine or its device is not here."""
+    """Skip the test, with the reason, if the engine or its device is not available."""
     probe = backend_named(engine.backend).probe()
     if probe.version is None:
         pytest.skip(f"{engine.backend}: {probe.reason}")
@@ -38,4 +38,6 @@ def skip_where_absent(engine: Engine) -> None:
     if engine.settings.get("provider") == "tensorrt":
         library = missing_library(TENSORRT_PROVIDER)
         if library:
-            pytest.skip(f"{engine.backend}: {TENSORRT_PROVIDER} needs {library}, which is not here")
+            pytest.skip(
+                f"{engine.backend}: {TENSORRT_PROVIDER} needs {library}, which is not installed"
+            )

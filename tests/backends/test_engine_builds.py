@@ -175,7 +175,7 @@ class TestWithoutAGpu:
         backend = backend_named(name)
         with pytest.raises(BackendUnavailableError, match="NVIDIA GPUs only, not on cpu"):
             backend.open(model(tmp_path), SessionOptions(Device("cpu"), 1))
-        with pytest.raises(BackendUnavailableError, match="fp32 or fp16 here, not in int8"):
+        with pytest.raises(BackendUnavailableError, match="fp32, fp16 on gpu, not int8"):
             backend.open(model(tmp_path), replace(GPU, precision="int8"))
 
     def test_open_says_what_is_missing(self, name, tmp_path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the quantiser leaves in float32, and what it refuses."""
+"""Which operators the quantizer leaves in fp32, and which models it refuses."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def exported(folder: Path, forward: Any) -> ModelFiles:
     return artifact(ModelFiles(folder / "inference.json", folder / "inference.pdiparams"), "onnx")
 
 
-def quantised(files: ModelFiles) -> Any:
+def quantized(files: ModelFiles) -> Any:
     import onnx
 
     return onnx.load_from_string(quantize("onnxruntime", files, FEEDS))
 
 
-def test_convolutions_and_products_with_weights_are_quantised_and_nothing_else(
+def test_convolutions_and_products_with_weights_are_quantized_and_nothing_else(
     tmp_path: Path,
 ) -> None:
     def forward(net: Any, image: Any) -> Any:
@@ -60,7 +60,7 @@ def test_convolutions_and_products_with_weights_are_quantised_and_nothing_else(
         attention = functional.softmax(tokens @ tokens.transpose([0, 2, 1]))
         return functional.sigmoid(attention @ tokens)
 
-    graph = quantised(exported(tmp_path, forward)).graph
+    graph = quantized(exported(tmp_path, forward)).graph
     maker = {name: node for node in graph.node for name in node.output}
 
     def is_restored(name: str) -> bool:
@@ -90,11 +90,11 @@ def test_a_program_without_weights_to_quantise_is_refused(tmp_path: Path) -> Non
     files = exported(
         tmp_path, lambda net, image: net.norm(paddle_module().tile(image, [1, 2, 1, 1]))
     )
-    with pytest.raises(BackendError, match="no Conv, MatMul, Gemm with weights"):
-        quantised(files)
+    with pytest.raises(BackendError, match="no Conv or MatMul or Gemm with weights"):
+        quantized(files)
 
 
-def test_only_the_cpu_has_a_quantiser_and_only_with_its_packages(
+def test_only_the_cpu_has_a_quantizer_and_only_with_its_packages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "onnxruntime" in str(quantizer(Device("cpu")))

@@ -48,7 +48,7 @@ def test_plain_paddle_refuses_other_precisions_and_settings(demo_files: ModelFil
     paddle = backend_named("paddle")
     if paddle.probe().version is None:
         pytest.skip("paddlepaddle is not installed")
-    with pytest.raises(BackendUnavailableError, match="fp32 here, not in bf16"):
+    with pytest.raises(BackendUnavailableError, match="fp32 on cpu, not bf16"):
         paddle.open(demo_files, SessionOptions(Device("cpu"), 1, precision="bf16"))
     with pytest.raises(InvalidInputError, match="expected no settings; received 'turbo'"):
         paddle.open(demo_files, SessionOptions(Device("cpu"), 1, settings={"turbo": True}))
