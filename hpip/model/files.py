@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files make a model directory."""
+"""The files of a model directory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hpip.types import ModelFiles
 
 CONFIG_NAME = "inference.yml"
 PARAMS_NAME = "inference.pdiparams"
-# In order of preference, which is PaddleX's too.
+# In order of preference, like PaddleX.
 PROGRAM_NAMES = ("inference.json", "inference.pdmodel")
 
 
 def find_model_files(folder: Path) -> ModelFiles:
-    """Program and parameters in a model directory.
+    """Find program and parameters in a model directory.
 
     Raises:
         ModelFormatError: the directory or one of its three files is missing, or a file is empty.
@@ -23,7 +23,9 @@ def find_model_files(folder: Path) -> ModelFiles:
     wanted = f"{CONFIG_NAME}, {' or '.join(PROGRAM_NAMES)}, and {PARAMS_NAME}"
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else "does not exist"
-        raise ModelFormatError(f"model directory {folder} {what}: expected one with {wanted}.")
+        raise ModelFormatError(
+            f"model directory {folder} {what}: expected a directory with {wanted}."
+        )
     programs = [folder / name for name in PROGRAM_NAMES if (folder / name).is_file()]
     params = folder / PARAMS_NAME
     missing = [] if programs else [" or ".join(PROGRAM_NAMES)]

@@ -70,7 +70,7 @@ def test_proposals_become_one_step_without_a_loop(exported: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "index", "value", "reason"),
     [
-        ("pd_op.topk", 1, 7.0, "best boxes"),
+        ("pd_op.topk", 1, 7.0, "highest scores"),
         ("pd_op.scale", 1, 2.0, "count by one"),
         ("pd_op.full_like", 1, 0.5, "variances"),
     ],
