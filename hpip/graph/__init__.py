@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Graph compiler: rewrites an exported program so that work is thrown away before it is done."""
+"""Graph compiler: rewrites exported programs so that engines compute only what results need."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes new operations for a program, in the form that every known format version reads."""
+"""Creates operations for a program, in a form that every supported format version reads."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from hpip.graph.program import INPUT, OUTPUT, Program
 
 
 def tensor_type(dtype: str, shape: Sequence[int]) -> Json:
-    """Dense tensor type; `dtype` in Paddle's short form ("f32", "i64"), -1 for any length."""
+    """Dense tensor type; `dtype` in Paddle's short form ("f32", "i64"), -1 for a dynamic axis."""
     return {"#": "0.t_dtensor", "D": [{"#": f"0.t_{dtype}"}, list(shape), "NCHW", [], 0]}
 
 
 def string(value: str) -> Json:
-    """Attribute that is a string."""
+    """String attribute."""
     return {"#": "0.a_str", "D": value}
 
 
 def integer(value: int) -> Json:
-    """Attribute that is a 32-bit integer."""
+    """int32 attribute."""
     return {"#": "0.a_i32", "D": value}
 
 
 def single(value: float) -> Json:
-    """Attribute that is a 32-bit float."""
+    """float32 attribute."""
     return {"#": "0.a_f32", "D": value}
 
 
 def double(value: float) -> Json:
-    """Attribute that is a 64-bit float."""
+    """float64 attribute."""
     return {"#": "0.a_f64", "D": value}
 
 
 def boolean(value: bool) -> Json:
-    """Attribute that is true or false."""
+    """Boolean attribute."""
     return {"#": "0.a_bool", "D": value}
 
 
 def dtype(name: str) -> Json:
-    """Attribute that names a data type in Paddle's long form ("float32")."""
+    """Data type attribute, in Paddle's long form ("float32")."""
     return {"#": "1.a_dtype", "D": name}
 
 
 def shape(lengths: Sequence[int]) -> Json:
-    """Attribute that is a shape."""
+    """Shape attribute."""
     return {"#": "1.a_intarray", "D": list(lengths)}
 
 
 def _place() -> Json:
-    # Undefined: whatever device the program runs on.
+    # Undefined place: the device that the program runs on.
     return {"#": "1.a_place", "D": [0, 0, ""]}
 
 
@@ -69,7 +69,7 @@ def make(
     types: Sequence[Json],
     attributes: dict[str, Json] | None = None,
 ) -> Operation:
-    """An operation with fresh results, not yet in any block."""
+    """An operation with new result values, not yet in any block."""
     raw: Json = {
         "#": shorten_name(name),
         "A": [{"AT": typed, "N": key} for key, typed in (attributes or {}).items()],
@@ -81,19 +81,19 @@ def make(
 
 
 def integers(values: Sequence[int], *, bits: int = 64) -> Json:
-    """Attribute that is a list of integers."""
+    """Integer list attribute."""
     return {"#": "0.a_array", "D": [{"#": f"0.a_i{bits}", "D": value} for value in values]}
 
 
 def make_integers(program: Program, values: Sequence[int]) -> Operation:
-    """A constant vector of int64."""
+    """A constant int64 vector."""
     attributes = {"value": integers(values), "dtype": dtype("int64"), "place": _cpu()}
     kinds = [tensor_type("i64", [len(values)])]
     return make(program, "pd_op.full_int_array", [], kinds, attributes)
 
 
 def full(program: Program, value: float, short_dtype: str, long_dtype: str) -> Operation:
-    """A constant vector of one element."""
+    """A constant vector with one element."""
     attributes = {
         "shape": shape([1]),
         "value": double(value),
@@ -104,17 +104,17 @@ def full(program: Program, value: float, short_dtype: str, long_dtype: str) -> O
 
 
 def combine(program: Program, makers: Sequence[Operation]) -> Operation:
-    """The first results of some operations, as the list that operators like concat take."""
+    """The first results of several operations as a tensor list, the operand of concat."""
     kinds = [op.output_type_json(0) for op in makers]
     listed = {"#": "0.t_vec", "D": kinds}
     return make(program, "builtin.combine", [op.outputs[0] for op in makers], [listed])
 
 
 def make_output(program: Program, name: str, value: int, column: int) -> Operation:
-    """A fetch of `value` as output `column`."""
+    """A fetch operation that returns `value` as output number `column`."""
     maker = program.maker(value)
     if maker is None:
-        raise ValueError(f"value {value} has no maker and cannot be an output")
+        raise ValueError(f"value {value} is not the result of an operation and cannot be an output")
     kind = maker.output_type_json(maker.outputs.index(value))
     op = make(program, OUTPUT, [value], [kind], {"name": string(name), "col": integer(column)})
     op.raw["OA"].insert(0, {"AT": _flags(True, 1), "N": "persistable"})
@@ -124,7 +124,7 @@ def make_output(program: Program, name: str, value: int, column: int) -> Operati
 def make_input(
     program: Program, name: str, short_dtype: str, long_dtype: str, lengths: Sequence[int]
 ) -> Operation:
-    """An input of the program."""
+    """An operation that declares an input of the program."""
     return make(
         program,
         INPUT,
@@ -140,7 +140,7 @@ def make_input(
 
 
 def replace_outputs(program: Program, outputs: dict[str, int]) -> None:
-    """Let the program return the named values, in order, instead of what it returned so far."""
+    """Replace the outputs of the program by the named values, in order."""
     program.remove(program.outputs)
     program.append(
         [

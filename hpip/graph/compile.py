@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a model's files to a plan that does less work for the same answer."""
+"""Compiles an exported model to a plan that does less work for the same results."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from hpip.types import MaskSource, ModelFiles, PlanStep, Segment
 
 logger = logging.getLogger(__name__)
 
-# Raise when the layout of an entry changes.
+# Increase when the layout of a cache entry changes.
 _RECORD_VERSION = "6"
 
 
 @dataclass(frozen=True)
 class PassReport:
-    """What one pass did to a model."""
+    """What one pass did with a model."""
 
     name: str
     modified: bool
@@ -38,17 +38,20 @@ class PassReport:
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """What to run in place of the export, and what remains to be done natively.
+    """The truncated graph of a model and its mask post-processing, or why there is none.
+
+    hpip removes the mask head's resize to the original image from the graph, and finishes masks
+    natively.
 
     Attributes:
-        plan: the steps to run; empty where the export is to be run as it is. The parameters are the
-            export's own file.
-        outputs: names of the values that `masks` speaks of.
-        masks: what remains; None where there is no plan.
-        max_batch_size: images that one run may take; None for any number.
-        reason: one line: what was gained, or why the export is run as it is.
-        passes: what each pass did.
-        key: names the rewritten programs; empty where there are none.
+        plan: the steps to run; empty to run the original graph. The parameter file is that of the
+            exported model.
+        outputs: names of the graph outputs, which `masks` refers to.
+        masks: the mask post-processing; None without a plan.
+        max_batch_size: maximum number of images per run; None for no limit.
+        reason: one line: what the passes changed, or why the original graph is used.
+        passes: report of each pass.
+        key: cache key of the rewritten programs; empty without a plan.
     """
 
     plan: tuple[PlanStep, ...]
@@ -61,19 +64,19 @@ class CompiledModel:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The parts that engines run."""
+        """The segments that engines run."""
         return tuple(step for step in self.plan if isinstance(step, Segment))
 
 
 def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledModel:
-    """Rewrite an export, or take the rewritten program from the cache.
+    """Rewrite an exported model, or load its rewritten program from the cache.
 
-    Nothing is written beside the model. An export that can't be rewritten comes back as it is,
-    with the reason.
+    Nothing is written to the model's folder. If the model can't be rewritten, the result has no
+    plan, and the reason.
 
     Args:
-        files: program and parameters of the export.
-        cache: where rewritten programs are; None takes the user's.
+        files: program and parameters of the exported model.
+        cache: cache of rewritten programs; None uses the user's cache.
 
     Raises:
         ModelFormatError: the parameters are damaged or do not belong to the program.
@@ -83,8 +86,8 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
         try:
             files = translate(files, cache)
         except ModelFormatError as error:
-            logger.warning("%s is run as it is: %s", files.program, error)
-            return _untouched(str(error))
+            logger.warning("the original graph of %s is used: %s", files.program, error)
+            return _original_graph(str(error))
     try:
         content = files.program.read_bytes()
     except OSError as error:
@@ -96,45 +99,47 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
         try:
             return _from_record(files, folder, record, key)
         except (KeyError, TypeError, ValueError) as error:
-            logger.warning("cache entry %s is of another version: %s", folder, error)
+            logger.warning("cache entry %s has another version and is rebuilt: %s", folder, error)
             cache.discard(key)
     try:
         program = Program.read(files.program)
     except ModelFormatError as error:
-        return _untouched(str(error))
+        return _original_graph(str(error))
     try:
         ParameterFile(files.params, program)
         record, written = _rewrite(program, files.program.parent.name)
     except GraphRewriteError as error:
-        logger.warning("%s is run as it is: %s", files.program, error)
-        return _untouched(str(error))
+        logger.warning("the original graph of %s is used: %s", files.program, error)
+        return _original_graph(str(error))
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, ModelFormatError):
             raise
-        # Attributes are looked at where a pass needs them, so damage may show anywhere.
-        logger.warning("%s is run as it is: it is damaged: %s", files.program, error)
-        return _untouched(f"the program is damaged: {type(error).__name__}: {error}")
+        # Attributes are decoded when a pass reads them, so damage can surface anywhere.
+        logger.warning("the original graph of %s is used: it is damaged: %s", files.program, error)
+        return _original_graph(f"the program is damaged: {type(error).__name__}: {error}")
     try:
         folder = cache.store(key, record, written)
     except OSError as error:
-        logger.warning("%s is run as it is: %s", files.program, error)
-        return _untouched(f"the cut program can't be written anywhere: {error}")
+        logger.warning("the original graph of %s is used: %s", files.program, error)
+        return _original_graph(
+            f"the truncated graph can't be written to the cache or a temporary folder: {error}"
+        )
     return _from_record(files, folder, record, key)
 
 
 def _rewrite(program: Program, name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Run the passes; returns the cache's record and the programs by file name."""
+    """Run the passes; returns the cache record, and the programs by file name."""
     result = Sequential(PASSES)(program)
     reports = tuple(PassReport(name, r.modified, r.reason) for name, r in result.steps)
     if result.masks is None:
         steps = [asdict(report) for report in reports]
-        return {"title": f"{name}, nothing to cut", "masks": None, "passes": steps}, {}
+        return {"title": f"{name}, original graph", "masks": None, "passes": steps}, {}
     parts, split_report = _parts(program)
     written = {
         part.file_name: part.program.to_bytes() for part in parts if isinstance(part, DensePart)
     }
     record = {
-        "title": f"{name}, cut program",
+        "title": f"{name}, truncated graph",
         "masks": asdict(result.masks),
         "max_batch_size": None if _takes_batches(program, result.masks) else 1,
         "outputs": [op.attribute("name") for op in program.outputs],
@@ -145,9 +150,9 @@ def _rewrite(program: Program, name: str) -> tuple[dict[str, Any], dict[str, byt
 
 
 def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
-    """The cut program in segments and native steps, or in one segment."""
+    """Split the truncated graph into segments and native steps, or use it as one segment."""
     try:
-        # Splitting changes the program, even where it finds in the end that something stays.
+        # `split` modifies the program, even if it fails later.
         parts = split(program.copy())
     except (NoMatchError, GraphRewriteError) as error:
         return (DensePart("whole", program),), PassReport("split", False, str(error))
@@ -179,7 +184,7 @@ def _takes_batches(program: Program, masks: MaskSource) -> bool:
 
 
 def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:
-    """The inverse of `dataclasses.asdict` after a trip through JSON."""
+    """Inverse of `dataclasses.asdict` and JSON serialization."""
     fields = dict(record)
     if fields["upsample_hw"] is not None:
         height, width = fields["upsample_hw"]
@@ -187,5 +192,5 @@ def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:
     return MaskSource(**fields)
 
 
-def _untouched(reason: str) -> CompiledModel:
+def _original_graph(reason: str) -> CompiledModel:
     return CompiledModel((), (), None, 1, reason, (), "")

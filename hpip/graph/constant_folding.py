@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation of small arithmetic in a program: constants, and sizes computed from the inputs.
+"""Constant folding: evaluates constants, and sizes that are computed from the inputs.
 
-Passes use it to learn what a sub-expression is by what it yields, however it is spelled.
+Passes use it to recognise an expression by its value, independently of its operators.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _MAX_OPERATIONS = 200
 
 
 class NotEvaluableError(Exception):
-    """The value depends on something that is not known before the program runs."""
+    """The value depends on something that is known at run time only."""
 
 
 def constant(program: Program, value: int) -> AnyArray | None:
-    """The value as an array when it depends on no input and no parameter, else None."""
+    """The value as an array if it depends on no input and no parameter, else None."""
     try:
         return evaluate(program, value, {})
     except NotEvaluableError:
@@ -39,19 +39,19 @@ def constant(program: Program, value: int) -> AnyArray | None:
 
 
 def evaluate(program: Program, value: int, known: Mapping[int, AnyArray]) -> AnyArray:
-    """Compute a value from constants and the `known` ones, in float32 as Paddle does.
+    """Compute a value from constants and `known` values, in float32 like Paddle.
 
     Raises:
-        NotEvaluableError: it depends on an unknown value or on an operation not handled here.
+        NotEvaluableError: it depends on an unknown value or on an unsupported operator.
     """
-    memory: dict[int, Any] = dict(known)
+    computed: dict[int, Any] = dict(known)
     budget = _MAX_OPERATIONS
 
     def compute(wanted: int) -> Any:
-        """The value `wanted`, after those that it is made of; each is computed once."""
+        """The value `wanted`, after its operands; each value is computed once."""
         nonlocal budget
-        if wanted in memory:
-            return memory[wanted]
+        if wanted in computed:
+            return computed[wanted]
         op = program.maker(wanted)
         if op is None or op.name not in _RULES:
             raise NotEvaluableError(f"value {wanted} is made by {op}")
@@ -60,8 +60,8 @@ def evaluate(program: Program, value: int, known: Mapping[int, AnyArray]) -> Any
             raise NotEvaluableError("the expression is too long")
         operands = [None if v == NO_VALUE else compute(v) for v in op.inputs]
         results = _RULES[op.name](op, operands)
-        memory.update(zip(op.outputs, results, strict=True))
-        return memory[wanted]
+        computed.update(zip(op.outputs, results, strict=True))
+        return computed[wanted]
 
     result: AnyArray = np.asarray(compute(value))
     return result

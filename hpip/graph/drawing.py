@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the end of a program as SVG: what stays, what is cut off, and where the cut runs."""
+"""Draws the end of a graph as SVG: kept and removed operations, and the truncated outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from hpip.graph.operation import PARAMETER, Operation
 from hpip.graph.program import INPUT, OUTPUT, Program
 
-_LEVELS_ABOVE_CUT = 3
+_LEVELS_ABOVE = 3
 _LINE, _CHARACTER, _GAP_X, _GAP_Y, _MARGIN = 15, 6.6, 24, 46, 30
 _MOST_NAMES, _MOST_PER_ROW = 5, 9
 _HIDDEN = frozenset(
@@ -46,27 +46,35 @@ class _Node:
         return width, len(self.lines) * _LINE + 9
 
 
-def draw_truncation(program: Program, cut: Program, title: str) -> str:
-    """The end of `program`, with the values marked that `cut` returns in its place.
+def draw_truncation(program: Program, truncated: Program, title: str) -> str:
+    """Draw the end of a graph, with the values marked that the truncated graph returns.
 
-    Constants are left out and chains of operations are drawn as one box; a loop or branch is one
+    Constants are omitted, chains of operations are drawn as one box, and a loop or branch is one
     operation.
+
+    Args:
+        program: the original graph.
+        truncated: the truncated graph.
+        title: title of the drawing.
 
     Returns:
         An SVG document.
     """
-    graph = _Graph(program, cut)
+    graph = _Graph(program, truncated)
     rows = _rows(graph.nodes)
     width = _place(rows)
     bottom = max(node.y + node.size[1] for node in graph.nodes)
     edges = [(node, other) for node in graph.nodes for other in node.above]
-    cuts = [pair for pair in edges if _is_cut(*pair, graph.names_cut)]
-    body = [_edge(*pair, "cut" if pair in cuts else "") for pair in edges]
+    truncated_edges = [pair for pair in edges if _is_truncated(*pair, graph.truncated_names)]
+    body = [_edge(*pair, "cut" if pair in truncated_edges else "") for pair in edges]
     body += [_box(node) for node in graph.nodes]
-    body += [_label(node, graph.names_cut) for node in dict.fromkeys(above for _, above in cuts)]
+    body += [
+        _label(node, graph.truncated_names)
+        for node in dict.fromkeys(above for _, above in truncated_edges)
+    ]
     legend = (
-        f"{title}: blue stays, grey is cut off, red is what the cut program returns instead; "
-        "outputs of the export are at the bottom"
+        f"{title}: blue operations are kept, grey ones removed; red: truncated graph's outputs; "
+        "yellow: inputs and outputs of the original graph"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" '
@@ -77,12 +85,12 @@ def draw_truncation(program: Program, cut: Program, title: str) -> str:
 
 
 class _Graph:
-    """Nodes near the cut and behind it, and the names of what crosses the cut."""
+    """Nodes near the truncation and below it, and the names of the truncated outputs."""
 
-    def __init__(self, program: Program, cut: Program) -> None:
+    def __init__(self, program: Program, truncated: Program) -> None:
         self._program = program
-        self._kept = {value for op in cut.walk() for value in op.outputs}
-        self._names = {op.inputs[0]: str(op.attribute("name")) for op in cut.outputs}
+        self._kept = {value for op in truncated.walk() for value in op.outputs}
+        self._names = {op.inputs[0]: str(op.attribute("name")) for op in truncated.outputs}
         ends = [self._top(op.inputs[0]) for op in program.outputs]
         chosen = self._chosen([op for op in ends if op is not None])
         nodes: dict[int, _Node] = {}
@@ -94,10 +102,10 @@ class _Graph:
                 last = _Node("output", [f"output {op.attribute('col')}"], [nodes[id(end)]])
                 nodes[id(op)] = last
         self.nodes = list({id(node): node for node in nodes.values()}.values())
-        self.names_cut = self._crossings(nodes)
+        self.truncated_names = self._crossings(nodes)
 
     def _top(self, value: int) -> Operation | None:
-        """The operation of the main block that makes a value, or holds what makes it."""
+        """The operation of the main block that makes a value, directly or in a nested block."""
         op = self._program.maker(value)
         while op is not None and op.parent is not None and op.parent.owner is not None:
             op = op.parent.owner
@@ -107,27 +115,27 @@ class _Graph:
         return op.name == INPUT or any(value in self._kept for value in op.outputs)
 
     def _sources(self, op: Operation) -> list[Operation]:
-        """Operations of the main block that one reads from, also from within its regions."""
+        """Operations of the main block whose results an operation or its regions read."""
         inner = {value for each in op.walk() for value in each.outputs}
         read = dict.fromkeys(value for each in op.walk() for value in each.inputs)
         found = (self._top(value) for value in read if value not in inner)
         return [s for s in found if s is not None and s is not op and s.name not in _HIDDEN]
 
     def _chosen(self, ends: Iterable[Operation]) -> set[int]:
-        """All that is cut off, and a few levels of what stays above it."""
+        """All removed operations, and a few levels of kept ones above them."""
         depth: dict[int, int] = {}
         pending = [(op, 0) for op in ends]
         while pending:
             op, levels = pending.pop()
             levels = levels + 1 if self._is_kept(op) else 0
-            if levels > _LEVELS_ABOVE_CUT or depth.get(id(op), 99) <= levels:
+            if levels > _LEVELS_ABOVE or depth.get(id(op), 99) <= levels:
                 continue
             depth[id(op)] = levels
             pending += [(source, levels) for source in self._sources(op)]
         return set(depth)
 
     def _node(self, op: Operation, nodes: dict[int, _Node]) -> _Node:
-        """A new node, or the one above where the operation only continues a chain."""
+        """A new node, or the node above if the operation continues its chain."""
         name = op.name.removeprefix("pd_op.").removeprefix("builtin.")
         kind = "input" if op.name == INPUT else "kept" if self._is_kept(op) else "gone"
         lines = [f"input {op.attribute('name')}" if kind == "input" else name]
@@ -158,7 +166,7 @@ class _Graph:
         return any(value in self._names for value in op.outputs)
 
     def _crossings(self, nodes: dict[int, _Node]) -> dict[int, str]:
-        """Names of the values that leave a node and that the cut program returns."""
+        """Names of the outputs of the truncated graph, by the node that makes them."""
         found: dict[int, list[str]] = {}
         for value, name in self._names.items():
             top = self._top(value)
@@ -168,7 +176,7 @@ class _Graph:
 
 
 def _rows(nodes: list[_Node]) -> list[list[_Node]]:
-    """Nodes by their longest distance from above, each row ordered by what it hangs on."""
+    """Nodes by longest distance from the top; rows are ordered by the nodes above."""
     for node in nodes:
         node.level = 1 + max((other.level for other in node.above), default=-1)
     rows: list[list[_Node]] = [[] for _ in range(max(node.level for node in nodes) + 1)]
@@ -181,12 +189,12 @@ def _rows(nodes: list[_Node]) -> list[list[_Node]]:
         row.sort(key=lambda node: node.column)
         for index, node in enumerate(row):
             node.column = index - len(row) / 2
-    # Rows that would be too wide for a screen are broken.
+    # Rows that are too wide for a screen are wrapped.
     return [row[i : i + _MOST_PER_ROW] for row in rows for i in range(0, len(row), _MOST_PER_ROW)]
 
 
 def _place(rows: list[list[_Node]]) -> float:
-    """Set the coordinates; returns the width of the picture."""
+    """Set the coordinates; returns the width of the drawing."""
     widths = [sum(node.size[0] + _GAP_X for node in row) for row in rows]
     width = max(*widths, 900.0) + 2 * _MARGIN
     y = 40.0
@@ -199,7 +207,7 @@ def _place(rows: list[list[_Node]]) -> float:
     return width
 
 
-def _is_cut(node: _Node, above: _Node, names: dict[int, str]) -> bool:
+def _is_truncated(node: _Node, above: _Node, names: dict[int, str]) -> bool:
     return above.kind == "kept" and node.kind != "kept" and id(above) in names
 
 
@@ -213,7 +221,7 @@ def _edge(node: _Node, above: _Node, kind: str) -> str:
 
 
 def _label(node: _Node, names: dict[int, str]) -> str:
-    """What the cut program returns from here."""
+    """Label of the outputs that the truncated graph returns from a node."""
     x, y = node.x + node.size[0] / 2 + 5, node.y + node.size[1] + 13
     return f'<text class="cut" x="{x:.0f}" y="{y:.0f}">{escape(names[id(node)])}</text>'
 

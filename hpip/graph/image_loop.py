@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What passes ask about a `while` that goes through the images of a batch."""
+"""Pattern matching of `while` loops over the images of a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpip.graph.program import Program
 
 @dataclass(frozen=True)
 class ImageLoop:
-    """A `while` whose body runs once for each image, in order.
+    """A `while` whose body runs once per image, in order.
 
     Attributes:
         body: the block that is repeated.
@@ -27,7 +27,7 @@ class ImageLoop:
 
 
 def image_loop(program: Program, loop: Operation) -> ImageLoop:
-    """Check that a `while` counts from 0 to the number of images; raise NoMatchError if not."""
+    """Match a `while` that counts from 0 to the number of images; else raise NoMatchError."""
     body = loop.regions[0].blocks[0]
     counter, start = body.arguments[0], loop.inputs[1]
     first = made_by(program, loop.inputs[0], "less_than")
@@ -45,12 +45,12 @@ def image_loop(program: Program, loop: Operation) -> ImageLoop:
     bounds = [constant_number(program, counted.inputs[index]) for index in (0, 2)]
     images = _length_of(program, counted.inputs[1])
     if bounds != [0, 1] or images not in _per_image(program):
-        raise NoMatchError(f"{loop} does not go through the images")
+        raise NoMatchError(f"{loop} does not loop over the images")
     return ImageLoop(body, counter, numbers)
 
 
 def row_of_image(program: Program, loop: ImageLoop, value: int, *, drops_axis: bool) -> int:
-    """What has a row for each image, of which `value` is the one of the loop's current image."""
+    """The tensor with one row per image of which `value` is the current image's row."""
     op = made_by(program, value, "slice")
     start, end = (
         listed(program, made_by(program, bound, "stack").inputs[0], 1)[0] for bound in op.inputs[1:]
@@ -66,15 +66,15 @@ def row_of_image(program: Program, loop: ImageLoop, value: int, *, drops_axis: b
 
 
 def written_values(program: Program, array: int) -> Operation:
-    """The only operation that writes into an array."""
+    """The only operation that writes to a tensor array."""
     writers = [op for op in program.readers(array) if op.name == "pd_op.array_write_"]
     if len(writers) != 1:
-        raise NoMatchError(f"expected one write into array {array}, found {len(writers)}")
+        raise NoMatchError(f"expected one write to array {array}, found {len(writers)}")
     return writers[0]
 
 
 def joined_arrays(program: Program, array: int) -> list[int]:
-    """Values of the main block that hold everything in an array, joined along the first axis."""
+    """Values of the main block that are an array's concatenation along the first axis."""
     found = []
     for op in program.block.operations:
         if op.name == "pd_op.array_to_tensor" and op.inputs == (array,) and _joins_rows(op):
@@ -85,7 +85,7 @@ def joined_arrays(program: Program, array: int) -> list[int]:
 
 
 def _is_number(program: Program, loop: ImageLoop, value: int) -> bool:
-    """Whether a value is the current image's number, counted or picked from all numbers."""
+    """Whether a value is the index of the current image: the counter, or read from arange."""
     if value == loop.counter:
         return True
     try:
@@ -106,15 +106,15 @@ def _is_next(program: Program, value: int, before: int) -> bool:
 
 
 def _length_of(program: Program, value: int) -> int:
-    """Of what a value is the first length."""
+    """The tensor whose first length a value is."""
     op = made_by(program, value, "slice")
     if [constant_list(program, bound) for bound in op.inputs[1:]] != [[0], [1]]:
-        raise NoMatchError(f"{op} takes no first length")
+        raise NoMatchError(f"{op} does not take the first length")
     return made_by(program, op.inputs[0], "shape64", "shape").inputs[0]
 
 
 def _per_image(program: Program) -> set[int]:
-    """Inputs of the program; each has a row for each image."""
+    """Inputs of the program, which have one row per image."""
     return {op.outputs[0] for op in program.inputs.values()}
 
 
@@ -123,7 +123,7 @@ def _joins_rows(op: Operation) -> bool:
 
 
 def _joins_many_or_takes_one(program: Program, branch: Operation, array: int) -> bool:
-    """`if (length > 1) join all else take the first`: the same for any number of images."""
+    """Match `if (length > 1) concatenate all, else take the first`, equal for any length."""
     if len(branch.outputs) != 1 or len(branch.regions) != 2:
         return False
     many, one = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Facts about a program for people: operators, arithmetic, and how much it returns."""
+"""Statistics of a program: operators, parameters, multiply-adds, size of the outputs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ITEM_BYTES = {"bool": 1, "ui8": 1, "i8": 1, "i16": 2, "f16": 2, "bf16": 2, "i64
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-adds of one image's convolutions and matrix products.
+    """Multiply-adds (MACs) of convolutions and matrix products for one image.
 
     Attributes:
-        macs: of those whose sizes the program states.
-        unknown: how many of them have sizes that depend on the input.
+        macs: MACs of the operators with known sizes.
+        unknown: number of such operators whose sizes are known at run time only.
     """
 
     macs: int
@@ -30,21 +30,21 @@ class Work:
 
 
 def operator_counts(program: Program) -> Counter[str]:
-    """How often each operator occurs, those inside of `if` and `while` too."""
+    """Number of occurrences of each operator, including those in `if` and `while`."""
     names = (op.name.removeprefix("pd_op.") for op in program.walk() if op.name != PARAMETER)
     return Counter(names)
 
 
 def parameter_count(program: Program) -> int:
-    """Numbers among the weights."""
+    """Number of parameters (elements of the weights)."""
     kinds = (op.output_types[0] for op in program.parameters.values())
     return sum(math.prod(kind.shape) for kind in kinds if kind is not None)
 
 
 def work(program: Program, image_hw: tuple[int, int]) -> Work:
-    """Count the multiply-adds of one image whose network input has this size.
+    """Count the multiply-adds for one image whose network input has this size.
 
-    Two-stage models are counted with as many regions and boxes as they take at most.
+    For two-stage models, with the maximum number of regions and boxes.
     """
     macs = unknown = 0
     sizes = infer_sizes(program, image_hw)
@@ -72,7 +72,7 @@ _COUNTED = {
 
 
 def _length_of_sum(op: Operation, left: Sequence[int], right: Sequence[int]) -> int:
-    """Products that are added up for one number of the result."""
+    """Number of multiply-adds per element of the result."""
     if op.name.endswith("conv2d"):
         return math.prod(right[1:])
     transposed = op.has_attribute("transpose_x") and op.attribute("transpose_x")
@@ -80,7 +80,7 @@ def _length_of_sum(op: Operation, left: Sequence[int], right: Sequence[int]) -> 
 
 
 def most_rows(program: Program) -> int:
-    """Most instances that one image can have; 100, the usual limit, where the program is silent."""
+    """Maximum number of instances per image; 100, the usual limit, if the program has none."""
     for op in program.walk():
         if op.name == "pd_op.multiclass_nms3":
             return int(op.attribute("keep_top_k"))
@@ -90,9 +90,9 @@ def most_rows(program: Program) -> int:
 
 
 def returned_bytes(program: Program, image_hw: tuple[int, int]) -> int:
-    """Most that the program hands back for one image of this size.
+    """Maximum size of the outputs for one image of this size, in bytes.
 
-    A mask output whose height and width the program leaves open is at the image's size.
+    Mask outputs with dynamic height and width are counted at the image's size.
     """
     rows = most_rows(program)
     total = 0
@@ -112,7 +112,7 @@ def returned_bytes(program: Program, image_hw: tuple[int, int]) -> int:
 
 
 def _most_exact_type(program: Program, value: int) -> TensorType | None:
-    """The type of a value; of an `if`, that of the branch which says most."""
+    """The type of a value; for an `if`, that of the branch with the more specific type."""
     kind, op = program.type_of(value), program.maker(value)
     if op is None or op.name != "pd_op.if" or kind is None:
         return kind

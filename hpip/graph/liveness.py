@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which operations contribute to what a program returns, and removal of the others."""
+"""Liveness analysis and dead code elimination."""
 
 from __future__ import annotations
 
 from hpip.graph.operation import PARAMETER, Operation
 from hpip.graph.program import INPUT, OUTPUT, Program
 
-# Kept although nothing reads them: what the caller feeds stays part of the interface, and a
-# combined parameter file is read by position, so that a missing weight would shift all later ones.
+# Never removed: inputs belong to the interface, and a combined parameter file is read by position,
+# so that a missing parameter would shift all later ones.
 _ALWAYS_KEPT = frozenset({PARAMETER, INPUT})
 _ROOTS = frozenset({OUTPUT, "builtin.shadow_output", "pd_op.print", "pd_op.assert"})
 
@@ -15,8 +15,8 @@ _ROOTS = frozenset({OUTPUT, "builtin.shadow_output", "pd_op.print", "pd_op.asser
 def live_operations(program: Program) -> set[int]:
     """`id` of each operation that an output depends on.
 
-    A loop that is needed keeps its whole interface: results of it that nobody reads stay.
-    An operation that writes into its first operand is needed when that operand is.
+    A live loop keeps all its results, even those that nothing reads. An operation that writes to
+    its first operand in place is live if that operand is.
     """
     writers: dict[int, list[Operation]] = {}
     for op in program.walk():
@@ -41,9 +41,9 @@ def live_operations(program: Program) -> set[int]:
 
 
 def remove_dead_code(program: Program) -> int:
-    """Remove operations that no output depends on; returns how many.
+    """Remove operations that no output depends on; returns their number.
 
-    Inputs and parameters stay, so that callers and the parameter file need no change.
+    Inputs and parameters are kept, so that the interface and the parameter file remain valid.
     """
     live = live_operations(program)
     dead = [op for op in program.walk() if id(op) not in live and op.name not in _ALWAYS_KEPT]

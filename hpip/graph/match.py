@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions that passes ask when they look for a pattern; each answer or a reason why not."""
+"""Pattern matching for passes: each function returns a match or raises NoMatchError."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hpip.graph.passes.base import NoMatchError
 from hpip.graph.program import Program
 from hpip.types import AnyArray, Float32Array
 
-# Feeds (im_shape, scale_factor) with which sizes computed in a program are compared: both
-# orientations, and ratios that leave fractions below and above one half.
+# Inputs (im_shape, scale_factor) to evaluate computed sizes: both orientations, and ratios with
+# fractions below and above one half.
 _SAMPLE_FEEDS = (
     ((800, 1067), (800 / 480, 1067 / 640)),
     ((640, 640), (640 / 427, 640 / 641)),
@@ -26,7 +26,7 @@ SizeRule = Callable[[Float32Array, Float32Array], AnyArray]
 
 
 def made_by(program: Program, value: int, *names: str) -> Operation:
-    """The operation that makes `value`, which must be one of `names` ("pd_op." left out)."""
+    """The operation that makes `value`, which must be one of `names` (without "pd_op.")."""
     op = program.maker(value)
     if op is None or op.name.removeprefix("pd_op.") not in names:
         raise NoMatchError(f"expected {' or '.join(names)}, found {op or f'input {value}'}")
@@ -34,7 +34,7 @@ def made_by(program: Program, value: int, *names: str) -> Operation:
 
 
 def skip(program: Program, value: int, names: Collection[str]) -> int:
-    """Walk up through operations of these names, along their first operand."""
+    """Follow first operands upwards while operations have one of these names."""
     while True:
         op = program.maker(value)
         if op is None or op.name.removeprefix("pd_op.") not in names or not op.inputs:
@@ -43,10 +43,10 @@ def skip(program: Program, value: int, names: Collection[str]) -> int:
 
 
 def listed(program: Program, value: int, count: int) -> tuple[int, ...]:
-    """The `count` values that a `combine` collects."""
+    """The `count` operands of a `combine`."""
     op = program.maker(value)
     if op is None or op.name != "builtin.combine" or len(op.inputs) != count:
-        raise NoMatchError(f"expected a list of {count} made in place, found {op}")
+        raise NoMatchError(f"expected a combine of {count} values, found {op}")
     return op.inputs
 
 
@@ -62,12 +62,12 @@ def constant_number(program: Program, value: int) -> float:
     """A constant of one element."""
     numbers = constant_list(program, value)
     if len(numbers) != 1:
-        raise NoMatchError(f"value {value} holds {len(numbers)} numbers, not one")
+        raise NoMatchError(f"expected one number in value {value}, found {len(numbers)}")
     return numbers[0]
 
 
 def one(program: Program, name: str) -> Operation:
-    """The only operation of that name in the program."""
+    """The only operation with this name in the program."""
     found = [op for op in program.walk() if op.name == f"pd_op.{name}"]
     if len(found) != 1:
         raise NoMatchError(f"expected one {name}, found {len(found)}")
@@ -75,7 +75,7 @@ def one(program: Program, name: str) -> Operation:
 
 
 def reader(program: Program, value: int, name: str) -> Operation:
-    """The only operation of that name that reads `value`; others may read it too."""
+    """The only operation with this name that reads `value`; others may read it too."""
     found = [op for op in program.readers(value) if op.name == f"pd_op.{name}"]
     if len(found) != 1:
         raise NoMatchError(f"expected one {name} to read value {value}, found {len(found)}")
@@ -83,7 +83,7 @@ def reader(program: Program, value: int, name: str) -> Operation:
 
 
 def output_values(program: Program, count: int) -> list[int]:
-    """What the program returns, when it returns `count` values."""
+    """The output values of the program, which must be `count`."""
     outputs = program.outputs
     if len(outputs) != count:
         raise NoMatchError(f"expected {count} outputs, found {len(outputs)}")
@@ -91,14 +91,14 @@ def output_values(program: Program, count: int) -> list[int]:
 
 
 def input_value(program: Program, name: str) -> int:
-    """The value that the caller feeds under that name."""
+    """The value of the input with this name."""
     if name not in program.inputs:
         raise NoMatchError(f"the program has no input {name}")
     return program.inputs[name].outputs[0]
 
 
 def plain_bilinear(program: Program, op: Operation) -> None:
-    """Check that a resize samples at pixel centres, the convention of all native resizing."""
+    """Check that a resize uses half-pixel centres, like all native resizing."""
     wanted = {"interp_method": "bilinear", "align_corners": False, "align_mode": 0}
     found = {name: op.attribute(name) for name in wanted}
     if found != wanted:
@@ -106,7 +106,7 @@ def plain_bilinear(program: Program, op: Operation) -> None:
 
 
 def fixed_size(program: Program, op: Operation) -> tuple[int, int]:
-    """Height and width that a resize brings its input to, when they are attributes of it."""
+    """Target height and width of a resize with a constant size."""
     size = (int(op.attribute("out_h")), int(op.attribute("out_w")))
     if min(size) < 1 or any(value != NO_VALUE for value in op.inputs[1:]):
         raise NoMatchError(f"{op} does not resize to a fixed size")
@@ -114,10 +114,10 @@ def fixed_size(program: Program, op: Operation) -> tuple[int, int]:
 
 
 def resize_target(program: Program, op: Operation) -> tuple[int, int]:
-    """Values that hold height and width of a resize whose size is computed."""
+    """The values of the target height and width of a resize with a computed size."""
     _, size, sizes, scale = op.inputs
     if scale != NO_VALUE or (size == NO_VALUE) == (sizes == NO_VALUE):
-        raise NoMatchError(f"{op} takes its size from elsewhere")
+        raise NoMatchError(f"{op} does not take its size from one operand")
     if sizes != NO_VALUE:
         height, width = listed(program, sizes, 2)
         return height, width
@@ -125,10 +125,10 @@ def resize_target(program: Program, op: Operation) -> tuple[int, int]:
 
 
 def follows(program: Program, value: int, rule: SizeRule, index: int | None = None) -> bool:
-    """Whether a value computed from the feeds im_shape and scale_factor obeys `rule` for one image.
+    """Whether a value computed from im_shape and scale_factor equals `rule` for one image.
 
-    With `index`, one component of what the rule yields. Decided by computing both for sample
-    images, so that any spelling of the rule is understood.
+    With `index`, only that component of the rule's result. Both are evaluated for sample images, so
+    that any equivalent formula matches.
     """
     im_shape = input_value(program, "im_shape")
     scale_factor = input_value(program, "scale_factor")
@@ -145,6 +145,6 @@ def follows(program: Program, value: int, rule: SizeRule, index: int | None = No
 
 
 def rounded_original(im_shape: Float32Array, scale_factor: Float32Array) -> Float32Array:
-    """Size of the original image: resized size over scale factor, to the nearest pixel."""
+    """Size of the original image: resized size over scale factor, rounded to pixels."""
     size: Float32Array = np.floor(im_shape / scale_factor + np.float32(0.5))
     return size

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins for work that hpip does itself, in a program that is about to be split.
+"""Placeholder operations for native steps, in a program that is about to be split.
 
-They live in memory only: `split` turns each into a `NativeStep`. No engine ever sees one.
+They exist in memory only: `split` turns each into a `NativeStep`, and no engine sees them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _PREFIX = "hpip."
 
 
 def is_native(op: Operation) -> bool:
-    """Whether an operation is one of these stand-ins."""
+    """Whether an operation is a placeholder of a native step."""
     return op.name.startswith(_PREFIX)
 
 
 def native_kind(op: Operation) -> str:
-    """The `NativeStep.kind` that it stands for."""
+    """`NativeStep.kind` of a placeholder."""
     return op.name.removeprefix(_PREFIX)
 
 
 def native_attributes(op: Operation) -> dict[str, Any]:
-    """The `NativeStep.attributes`."""
+    """`NativeStep.attributes` of a placeholder."""
     return {attribute["N"]: attribute["AT"]["D"] for attribute in op.raw["A"]}
 
 
@@ -38,10 +38,10 @@ def make_native(
     outputs: Sequence[tuple[str, Sequence[int]]],
     attributes: Mapping[str, Any],
 ) -> Operation:
-    """A stand-in, not yet in any block.
+    """A placeholder operation, not yet in any block.
 
     Args:
-        program: where it will go.
+        program: the program that it is for.
         kind: see `NativeStep`.
         inputs: operand values.
         outputs: Paddle's short type name and shape of each result.

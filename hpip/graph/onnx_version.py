@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exporter's version, where it can be read without importing the `onnx` package."""
+"""Version of the ONNX exporter, in a module that does not import the `onnx` package."""
 
 from __future__ import annotations
 
-# Part of cache keys: raise it whenever the exporter writes something else than before.
+# Part of cache keys: increase it whenever the output of the exporter changes.
 EXPORTER_VERSION = 6

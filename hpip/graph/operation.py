@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations, blocks and regions of a PIR program: thin views of the JSON that Paddle writes.
+"""Operations, blocks and regions of a PIR program, as thin views of Paddle's JSON.
 
-The JSON stays the only copy of the facts. A view reads and edits it in place, so whatever this
-module does not know (new attributes, new kinds of type) survives reading and writing.
+A view reads and edits the JSON in place, so that whatever this module does not know (new
+attributes, new types) survives reading and writing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from hpip.errors import ModelFormatError
 
 Json: TypeAlias = dict[str, Any]
 
-# Paddle shortens the name of a dialect in the file (schema.cc); test dialects are left out.
+# Paddle abbreviates the names of dialects in the file (schema.cc). Test dialects are not supported.
 _DIALECTS = {"0": "builtin", "1": "pd_op", "2": "cf", "3": "custom_op", "4": "dist"}
 _CODES = {name: code for code, name in _DIALECTS.items()}
 
 PARAMETER = "builtin.parameter"
-# A parameter is written in a form of its own: name "p", attributes as a bare list.
+# Parameters have a special form: name "p", attributes as a plain list.
 _PARAMETER_CODE = "p"
 _PARAMETER_NAME_INDEX = 3
 
@@ -30,7 +30,7 @@ NO_VALUE = 0
 
 @dataclass(frozen=True)
 class TensorType:
-    """What is known of a value before the program runs; -1 stands for an unknown length."""
+    """Static type of a value; -1 stands for a dynamic axis."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -61,7 +61,7 @@ class Operation:
         return tuple(operand["%"] for operand in self.raw.get("I", ()))
 
     def set_input(self, index: int, value: int) -> None:
-        """Make operand `index` read `value`. The owner of the program must be told: see Program."""
+        """Replace operand `index`. Call `Program.touch` afterwards."""
         self.raw["I"][index] = {**self.raw["I"][index], "%": value}
 
     @property
@@ -76,27 +76,27 @@ class Operation:
 
     @property
     def output_types(self) -> tuple[TensorType | None, ...]:
-        """Type of each result; None for what is no dense tensor (lists, arrays of tensors)."""
+        """Type of each result; None unless it is a dense tensor (lists, tensor arrays)."""
         return tuple(parse_type(result.get("TT")) for result in self._results)
 
     def output_type_json(self, index: int) -> Json:
-        """The type of result `index` as it is written."""
+        """The type of result `index` as JSON."""
         found: Json = self._results[index]["TT"]
         return found
 
     def attribute(self, name: str) -> Any:
-        """Value of an attribute as plain Python; KeyError when there is none of that name."""
+        """Value of an attribute as plain Python; raises KeyError if it does not exist."""
         for attribute in self._attributes():
             if attribute["N"] == name:
                 return decode_attribute(attribute["AT"])
         raise KeyError(name)
 
     def has_attribute(self, name: str) -> bool:
-        """Whether the operation carries an attribute of that name."""
+        """Whether the operation has an attribute with this name."""
         return any(attribute["N"] == name for attribute in self._attributes())
 
     def set_attribute(self, name: str, typed: Json) -> None:
-        """Replace or add an attribute; `typed` as the encode functions of `builder` make it."""
+        """Replace or add an attribute; functions of `builder` create `typed`."""
         for attribute in self._attributes():
             if attribute["N"] == name:
                 attribute["AT"] = typed
@@ -108,28 +108,28 @@ class Operation:
 
     @property
     def parameter_name(self) -> str:
-        """Name of the weight that this parameter operation stands for."""
+        """Name of the weight that this parameter operation declares."""
         if self.raw["#"] == _PARAMETER_CODE:
             return str(self.raw["A"][_PARAMETER_NAME_INDEX])
         raise KeyError("parameter_name")
 
     @property
     def writes_in_place(self) -> bool:
-        """Whether the operation may change its first operand instead of making a new value.
+        """Whether the operation may modify its first operand in place.
 
-        Paddle's convention is a trailing underscore; the array operations of loops rely on it.
+        By Paddle's convention, its name ends in an underscore, like those of array operations.
         """
         return self.name.endswith("_")
 
     def walk(self) -> Iterator[Operation]:
-        """This operation and all within its regions, outside in."""
+        """This operation and all operations in its regions, outer ones first."""
         yield self
         for region in self.regions:
             for block in region.blocks:
                 yield from block.walk()
 
     def to_json(self) -> Json:
-        """The operation as Paddle writes it."""
+        """The operation in Paddle's JSON form."""
         if not self.regions:
             return self.raw
         return {**self.raw, "regions": [region.to_json() for region in self.regions]}
@@ -140,7 +140,7 @@ class Operation:
 
 
 class Block:
-    """A list of operations, and the arguments that a loop hands to it."""
+    """A list of operations, and the arguments that a loop passes to it."""
 
     def __init__(self, raw: Json, owner: Operation | None = None) -> None:
         self.raw = raw
@@ -149,7 +149,7 @@ class Block:
 
     @property
     def arguments(self) -> tuple[int, ...]:
-        """Values that the block receives, keyword arguments last."""
+        """Argument values of the block, keyword arguments last."""
         return tuple(argument["#"] for argument in self._argument_json())
 
     def _argument_json(self) -> Sequence[Json]:
@@ -161,29 +161,29 @@ class Block:
         return {argument["#"]: parse_type(argument.get("TT")) for argument in self._argument_json()}
 
     def walk(self) -> Iterator[Operation]:
-        """All operations of the block and within them, in order."""
+        """All operations of the block and nested ones, in order."""
         for operation in self.operations:
             yield from operation.walk()
 
     def to_json(self) -> Json:
-        """The block as Paddle writes it."""
+        """The block in Paddle's JSON form."""
         return {**self.raw, "ops": [operation.to_json() for operation in self.operations]}
 
 
 class Region:
-    """What an `if` or `while` carries: Paddle writes one block per region."""
+    """A region of an `if` or `while`, with one block in Paddle's programs."""
 
     def __init__(self, raw: Json, owner: Operation | None = None) -> None:
         self.raw = raw
         self.blocks = [Block(block, owner) for block in raw["blocks"]]
 
     def to_json(self) -> Json:
-        """The region as Paddle writes it."""
+        """The region in Paddle's JSON form."""
         return {**self.raw, "blocks": [block.to_json() for block in self.blocks]}
 
 
 def expand_name(code: str) -> str:
-    """Full name of an operation, type or attribute: "1.add" -> "pd_op.add"."""
+    """Full name from the abbreviated one in the file: "1.add" -> "pd_op.add"."""
     if code == _PARAMETER_CODE:
         return PARAMETER
     dialect, _, name = code.partition(".")
@@ -191,13 +191,13 @@ def expand_name(code: str) -> str:
 
 
 def shorten_name(name: str) -> str:
-    """The code that the file carries: "pd_op.add" -> "1.add"."""
+    """Abbreviated name for the file: "pd_op.add" -> "1.add"."""
     dialect, _, rest = name.partition(".")
     return f"{_CODES.get(dialect, dialect)}.{rest}"
 
 
 def parse_type(raw: Json | None) -> TensorType | None:
-    """Dense tensor type from its JSON, or None for any other."""
+    """Type of a dense tensor from JSON, or None for other types."""
     if not raw or raw["#"] != "0.t_dtensor":
         return None
     dtype, shape = raw["D"][:2]
@@ -205,7 +205,7 @@ def parse_type(raw: Json | None) -> TensorType | None:
 
 
 def decode_attribute(typed: Json) -> Any:
-    """Plain Python value of a typed attribute: lists of lists, numbers, strings."""
+    """Plain Python value of a typed attribute: nested lists, numbers, strings."""
     value = typed.get("D")
     if isinstance(value, list):
         return [decode_attribute(item) if isinstance(item, dict) else item for item in value]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans before they have files, and as the cache's records hold them."""
+"""Plans in memory, before their programs are written, and their JSON form in the cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpip.types import ModelFiles, NativeStep, PlanStep, Segment, TensorSpec
 
 @dataclass(frozen=True)
 class DensePart:
-    """A `Segment` whose program is not written yet; see there."""
+    """A `Segment` whose program is in memory; see there."""
 
     name: str
     program: Program
@@ -25,7 +25,7 @@ class DensePart:
 
     @property
     def file_name(self) -> str:
-        """Where the program goes in the entry of the cache."""
+        """File name of the program in its cache entry."""
         return f"{self.name.replace(' ', '_')}.json"
 
 
@@ -33,7 +33,7 @@ Part: TypeAlias = DensePart | NativeStep
 
 
 def part_to_json(part: Part) -> dict[str, Any]:
-    """What `plan_from_json` needs to know of a part, without the program itself."""
+    """JSON form of a part, without its program; see `plan_from_json`."""
     if isinstance(part, NativeStep):
         return {
             "kind": part.kind,
@@ -56,10 +56,10 @@ def part_to_json(part: Part) -> dict[str, Any]:
 def plan_from_json(
     records: Sequence[Mapping[str, Any]], folder: Path, params: Path
 ) -> tuple[PlanStep, ...]:
-    """The plan whose programs lie in `folder`.
+    """Load a plan whose programs are in `folder`.
 
     Raises:
-        KeyError, TypeError, ValueError: the records are of another version.
+        KeyError, TypeError, ValueError: the records have another version.
     """
     return tuple(_step(record, folder, params) for record in records)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program as Paddle 3 exports it (`inference.json`), read, searched, edited and written.
+"""Reads, edits and writes programs of Paddle 3 (`inference.json`) without importing Paddle.
 
-Paddle is not imported. Reading and writing back changes nothing but white space.
+Reading and writing back changes nothing but white space.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from hpip.graph.operation import NO_VALUE, PARAMETER, Block, Json, Operation, Re
 INPUT = "pd_op.data"
 OUTPUT = "pd_op.fetch"
 
-# 0 is a development build's; 1 is written by Paddle 3.0, 3 by 3.2, 4 by 3.3.
+# Format 0 is of development builds; 1 of Paddle 3.0, 3 of 3.2, 4 of 3.3.
 KNOWN_VERSIONS = range(5)
 
 
 class Program:
-    """One program: nested regions of operations, and who makes and who reads each value.
+    """A program (network graph): nested operations, with an index of each value's uses.
 
-    Edit through the methods of this class: they keep the index of makers and readers right.
+    Edit through the methods of this class, which update the index of makers and readers.
     """
 
     def __init__(self, document: Json) -> None:
-        """Take over a parsed `inference.json`; `read` checks it first."""
+        """Wrap a parsed `inference.json`, without the format check of `read`."""
         self._document = document
         try:
             regions = [Region(region) for region in document["program"]["regions"]]
@@ -37,8 +37,8 @@ class Program:
             (self._region,) = regions
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ModelFormatError(
-                "the program has no single main block: expected program.regions[0].blocks[0].ops. "
-                "The file is damaged or of a later format; export the model again."
+                "the program has no main block: expected program.regions[0].blocks[0].ops. The "
+                "file is damaged or of a later format; export the model again."
             ) from error
 
     @classmethod
@@ -46,7 +46,7 @@ class Program:
         """Read `inference.json`.
 
         Raises:
-            ModelFormatError: missing, truncated, not PIR, or of a version that is not known here.
+            ModelFormatError: the file is missing, truncated, not PIR, or of an unsupported version.
         """
         try:
             document = json.loads(path.read_bytes())
@@ -54,19 +54,19 @@ class Program:
             raise ModelFormatError(f"cannot read the program {path}: {error}") from error
         except ValueError as error:
             raise ModelFormatError(
-                f"{path} is not whole: expected JSON, found {error}. Copy or export it again."
+                f"{path} is damaged: expected JSON, received {error}. Copy or export it again."
             ) from error
         _check_header(document, path)
         return cls(document)
 
     def copy(self) -> Program:
-        """A program of its own, which may be edited apart from this one."""
+        """A deep copy."""
         return Program(json.loads(self.to_bytes()))
 
     def with_operations(self, operations: Iterable[Operation]) -> Program:
         """A program of the same format with these operations in its main block.
 
-        They are shared with this program: edit neither afterwards.
+        The operations are shared with this program: edit neither program afterwards.
         """
         block = {**self.block.raw, "ops": [op.to_json() for op in operations]}
         (region,) = self._document["program"]["regions"]
@@ -75,12 +75,12 @@ class Program:
         return Program({**self._document, "program": program})
 
     def to_json(self) -> Json:
-        """The document that Paddle loads."""
+        """The document in Paddle's JSON form."""
         program = {**self._document["program"], "regions": [self._region.to_json()]}
         return {**self._document, "program": program}
 
     def to_bytes(self) -> bytes:
-        """The file that Paddle loads, without needless white space, as Paddle writes it."""
+        """Content of `inference.json`, without white space like Paddle's."""
         text = json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False)
         return text.encode()
 
@@ -90,27 +90,27 @@ class Program:
 
     @property
     def version(self) -> int:
-        """Number of the file format."""
+        """Version of the file format."""
         return int(self._document["base_code"]["version"])
 
     def walk(self) -> Iterator[Operation]:
-        """All operations, those of nested regions included, in order of execution."""
+        """All operations, including nested ones, in order of execution."""
         return self.block.walk()
 
     @property
     def inputs(self) -> dict[str, Operation]:
-        """What the caller feeds, by name, in order of declaration."""
+        """The operations that declare inputs, by name, in order of declaration."""
         return {op.attribute("name"): op for op in self.block.operations if op.name == INPUT}
 
     @property
     def outputs(self) -> list[Operation]:
-        """What the caller gets: the fetch operations by column."""
+        """The fetch operations of the outputs, in order of the outputs."""
         fetches = [op for op in self.block.operations if op.name == OUTPUT]
         return sorted(fetches, key=lambda op: int(op.attribute("col")))
 
     @property
     def parameters(self) -> dict[str, Operation]:
-        """The weights that the program reads, by name, in order of declaration."""
+        """The operations that declare parameters, by name, in order of declaration."""
         return {op.parameter_name: op for op in self.block.operations if op.name == PARAMETER}
 
     @cached_property
@@ -136,26 +136,26 @@ class Program:
         return types
 
     def maker(self, value: int) -> Operation | None:
-        """Operation that makes `value`; None for a block's argument and for `NO_VALUE`."""
+        """The operation whose result `value` is; None for block arguments and `NO_VALUE`."""
         return self._makers.get(value)
 
     def readers(self, value: int) -> list[Operation]:
-        """Operations that read `value`, nested ones included, in order."""
+        """The operations that read `value`, including nested ones, in order."""
         return list(self._readers.get(value, ()))
 
     def type_of(self, value: int) -> TensorType | None:
-        """Type of a value, None when it is no dense tensor."""
+        """Type of a value; None unless it is a dense tensor."""
         return self._types.get(value)
 
     def new_value(self) -> int:
-        """A number for a result that no operation has yet."""
+        """An unused value, for a new result."""
         self._last_value = max(self._last_value, *self._makers, 0) + 1
         return self._last_value
 
     _last_value = 0
 
     def insert(self, anchor: Operation, operations: Iterable[Operation], *, after: bool) -> None:
-        """Put operations before or after `anchor`, in its block."""
+        """Insert operations before or after `anchor`, in its block."""
         block = _block_of(anchor)
         index = block.operations.index(anchor) + after
         new = list(operations)
@@ -165,14 +165,14 @@ class Program:
         self.touch()
 
     def append(self, operations: Iterable[Operation]) -> None:
-        """Put operations at the end of the main block."""
+        """Append operations to the main block."""
         for op in operations:
             op.parent = self.block
             self.block.operations.append(op)
         self.touch()
 
     def remove(self, operations: Iterable[Operation]) -> None:
-        """Take operations out; what reads their results must go or be redirected too."""
+        """Remove operations; those that read their results must be removed or changed too."""
         doomed = {id(op) for op in operations}
         blocks = [self.block]
         for op in self.walk():
@@ -182,7 +182,7 @@ class Program:
         self.touch()
 
     def replace_value(self, old: int, new: int) -> int:
-        """Let everything that reads `old` read `new`; returns how many operands changed."""
+        """Replace a value in all operands; returns the number of changed operands."""
         changed = 0
         for op in self.readers(old):
             for index, value in enumerate(op.inputs):
@@ -193,14 +193,14 @@ class Program:
         return changed
 
     def touch(self) -> None:
-        """Forget the index of makers and readers after an edit made behind its back."""
+        """Invalidate the index of values, after an edit without the methods of this class."""
         for name in ("_makers", "_readers", "_types"):
             self.__dict__.pop(name, None)
 
     def check(self) -> None:
-        """Raise ModelFormatError unless each operand is made before it is read, where it is seen.
+        """Raise ModelFormatError unless each operand is defined before its use.
 
-        A pass that leaves a value without a maker would crash Paddle instead of raising there.
+        Paddle would crash on an undefined operand instead of raising an error.
         """
         _check_block(self.block, {NO_VALUE})
 
@@ -210,8 +210,8 @@ def _check_block(block: Block, visible: set[int]) -> None:
     for op in block.operations:
         if missing := set(op.inputs) - visible:
             raise ModelFormatError(
-                f"the program is inconsistent: {op} reads {sorted(missing)}, which nothing before "
-                "it makes. Export the model again."
+                f"the program is inconsistent: {op} reads the values {sorted(missing)} before they "
+                "are defined. Export the model again."
             )
         for region in op.regions:
             for inner in region.blocks:
@@ -221,7 +221,7 @@ def _check_block(block: Block, visible: set[int]) -> None:
 
 def _block_of(op: Operation) -> Block:
     if op.parent is None:
-        raise ValueError(f"{op} is in no block")
+        raise ValueError(f"{op} does not belong to a block")
     return op.parent
 
 
@@ -230,13 +230,13 @@ def _check_header(document: Any, path: Path) -> None:
     header = base if isinstance(base, dict) else {}
     if header.get("magic") != "pir":
         raise ModelFormatError(
-            f"{path} is not a program of Paddle 3: expected base_code.magic 'pir', found "
-            f"{header.get('magic')!r}."
+            f"{path} is not a program of Paddle 3: expected base_code.magic 'pir', received "
+            f"{header.get('magic')!r}. Export the model with Paddle 3."
         )
     version = header.get("version")
     if version not in KNOWN_VERSIONS:
         raise ModelFormatError(
-            f"{path} is written in format {version!r}; known here are {KNOWN_VERSIONS.start} to "
-            f"{KNOWN_VERSIONS.stop - 1} (Paddle 3.0 to 3.3). Export it with one of these, or "
-            "update hpip."
+            f"{path} has format {version!r}; hpip supports {KNOWN_VERSIONS.start} to "
+            f"{KNOWN_VERSIONS.stop - 1} (Paddle 3.0 to 3.3). Export the model with one of these "
+            "versions, or update hpip."
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes of values for one size of the input, where the program leaves them open."""
+"""Shape inference for a given input size."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Shape = tuple[int, ...]
 
 
 def infer_sizes(program: Program, image_hw: tuple[int, int]) -> dict[int, Shape]:
-    """Shape of each value for one image of this size; -1 remains where it can't be told.
+    """Shape of each value for one image of this size; -1 for axes that remain unknown.
 
-    Regions count as many as the model takes at most.
+    The number of regions is the model's maximum.
     """
     sizes: dict[int, Shape] = {}
     rows = _Rows(program)
@@ -38,7 +38,7 @@ def infer_sizes(program: Program, image_hw: tuple[int, int]) -> dict[int, Shape]
 
 
 class _Rows:
-    """First length of values that leave it open: images, then regions, then kept boxes."""
+    """First length of dynamic values: number of images, then regions, then detected boxes."""
 
     def __init__(self, program: Program) -> None:
         self._position = {id(op): index for index, op in enumerate(program.walk())}
@@ -50,7 +50,7 @@ class _Rows:
                 self._changes.append((self._position[id(op)], int(op.attribute("keep_top_k"))))
 
     def at(self, op: Operation) -> int:
-        """The most rows at an operation."""
+        """Maximum number of rows at an operation."""
         passed = [rows for place, rows in self._changes if place < self._position[id(op)]]
         return passed[-1] if passed else 1
 
@@ -68,7 +68,7 @@ def _filled(shape: Shape, other: Sequence[int]) -> Shape:
 
 
 def _windows(size: Shape, kernel: Sequence[int], op: Operation) -> tuple[int, int]:
-    """Height and width that windows of `kernel` leave of a map."""
+    """Output height and width of a convolution or pooling with `kernel`."""
     strides, pads = op.attribute("strides"), op.attribute("paddings")
     pads = [*pads, *pads] if len(pads) == 2 else [pads[0], pads[2], pads[1], pads[3]]
     spread = op.attribute("dilations") if op.has_attribute("dilations") else (1, 1)
@@ -132,7 +132,7 @@ def _flatten(program: Program, op: Operation, known: Sequence[Shape]) -> Shape:
     return (*size[:start], product, *size[stop + 1 :])
 
 
-# Their results have rows of their own, whatever the first operand has.
+# The number of rows of their results is independent of their first operand.
 _NEW_ROWS = frozenset({"pd_op.roi_align", "pd_op.gather", "pd_op.generate_proposals"})
 
 _RULES: dict[str, Callable[[Program, Operation, Sequence[Shape]], Shape]] = {
@@ -149,6 +149,6 @@ _RULES: dict[str, Callable[[Program, Operation, Sequence[Shape]], Shape]] = {
 
 
 def known(sizes: Mapping[int, Shape], value: int) -> Shape | None:
-    """The whole shape of a value, or None where a length is open."""
+    """The shape of a value, or None unless it is fully known."""
     found = sizes.get(value)
     return None if found is None or -1 in found else found

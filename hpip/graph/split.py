@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splits a program at the work that hpip does itself.
+"""Splits a program into segments for engines, at the operators that hpip runs natively.
 
-What lies between is dense and straight: any engine can run it, and a converter can read it.
+Segments have no control flow and no detection operators: any engine can run them, and they can be
+exported to ONNX.
 """
 
 from __future__ import annotations
@@ -44,39 +45,40 @@ _LONG_NAMES = {
     "ui8": "uint8",
 }
 _IMAGE_RANK = 4
-# MaskRCNN-ResNet50 (C4) pools 1000 boxes to 0.8 GB, and its box head makes several arrays of half
-# that size of them: in runs of 79 boxes these take megabytes and stay closer to the caches.
-_MOST_ROW_BYTES = 64_000_000
+# The region features of MaskRCNN-ResNet50 (C4) take 0.8 GB for 1000 boxes, and its box head makes
+# several arrays of half that size. In runs of 79 boxes these take megabytes and fit the CPU caches
+# better.
+_MAX_ROW_BYTES = 64_000_000
 
 
 def split(program: Program) -> tuple[Part, ...]:
-    """Split a program that has been cut; it is changed and must not be used afterwards.
+    """Split a truncated graph; the given program is modified and must not be used afterwards.
 
     Raises:
-        NoMatchError: something remains that no dense segment can hold; the reason says what.
-        GraphRewriteError: a pass broke the program.
+        NoMatchError: control flow remains, or there is nothing to split; the reason says which.
+        GraphRewriteError: a pass produced an invalid program.
     """
     result = Sequential(LIFTS)(program)
     natives = [op for op in program.block.operations if is_native(op)]
     left = [op for op in program.block.operations if op.regions]
     if not natives:
-        raise NoMatchError("one segment: nothing pools regions or suppresses boxes among them")
+        raise NoMatchError("one segment: the program has no region pooling and no NMS")
     if left:
         reasons = "; ".join(f"{name}: {step.reason}" for name, step in result.steps)
-        raise NoMatchError(f"one segment: {left} can't be taken apart ({reasons})")
+        raise NoMatchError(f"one segment: {left} can't be split ({reasons})")
     try:
         return _Splitter(program).parts()
     except (KeyError, ValueError, TypeError) as error:
-        raise GraphRewriteError("split", f"stopped by {type(error).__name__}: {error}") from error
+        raise GraphRewriteError("split", f"failed with {type(error).__name__}: {error}") from error
 
 
 class _Splitter:
-    """Sorts operations into phases: even ones are dense, odd ones native.
+    """Assigns operations to phases: even phases are segments, odd ones native steps.
 
-    An operation goes into the earliest phase in which all that it reads is there, or, where it has
-    no weights, into the earliest one that reads its result. Constants, weights and what follows
-    from them and from the small inputs (sizes, threshold) alone belong to no phase: each segment
-    that reads them computes them for itself.
+    An operation belongs to the earliest phase in which its operands are available, or, if it has no
+    weights, to the earliest phase that reads its result. Constants, weights, and values that depend
+    only on them and on the small inputs (sizes, threshold) belong to no phase: each segment that
+    reads them computes them itself.
     """
 
     def __init__(self, program: Program) -> None:
@@ -122,16 +124,16 @@ class _Splitter:
         return max(read) + max(read) % 2
 
     def _hand_over_constants(self, native: Operation) -> None:
-        """Let the trunk compute what a native step reads, such as anchors of a fixed size."""
+        """Assign constants that a native step reads to the trunk, such as anchors."""
         for value in native.inputs:
             maker = self._program.maker(value)
             if self._phases[value] is None and maker is not None and maker.name != INPUT:
                 if maker.name == PARAMETER:
-                    raise NoMatchError(f"{native} reads a weight, which no segment hands over")
+                    raise NoMatchError(f"{native} reads a weight, which no segment returns")
                 self._phases.update(dict.fromkeys(maker.outputs, 0))
 
     def _latest_phase(self, op: Operation) -> int | None:
-        """The phase of the first reader, so that fewer values go from one segment to another."""
+        """The phase of the first reader, to pass fewer values between segments."""
         phase = self._phase_of(op)
         makers = [self._program.maker(value) for value in op.inputs]
         readers = [other for value in op.outputs for other in self._program.readers(value)]
@@ -187,7 +189,7 @@ class _Splitter:
         return DensePart(name, part, rows, empty, row_inputs, _max_rows(part.inputs[rows]))
 
     def _free_operations(self, wanted: Iterable[int]) -> list[Operation]:
-        """Operations of no phase that make the wanted values."""
+        """Operations without a phase that the wanted values depend on."""
         found: dict[int, Operation] = {}
         pending = [value for value in wanted if self._phases[value] is None]
         while pending:
@@ -199,7 +201,7 @@ class _Splitter:
         return list(found.values())
 
     def _feed(self, value: int) -> Operation:
-        """An input of a segment that carries the number of the value it stands for."""
+        """An input of a segment for a value of another phase, with the same value number."""
         maker = self._program.maker(value)
         if maker is not None and maker.name == INPUT:
             return maker
@@ -213,17 +215,17 @@ class _Splitter:
     def _type(self, value: int) -> TensorType:
         kind = self._program.type_of(value)
         if kind is None or kind.dtype not in _LONG_NAMES:
-            raise ValueError(f"value {value} can't be handed from one segment to another")
+            raise ValueError(f"value {value} can't be passed between segments")
         return kind
 
     def _leaves(self, value: int, phase: int) -> bool:
-        """Whether another part reads a value, or the caller does."""
+        """Whether a value is an output, or another phase reads it."""
         return any(
             op.name == OUTPUT or self._phase_of(op) != phase for op in self._program.readers(value)
         )
 
     def _rows_input(self, fed: Iterable[int]) -> str:
-        """The input that has a row for each box: what a pooling of regions made."""
+        """The input with one row per box: the result of region pooling; empty if none is."""
         for value in fed:
             maker = self._program.maker(value)
             if maker is not None and is_native(maker) and native_kind(maker) == "roi_align":
@@ -231,10 +233,10 @@ class _Splitter:
         return ""
 
     def _row_inputs(self, fed: Iterable[int]) -> tuple[str, ...]:
-        """Inputs with a row for each box, by the native step that makes them.
+        """Inputs with one row per box: the results of native steps.
 
-        None where another segment makes an input, whose rows may stand for anything, or where the
-        images' own inputs come along, which have a row for each image.
+        Empty if an input comes from another segment, whose rows may be anything, or is an input of
+        the program with one row per image.
         """
         found = []
         for value in fed:
@@ -246,7 +248,7 @@ class _Splitter:
         return tuple(found)
 
     def _empty_outputs(self, outputs: Iterable[int]) -> tuple[TensorSpec, ...]:
-        """What no boxes lead to, where each output has a row for each box; else nothing."""
+        """The outputs for zero boxes if each has one row per box; else empty."""
         kinds = [self._type(value) for value in outputs]
         if any(kind.shape[:1] != (-1,) or -1 in kind.shape[1:] for kind in kinds):
             return ()
@@ -254,7 +256,7 @@ class _Splitter:
 
 
 def _max_rows(rows: Operation) -> int:
-    """How many boxes fit into one run of a segment, by the size of a box's pooled features."""
+    """Maximum number of boxes per run of a segment, by the size of a box's features."""
     kind = rows.output_types[0]
     assert kind is not None
-    return max(1, _MOST_ROW_BYTES // (4 * math.prod(abs(length) for length in kind.shape[1:])))
+    return max(1, _MAX_ROW_BYTES // (4 * math.prod(abs(length) for length in kind.shape[1:])))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The passes that every model goes through, in order; each acts on the family that it knows."""
+"""The passes that run on every model, in order; each matches one family of models."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ PASSES: tuple[Pass, ...] = (
 
 
 def passes_key(passes: Sequence[Pass]) -> str:
-    """Names and versions of the passes: what they write depends on this and the model only."""
+    """Cache key of the passes: their names and versions."""
     return ",".join(f"{step.name}:{step.version}" for step in passes)

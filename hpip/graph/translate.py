@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of Paddle 2 (`.pdmodel`) become programs of Paddle 3, by Paddle itself, once.
+"""Translates programs of Paddle 2 (`.pdmodel`) to the format of Paddle 3, using Paddle.
 
-In a child process: Paddle's static mode is a global switch, and a damaged file may end the process.
+The translation runs in a child process, since Paddle's static mode is global and a damaged file may
+crash the process.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from hpip.common.interpreter import child_command
 from hpip.errors import ModelFormatError
 from hpip.types import ModelFiles
 
-# Raise when another program comes out for the same file.
+# Increase when the translation of a file changes.
 _VERSION = "1"
 _PROGRAM = "inference.json"
 _TIMEOUT_S = 300.0
 
 
 def translate(files: ModelFiles, cache: Cache) -> ModelFiles:
-    """The program of Paddle 3 for a `.pdmodel`; the parameters are the same file.
+    """Translate a `.pdmodel`, or load the translation from the cache.
+
+    Returns:
+        The translated program, with the given parameter file.
 
     Raises:
-        ModelFormatError: the file can't be read, or Paddle can't translate it; says why.
+        ModelFormatError: the file can't be read, or Paddle can't translate it.
     """
     try:
         key = content_key("translate", _VERSION, files.program.read_bytes())
@@ -36,7 +40,7 @@ def translate(files: ModelFiles, cache: Cache) -> ModelFiles:
     loaded = cache.load(key)
     if loaded is not None:
         return ModelFiles(loaded[0] / _PROGRAM, files.params)
-    title = f"{files.program.parent.name}, translated from the format of Paddle 2"
+    title = f"{files.program.parent.name}, translated from Paddle 2"
     try:
         with tempfile.TemporaryDirectory(prefix="hpip-") as folder:
             target = Path(folder) / _PROGRAM
@@ -45,7 +49,7 @@ def translate(files: ModelFiles, cache: Cache) -> ModelFiles:
         entry = cache.store(key, {"title": title}, {_PROGRAM: content})
     except OSError as error:
         raise ModelFormatError(
-            f"{files.program} can't be translated, since nothing can be written: {error}"
+            f"{files.program} can't be translated, since no folder can be written: {error}"
         ) from error
     return ModelFiles(entry / _PROGRAM, files.params)
 
@@ -66,7 +70,9 @@ def _ask_child(source: Path, target: Path) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ModelFormatError(f"{source} could not be translated: {error}") from error
+        raise ModelFormatError(
+            f"{source} could not be translated to the format of Paddle 3: {error}"
+        ) from error
     if done.returncode or not target.is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelFormatError(
@@ -76,7 +82,7 @@ def _ask_child(source: Path, target: Path) -> None:
 
 
 def _translate_here(source: Path, target: Path) -> None:
-    """What the child does; leaves Paddle in static mode."""
+    """Translate in this process; leaves Paddle in static mode."""
     import paddle
     from paddle.base import core
     from paddle.base.framework import process_type_promotion
@@ -90,7 +96,7 @@ def _translate_here(source: Path, target: Path) -> None:
 
 
 def _name_inputs(paddle: Any, program: Any) -> None:
-    """Put an input where the translation leaves a column of the old feed list."""
+    """Replace columns of the old feed list, which the translation leaves, by inputs."""
     block = program.global_block()
     for op in [op for op in block.ops if op.name() == "pd_op.feed"]:
         old = op.result(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A segment with the weights that it reads and no others, for as long as an engine loads it."""
+"""Reduces a segment's parameter file to the weights that it uses, while an engine loads it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hpip.types import ModelFiles
 
 logger = logging.getLogger(__name__)
 
-# Copying takes as long as the engine then saves: it pays in memory where most weights go unread.
-_LEAST_UNREAD = 0.5
+# The copy takes as much time as it saves the engine, so it is made only if it saves much memory.
+_MIN_UNREAD_FRACTION = 0.5
 
 
 @contextmanager
 def used_weights(files: ModelFiles) -> Iterator[ModelFiles]:
-    """Files to open in place of `files`, which may vanish when the block ends.
+    """Files to load in place of `files`; they may be deleted when the block ends.
 
-    A combined parameter file is read by position, so that every segment of a plan declares the
-    weights of all, and Paddle keeps them all in memory, once for each segment (MaskRCNN-ResNet50-
-    FPN: 177 MB each). For a segment that reads less than half of them, both files are written anew
-    to a temporary folder; where that is not possible, the given files come back.
+    A combined parameter file is read by position, so that every segment of a plan declares all
+    weights, and Paddle holds all of them in memory for each segment (177 MB each for MaskRCNN-
+    ResNet50-FPN). If a segment uses less than half of them, both files are rewritten to a temporary
+    folder; if that folder can't be written, the result is `files`.
 
     Raises:
-        ModelFormatError: a file is damaged, or they do not belong together.
+        ModelFormatError: a file is damaged, or program and parameters do not belong together.
     """
     with ExitStack() as stack:
         chosen = files
@@ -44,13 +44,13 @@ def used_weights(files: ModelFiles) -> Iterator[ModelFiles]:
                 sum(weights.tensors[op.parameter_name].size_bytes for op in ops)
                 for ops in (program.parameters.values(), unread)
             )
-            if spared > _LEAST_UNREAD * total:
+            if spared > _MIN_UNREAD_FRACTION * total:
                 try:
                     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hpip-"))
                     program.remove(unread)
                     chosen = _write(program, weights, Path(folder))
                 except OSError as error:
-                    logger.debug("%s is opened with all weights: %s", files.program, error)
+                    logger.debug("%s is loaded with all weights: %s", files.program, error)
         yield chosen
 
 

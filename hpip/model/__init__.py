@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model directory as a frozen record; finding and downloading official models."""
+"""Model directories: lookup, download, and their metadata as a frozen dataclass."""
 
 from __future__ import annotations

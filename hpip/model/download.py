@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch an archive over HTTP with resume and retries, and unpack it without trusting it."""
+"""Download of archives over HTTP with resume and retries, and safe extraction."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _TRANSIENT_ERRORS = (
 
 
 def download(url: str, target: Path) -> None:
-    """Fetch `url` into `target`, by way of `target` + ".part", which a later call takes up again.
+    """Download `url` to `target`, through `target` + ".part", which a later call resumes.
 
-    A progress bar runs on stderr where that is a terminal. Connections that break, short answers
-    and a busy server are tried again; the caller keeps other processes from the same target.
+    Shows a progress bar if stderr is a terminal. Retries after broken connections, truncated
+    responses and "busy" status codes. The caller must exclude other processes from the same target.
 
     Raises:
-        OSError: the server can't be reached or refuses, or the disk can't be written; a server's
-            answer is a `urllib.error.HTTPError`.
+        OSError: the server can't be reached or returns an error (`urllib.error.HTTPError`), or the
+            disk can't be written.
     """
     part = target.with_name(f"{target.name}.part")
     for attempt in range(1, _ATTEMPTS + 1):
@@ -57,17 +57,17 @@ def download(url: str, target: Path) -> None:
                 raise
         except _TRANSIENT_ERRORS as error:
             if attempt == _ATTEMPTS:
-                raise ConnectionError(f"{error} ({attempt} attempts)") from error
+                raise ConnectionError(f"{error} (after {attempt} attempts)") from error
         time.sleep(_FIRST_PAUSE_S * 2 ** (attempt - 1))
     part.replace(target)
 
 
 def _fetch_rest(url: str, part: Path) -> None:
-    """Append to `part` what it lacks, or start again where the server's file is another one."""
+    """Download the missing rest of `part`, or all of it if the server's file has changed."""
     request = urllib.request.Request(url, headers={"User-Agent": "hpip"})
     have_bytes = part.stat().st_size if part.exists() else 0
     if have_bytes:
-        # The partial file carries the server's date: a file that changed is sent whole.
+        # The partial file has the server's date, so the server sends a changed file completely.
         request.add_header("Range", f"bytes={have_bytes}-")
         request.add_header("If-Range", formatdate(part.stat().st_mtime, usegmt=True))
     with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
@@ -93,7 +93,7 @@ def _fetch_rest(url: str, part: Path) -> None:
 
 
 def _keep_date(part: Path, last_modified: str | None) -> None:
-    """Give the partial file the server's date; without one nothing could vouch for a resume."""
+    """Set the partial file's date to the server's; without one, a resume is not possible."""
     try:
         stamp = parsedate_to_datetime(last_modified or "").timestamp()
     except (TypeError, ValueError):
@@ -117,12 +117,12 @@ def _progress(title: str, done: int, total: int | None) -> Iterator[Callable[[in
 
 
 def unpack_tar(archive: Path, folder: Path) -> None:
-    """Write the files of a tar archive into `folder`, which must exist.
+    """Extract a tar archive to `folder`, which must exist.
 
-    Contents only: owners, modes and dates of the archive are not taken over.
+    Owners, modes and dates in the archive are ignored.
 
     Raises:
-        ModelFormatError: the archive is damaged, or holds a link, a device, or a path that leaves
+        ModelFormatError: the archive is damaged, or contains a link, a device, or a path outside
             the folder.
     """
     try:
@@ -131,7 +131,7 @@ def unpack_tar(archive: Path, folder: Path) -> None:
                 _unpack_member(tar, member, folder)
     except (tarfile.TarError, EOFError) as error:
         raise ModelFormatError(
-            f"{archive.name}: expected a tar archive, but it is damaged: {error}. Download it anew."
+            f"{archive.name} is damaged: expected a tar archive, found {error}. Download it again."
         ) from error
 
 
@@ -142,8 +142,8 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) 
         fault = "a path outside the folder"
     if fault:
         raise ModelFormatError(
-            f"the archive holds {fault}, {member.name!r}: expected plain files only. Refused; "
-            "check where it comes from."
+            f"the archive contains {fault}, {member.name!r}: expected regular files only. hpip "
+            "does not extract it; check its source."
         )
     target = folder / path
     if member.isdir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files make a model directory."""
+"""The files of a model directory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hpip.types import ModelFiles
 
 CONFIG_NAME = "inference.yml"
 PARAMS_NAME = "inference.pdiparams"
-# In order of preference, which is PaddleX's too.
+# In order of preference, like PaddleX.
 PROGRAM_NAMES = ("inference.json", "inference.pdmodel")
 
 
 def find_model_files(folder: Path) -> ModelFiles:
-    """Program and parameters in a model directory, by paths that hold from every folder.
+    """Find program and parameters in a model directory; the paths hold from every folder.
 
-    The program keeps its name, whose suffix tells its format. Of a parameter file that is a
-    symbolic link, the target is returned: in the cache of a model hub it lies in another folder,
-    and ONNX Runtime reads weights from the folder that it is given only.
+    The program keeps its name, whose suffix tells its format. If the parameter file is a symbolic
+    link, its target is returned: in the cache of a model hub it lies in another folder, and ONNX
+    Runtime reads weights only from the folder that it is given.
 
     Args:
         folder: absolute.
@@ -30,7 +30,9 @@ def find_model_files(folder: Path) -> ModelFiles:
     wanted = f"{CONFIG_NAME}, {' or '.join(PROGRAM_NAMES)}, and {PARAMS_NAME}"
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else "does not exist"
-        raise ModelFormatError(f"model directory {folder} {what}: expected one with {wanted}.")
+        raise ModelFormatError(
+            f"model directory {folder} {what}: expected a directory with {wanted}."
+        )
     programs = [folder / name for name in PROGRAM_NAMES if (folder / name).is_file()]
     params = folder / PARAMS_NAME
     missing = [] if programs else [" or ".join(PROGRAM_NAMES)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`inference.yml`: what an exported model says about its preprocessing, labels and threshold.
+"""Reads `inference.yml`: preprocessing, labels and score threshold of an exported model.
 
 The keys and defaults are those of PaddleX 3.7.
 """
@@ -44,13 +44,13 @@ _INTERPOLATIONS: Mapping[int | str, Interpolation] = {
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """What `inference.yml` holds that inference needs.
+    """The parts of `inference.yml` that inference needs.
 
     Attributes:
         model_name: official name of the model's architecture.
         preprocess: the steps from image to network input.
         labels: class names by class id.
-        score_threshold: `draw_threshold`; 0.5 where the file has none.
+        score_threshold: `draw_threshold`; 0.5 if the file has none.
     """
 
     model_name: str
@@ -63,8 +63,7 @@ def read_inference_config(config_file: Path) -> InferenceConfig:
     """Read an `inference.yml`.
 
     Raises:
-        ModelFormatError: the file is missing, empty, not YAML, or a key is missing or wrong; names
-            the file, the key, what was expected and what was received.
+        ModelFormatError: the file is missing, empty or not YAML, or a key is missing or invalid.
     """
     document = _load_mapping(config_file)
     try:
@@ -86,7 +85,7 @@ def read_inference_config(config_file: Path) -> InferenceConfig:
 
 
 class _ConfigError(Exception):
-    """What is wrong with the document; becomes a ModelFormatError that names the file."""
+    """An invalid document; converted to a ModelFormatError that names the file."""
 
 
 def _load_mapping(config_file: Path) -> Options:
@@ -95,7 +94,7 @@ def _load_mapping(config_file: Path) -> Options:
     except FileNotFoundError as error:
         raise ModelFormatError(
             f"{config_file} is missing: expected the inference.yml that PaddleX exports beside the "
-            "program. Copy it into the model directory."
+            "program. Copy it to the model directory."
         ) from error
     except InvalidInputError as error:
         raise ModelFormatError(f"{config_file} {error}. Copy or export the model again.") from error
@@ -138,8 +137,8 @@ def _labels(document: Options) -> tuple[str, ...]:
     for index, label in enumerate(labels):
         if isinstance(label, bool) or not isinstance(label, str | int | float):
             raise _ConfigError(
-                f"label_list[{index}]: expected a name, received {shorten(label)} (YAML reads yes,"
-                " no, on, off and null as other things than text unless they are quoted)"
+                f"label_list[{index}]: expected a class name, received {shorten(label)} (quote yes, "
+                "no, on, off and null: YAML parses them as booleans and null)"
             )
     return tuple(str(label) for label in labels)
 
@@ -171,7 +170,7 @@ def _preprocess_plan(document: Options) -> PreprocessPlan:
 
 
 def _check_order(steps: list[PreprocessStep]) -> None:
-    """PaddleX's Resize and NormalizeImage read HWC, its PadStride reads CHW, the network too."""
+    """Check the order: Resize and NormalizeImage need HWC; PadStride and the network need CHW."""
     layouts = ["CHW" if isinstance(step, PadStrideStep) else "HWC" for step in steps]
     permutes = [index for index, step in enumerate(steps) if isinstance(step, PermuteStep)]
     if len(permutes) != 1:
@@ -187,7 +186,7 @@ def _check_order(steps: list[PreprocessStep]) -> None:
         if count > 1:
             name = kind.__name__.removesuffix("Step")
             raise _ConfigError(
-                f"Preprocess: expected {name} at most once (the preprocessing is one fused pass), "
+                f"Preprocess: expected {name} at most once, since hpip fuses all steps to one; "
                 f"received it {count} times"
             )
 
@@ -218,7 +217,7 @@ def _resize_step(options: Options) -> ResizeStep:
 def _normalize_step(options: Options) -> NormalizeStep:
     norm_type = options.pop("norm_type", None)
     if norm_type not in (None, "", "none", "mean_std"):
-        # PaddleX 3.7 cannot run other kinds either.
+        # PaddleX 3.7 does not support other kinds either.
         raise _ConfigError(f"norm_type: expected none or mean_std, received {shorten(norm_type)}")
     is_scale = options.pop("is_scale", True)
     if not isinstance(is_scale, bool):
@@ -256,7 +255,7 @@ def _pad_stride_step(options: Options) -> PadStrideStep:
     return PadStrideStep(stride)
 
 
-# Each reader takes the keys it knows out of the options; what is left over is an error.
+# Each reader removes its keys from the options; remaining keys are an error.
 _STEP_READERS: Mapping[str, Callable[[Options], PreprocessStep]] = {
     "Resize": _resize_step,
     "NormalizeImage": _normalize_step,

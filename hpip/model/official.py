@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a model's name to its directory: given, cached by PaddleX or hpip, or downloaded."""
+"""Finds the directory of a model by its name, and downloads official models."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OfficialModels:
-    """Names of the official models and where their archives are.
+    """Names of the official models, and the location of their archives.
 
     Attributes:
-        base_url: HTTP address in front of the version.
-        version: folder of the export's generation.
-        names: every official instance-segmentation model.
+        base_url: HTTP address of the folder that contains the version folder.
+        version: name of the version folder.
+        names: names of all official instance-segmentation models.
     """
 
     base_url: str
@@ -40,12 +40,12 @@ class OfficialModels:
     names: tuple[str, ...]
 
     def archive_url(self, model_name: str) -> str:
-        """Address of one model's archive."""
+        """URL of a model's archive."""
         return f"{self.base_url.rstrip('/')}/{self.version}/{model_name}_infer.tar"
 
 
 def official_models() -> OfficialModels:
-    """The shipped `configs/official_models.yaml`, with `HPIP_MODEL_BASE_URL` laid over it.
+    """Load the packaged `configs/official_models.yaml`; `HPIP_MODEL_BASE_URL` overrides it.
 
     Raises:
         InvalidInputError: the variable is not an HTTP address.
@@ -67,17 +67,16 @@ def _shipped_models() -> OfficialModels:
 
 
 def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
-    """Directory of a model, downloaded into PaddleX's cache where it is not there yet.
+    """Find the directory of a model; downloads it to PaddleX's cache if it is missing.
 
     Args:
-        model_name: an official name, or "demo" for the model that comes with hpip.
-        model_dir: wins over everything; nothing else is looked at then.
+        model_name: an official name, or "demo" for the model that hpip contains.
+        model_dir: directory of a model; if given, it is returned and `model_name` is ignored.
 
     Raises:
-        ModelNotFoundError: the name is unknown, or the model is neither cached nor to be had; says
-            which files to put where.
+        ModelNotFoundError: the name is unknown, or the model is not cached and can't be downloaded.
         ModelFormatError: the cached directory is incomplete, or the downloaded archive is damaged
-            or hostile.
+            or unsafe.
     """
     if model_dir is not None:
         return Path(model_dir).expanduser().absolute()
@@ -93,27 +92,27 @@ def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
         find_model_files(folder)
     except ModelFormatError as error:
         raise ModelFormatError(
-            f"{error} Or delete {folder}: it is then downloaded anew."
+            f"{error} Or delete {folder}, and hpip downloads it again."
         ) from error
     return folder
 
 
 def demo_images() -> list[str]:
-    """Paths of the pictures that come with the demo model, sorted.
+    """Sorted paths of the demo model's images.
 
     Raises:
         ModelNotFoundError: this build has no demo model.
     """
-    pictures = (path for path in _demo_dir().iterdir() if path.suffix in (".jpg", ".png"))
-    return sorted(map(str, pictures))
+    images = (path for path in _demo_dir().iterdir() if path.suffix in (".jpg", ".png"))
+    return sorted(map(str, images))
 
 
 def _demo_dir() -> Path:
     folder = Path(__file__).parents[1] / "demo"
     if not (folder / CONFIG_NAME).is_file():
         raise ModelNotFoundError(
-            f"this build of hpip has no demo model: expected one in {folder}. Install a released "
-            "wheel, or name another model."
+            f"this build of hpip does not contain the demo model: expected it in {folder}. Install "
+            "a released wheel, or choose another model."
         )
     return folder
 
@@ -124,7 +123,7 @@ def _unknown_name_message(model_name: str, names: tuple[str, ...]) -> str:
     guess = f" Did you mean {' or '.join(by_folded[name] for name in close)}?" if close else ""
     return (
         f"unknown model {model_name!r}.{guess} Expected one of {', '.join(names)}, or {DEMO_NAME}; "
-        "a model of your own is given by its directory (model_dir, --model_dir)."
+        "for a custom model, give its directory (model_dir, --model_dir)."
     )
 
 
@@ -139,7 +138,7 @@ def _cache_dir() -> Path:
 
 
 def _download_model(model_name: str, url: str, folder: Path) -> None:
-    """Make `folder` from the official archive, in one step for anybody who looks at it."""
+    """Download an official archive and extract it to `folder`, which appears atomically."""
     archive = folder.with_name(f".{model_name}_infer.tar")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +154,9 @@ def _download_model(model_name: str, url: str, folder: Path) -> None:
     except OSError as error:
         raise ModelNotFoundError(
             f"{model_name} is not in {folder} and could not be downloaded from {url}: {error}. "
-            f"Put {CONFIG_NAME}, {' or '.join(PROGRAM_NAMES)}, and {PARAMS_NAME} into that folder, "
-            "or give the folder that holds them (model_dir, --model_dir); a mirror is set with "
-            "HPIP_MODEL_BASE_URL, another cache with PADDLE_PDX_CACHE_HOME. "
+            f"Copy {CONFIG_NAME}, {' or '.join(PROGRAM_NAMES)}, and {PARAMS_NAME} to that folder, "
+            "or give the folder that contains them (model_dir, --model_dir). HPIP_MODEL_BASE_URL "
+            "sets a mirror, PADDLE_PDX_CACHE_HOME another cache folder. "
             f'model="{DEMO_NAME}" (--model {DEMO_NAME}) works without a download.'
         ) from error
 
@@ -168,7 +167,7 @@ def _unpack_model(archive: Path, folder: Path) -> None:
         unpacked.mkdir()
         unpack_tar(archive, unpacked)
         entries = list(unpacked.iterdir())
-        # Official archives hold one folder; an archive of the bare files is as good.
+        # Official archives contain one folder; archives of only the files are accepted too.
         content = entries[0] if len(entries) == 1 and entries[0].is_dir() else unpacked
         find_model_files(content)
         content.replace(folder)

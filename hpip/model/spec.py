@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model directory as a frozen record: files, inputs, preprocessing, labels, roles of outputs."""
+"""Metadata of a model directory: files, inputs, preprocessing, labels, roles of the outputs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hpip.model.files import CONFIG_NAME, find_model_files
 from hpip.model.inference_config import InferenceConfig, read_inference_config
 from hpip.types import ModelFiles, PreprocessPlan, ResizeStep
 
-# Values of a mask output above this belong to the instance. Every export ends its masks in a
-# comparison cast to the output's type, so they are 0 and 1 already; only MaskRCNN also writes -1,
-# where a batch's canvas is larger than the instance's own image.
+# Values of a mask output above this are foreground. Exported models end with a comparison, so that
+# masks are 0 and 1 in the output's type; MaskRCNN also returns -1 where the canvas of a batch is
+# larger than the instance's image.
 MASK_FOREGROUND_ABOVE = 0.5
 
 
 @dataclass(frozen=True)
 class BoxOutputs:
-    """Outputs of Mask-RT-DETR, MaskRCNN, Cascade-MaskRCNN and PP-YOLOE_seg exports.
+    """Outputs of exported Mask-RT-DETR, MaskRCNN, Cascade-MaskRCNN and PP-YOLOE_seg models.
 
     Attributes:
         boxes: float32 [N, 6], rows of class id, score, x0, y0, x1, y1 in pixels of the original
-            image. A row with class id -1 is a filler.
-        counts: int32 [B], rows of `boxes` and `masks` that belong to each image, in order.
+            image. Rows with class id -1 are padding.
+        counts: int32 [B], number of rows of `boxes` and `masks` per image, in order.
         masks: [N, H, W] at the original image's size, int32 or float32.
     """
 
@@ -41,7 +41,7 @@ class BoxOutputs:
 
 @dataclass(frozen=True)
 class ClassOutputs:
-    """Outputs of a SOLOv2 export, which has no boxes.
+    """Outputs of exported SOLOv2 models, which have no boxes.
 
     Attributes:
         count: integer scalar, number of instances.
@@ -62,22 +62,23 @@ ModelOutputs: TypeAlias = BoxOutputs | ClassOutputs
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that hpip knows of a model without running it.
+    """Metadata of a model, read without an engine.
 
     Attributes:
         model_name: name of the architecture, from `inference.yml`.
-        model_dir: where the files are.
+        model_dir: the model directory.
         files: program and parameters.
-        inputs: what the program must be fed, in its order: `image` float32 [B, 3, H, W], and where
-            the export wants them `im_shape` (size after Resize) and `scale_factor` (that size over
-            the original's), float32 [B, 2] as height, width.
-        preprocess: from BGR image to `image`.
+        inputs: inputs of the program, in order: `image` float32 [B, 3, H, W], and if the model has
+            them `im_shape` (size after Resize) and `scale_factor` (that size over the original
+            size), float32 [B, 2] as height, width.
+        preprocess: steps from BGR image to `image`.
         labels: class names by class id.
-        score_threshold: what the model's makers draw at.
+        score_threshold: the model's default score threshold.
         outputs: the program's outputs by role.
-        network_hw: height and width of `image` where the export fixes them, else None.
-        max_batch_size: images that one run may take; None where any number comes out right.
-        parameters: types of the weights; None where the program's format does not tell them.
+        network_hw: height and width of `image` if they are static, else None.
+        max_batch_size: maximum number of images per run that gives correct results; None for no
+            limit.
+        parameters: types of the weights; None if the program's format does not tell them.
     """
 
     model_name: str
@@ -106,10 +107,10 @@ class ModelSpec:
         return tuple(tensor.name for tensor in self.inputs)
 
     def label(self, class_id: int) -> str:
-        """Name of a class; its number as text where `label_list` is too short.
+        """Name of a class; its id as text if `label_list` is too short.
 
         Raises:
-            InvalidInputError: the id is negative, which exports use for filler rows.
+            InvalidInputError: the id is negative, which marks padding rows.
         """
         if class_id < 0:
             raise InvalidInputError(f"class id: expected 0 or more, received {class_id}")
@@ -120,8 +121,8 @@ def load_model_spec(model_dir: str | Path) -> ModelSpec:
     """Read a model directory; no engine is imported.
 
     Raises:
-        ModelFormatError: the directory or a file is missing or damaged, the preprocessing has an
-            operator that hpip does not know, or the outputs are of no known family.
+        ModelFormatError: the directory or a file is missing or damaged, or the preprocessing, the
+            inputs or the outputs are not supported.
     """
     folder = Path(model_dir).expanduser().absolute()
     files = find_model_files(folder)
@@ -147,10 +148,10 @@ def load_model_spec(model_dir: str | Path) -> ModelSpec:
 def _check_inputs(
     program: Path, interface: ProgramInterface
 ) -> tuple[tuple[int, int] | None, int | None]:
-    """Network size and batch limit, after a look at every input.
+    """Check all inputs; returns network size and maximum batch size.
 
     Raises:
-        ModelFormatError: an input is not one of the three that hpip can feed.
+        ModelFormatError: an input is not one of the three supported ones.
     """
     by_name = {tensor.name: tensor for tensor in interface.inputs}
     accepted = (
@@ -162,9 +163,9 @@ def _check_inputs(
     )
     if not accepted:
         raise ModelFormatError(
-            f"{program}: expected the inputs image: float32[B, 3, H, W] and, where the model takes "
-            "them, im_shape and scale_factor: float32[B, 2]; received "
-            f"{', '.join(map(str, interface.inputs))}. hpip runs PaddleX instance-segmentation "
+            f"{program}: expected the inputs image: float32[B, 3, H, W], and optionally im_shape "
+            "and scale_factor: float32[B, 2]; received "
+            f"{', '.join(map(str, interface.inputs))}. hpip supports PaddleX instance-segmentation "
             "models only."
         )
     batch, _, height, width = by_name["image"].dims
@@ -185,16 +186,16 @@ _INPUT_SETS: Sequence[set[str]] = (
 def _check_fixed_size(
     program: Path, config: InferenceConfig, network_hw: tuple[int, int] | None
 ) -> None:
-    """Preprocessing that always gives one size must give the one that the network takes."""
+    """Check that preprocessing to a fixed size matches the network's static input size."""
     resizes = [step for step in config.preprocess.steps if isinstance(step, ResizeStep)]
     if network_hw is None or not resizes or resizes[-1].keep_ratio:
         return
     made_hw = config.preprocess.network_hw((1, 1))
     if made_hw != network_hw:
         raise ModelFormatError(
-            f"{program} takes images of {network_hw[0]} x {network_hw[1]} (height x width), but "
-            f"Preprocess in {CONFIG_NAME} makes {made_hw[0]} x {made_hw[1]}: expected both to be "
-            "of the same export. Export the model again."
+            f"{program} expects images of {network_hw[0]} x {network_hw[1]} (height x width), but "
+            f"Preprocess in {CONFIG_NAME} resizes to {made_hw[0]} x {made_hw[1]}. Use the program "
+            "and the configuration of the same export, or export the model again."
         )
 
 
@@ -211,7 +212,7 @@ def _is_integer_vector(tensor: ProgramTensor) -> bool:
 
 
 def _is_integer_scalar(tensor: ProgramTensor) -> bool:
-    # Exports from before Paddle had 0-D tensors say [1].
+    # [1] in models exported before Paddle had 0-D tensors.
     return tensor.dtype in ("int32", "int64") and tensor.dims in ((), (1,))
 
 
@@ -234,7 +235,7 @@ _CLASS_RULES: _Rules = {
 
 
 def _resolve_outputs(program: Path, outputs: Sequence[ProgramTensor]) -> ModelOutputs:
-    """Give each output its role by count, dtype and rank; names and order are not trusted."""
+    """Assign roles to outputs by number, dtype and rank; names and order are ignored."""
     if roles := _match_roles(_BOX_RULES, outputs):
         return BoxOutputs(**roles)
     if roles := _match_roles(_CLASS_RULES, outputs):
@@ -248,7 +249,7 @@ def _resolve_outputs(program: Path, outputs: Sequence[ProgramTensor]) -> ModelOu
 
 
 def _match_roles(rules: _Rules, outputs: Sequence[ProgramTensor]) -> dict[str, ProgramTensor]:
-    """Role -> output where each role fits exactly one output and none is left over, else empty."""
+    """Role -> output if each role matches exactly one output and none remains, else empty."""
     fitting = {role: [tensor for tensor in outputs if fits(tensor)] for role, fits in rules.items()}
     if len(outputs) != len(rules) or any(len(tensors) != 1 for tensors in fitting.values()):
         return {}

@@ -131,8 +131,8 @@ def test_check_finds_a_value_without_maker(exported: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"base_code":{"magic":"pir"', "not whole"),
-        ("", "not whole"),
+        ('{"base_code":{"magic":"pir"', "is damaged: expected JSON"),
+        ("", "is damaged: expected JSON"),
         ("[]", "magic"),
         ('{"base_code":{"magic":"onnx","version":1}}', "magic"),
         ('{"base_code":{"magic":"pir","version":77},"program":{}}', "format 77"),

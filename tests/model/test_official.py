@@ -188,7 +188,9 @@ def test_a_broken_connection_is_resumed_where_it_broke(server, cache):
 
 def test_a_later_call_resumes_what_an_earlier_one_left(server, cache):
     server.cut_after = [100_000, 0, 0, 0]
-    with pytest.raises(ModelNotFoundError, match=r"received 100000 of \d+ bytes \(4 attempts\)"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"received 100000 of \d+ bytes \(after 4 attempts\)"
+    ):
         find_model(NAME)
     assert visible_names(cache) == [f".{NAME}_infer.tar.part"]
 
@@ -292,7 +294,7 @@ HOSTILE = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_archive_is_refused(server, cache, tmp_path, body):
     server.body = body
-    with pytest.raises(ModelFormatError, match=r"the archive holds a .*Refused"):
+    with pytest.raises(ModelFormatError, match=r"the archive contains a .*does not extract it"):
         find_model(NAME)
     assert visible_names(cache) == []
     assert not list(tmp_path.rglob("outside"))
@@ -332,7 +334,7 @@ def test_threads_at_once_download_once(server, cache):
 def test_a_cache_that_cannot_be_made(server, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(ModelNotFoundError, match="another cache with PADDLE_PDX_CACHE_HOME"):
+    with pytest.raises(ModelNotFoundError, match="PADDLE_PDX_CACHE_HOME another cache folder"):
         find_model(NAME)
     assert server.requests == []
 

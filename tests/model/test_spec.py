@@ -223,7 +223,7 @@ def test_preprocessing_must_make_the_size_that_the_network_takes(make_model):
     assert load_model_spec(make_model(with_steps(*steps), inputs=inputs)).network_hw == (640, 640)
 
     steps[0]["target_size"] = [640, 608]
-    with pytest.raises(ModelFormatError, match=r"640 x 640 .* makes 640 x 608"):
+    with pytest.raises(ModelFormatError, match=r"640 x 640 .* resizes to 640 x 608"):
         load_model_spec(make_model(with_steps(*steps), inputs=inputs))
 
 
@@ -258,7 +258,7 @@ def test_an_empty_file_is_named(make_model, name):
 
 
 def test_a_missing_directory_and_a_file_in_its_place(tmp_path):
-    with pytest.raises(ModelFormatError, match="does not exist: expected one with"):
+    with pytest.raises(ModelFormatError, match="does not exist: expected a directory with"):
         load_model_spec(tmp_path / "absent")
     file = tmp_path / "model.tar"
     file.touch()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns a program of Paddle 3 into an ONNX model that gives the same answers."""
+"""Exports programs of Paddle 3 to ONNX."""
 
 from __future__ import annotations
 

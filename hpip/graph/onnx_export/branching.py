@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Control flow that no pass could remove."""
+"""Control flow: `if`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _if(out: Exporter, op: Operation) -> Sequence[Names]:
 
 
 def _branch(out: Exporter, op: Operation, region: Region) -> GraphProto:
-    """One region as a graph that reads what is made outside of it."""
+    """A region as a subgraph, which may read outer values."""
     outside, out.nodes = out.nodes, []
     try:
         (block,) = region.blocks
@@ -33,8 +33,8 @@ def _branch(out: Exporter, op: Operation, region: Region) -> GraphProto:
         results = []
         for value, result in zip(block.operations[-1].inputs, op.outputs, strict=True):
             if out.program.type_of(value) is None:
-                raise refuse(op, "a branch yields a list")
-            # A branch may only return what a node of its own makes.
+                raise refuse(op, "a branch returns a tensor list")
+            # A subgraph may return results of its own nodes only.
             name = out.node("Identity", out.name(value))
             kind = out.type(result).dtype
             results.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[kind], None))

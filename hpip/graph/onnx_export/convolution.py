@@ -23,7 +23,7 @@ def _conv2d(out: Exporter, op: Operation) -> Sequence[Names]:
     }
     kernel = out.type(weights).shape[2:]
     attributes |= _padding(op, kernel)
-    # "SAME" switches dilation off in Paddle.
+    # "SAME" disables dilation in Paddle.
     attributes["dilations"] = [1, 1] if op.attribute("padding_algorithm") == "SAME" else dilations
     if -1 not in kernel:
         attributes["kernel_shape"] = kernel
@@ -31,9 +31,10 @@ def _conv2d(out: Exporter, op: Operation) -> Sequence[Names]:
 
 
 def _mixes_channels_by_computed_weights(out: Exporter, op: Operation) -> bool:
-    """Whether the weights are made by the network and reach one pixel only, as SOLOv2's kernels.
+    """Whether this is a 1x1 convolution with computed weights, as in SOLOv2.
 
-    OpenVINO has no convolution whose number of kernels is open (2026.4); a product it has.
+    It is exported as a matrix product, since OpenVINO does not support a convolution with a dynamic
+    number of output channels (2026.4).
     """
     maker = out.program.maker(op.inputs[1])
     plain = {"strides": [1, 1], "groups": 1}
@@ -61,7 +62,7 @@ def _conv2d_transpose(out: Exporter, op: Operation) -> Sequence[Names]:
     value, weights, size = op.inputs
     _require_nchw(op)
     if op.attribute("padding_algorithm") != "EXPLICIT" or out.integers(op, size):
-        raise refuse(op, "a transposed convolution whose size is asked for")
+        raise refuse(op, "a transposed convolution with an explicit output size")
     attributes = {
         "kernel_shape": out.type(weights).shape[2:],
         "strides": op.attribute("strides"),
@@ -104,14 +105,14 @@ def _padding(op: Operation, kernel: Sequence[int]) -> dict[str, Any]:
     if algorithm == "EXPLICIT":
         return {"pads": _explicit(op.attribute("paddings"))}
     if list(op.attribute("strides")) == [1, 1]:
-        # What is odd goes below and to the right.
+        # The odd pixel is padded at the bottom and right.
         before = [(length - 1) // 2 for length in kernel]
         return {"pads": [*before, *(length // 2 for length in kernel)]}
     return {"auto_pad": "SAME_UPPER"}
 
 
 def _explicit(paddings: Sequence[int]) -> list[int]:
-    """Paddle writes height and width, or top, bottom, left, right; ONNX starts, then ends."""
+    """ONNX's pads (starts, then ends) from Paddle's (h, w) or (top, bottom, left, right)."""
     if len(paddings) == 2:
         return [*paddings, *paddings]
     top, bottom, left, right = paddings

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators that work on each number by itself."""
+"""Elementwise operators."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _floor_divide(out: Exporter, op: Operation) -> Sequence[Names]:
     left, right = (out.name(value) for value in op.inputs)
     if out.type(op.inputs[0]).dtype.startswith("f"):
         return [out.node("Floor", out.node("Div", left, right))]
-    # ONNX cuts integers towards zero; its Mod is the remainder of the floor.
+    # ONNX truncates integer division towards zero; its Mod is the remainder of floor division.
     whole = out.node("Sub", left, out.node("Mod", left, right))
     return [out.node("Div", whole, right)]
 
@@ -135,8 +135,8 @@ def _hardswish(out: Exporter, op: Operation) -> Sequence[Names]:
 @emits("gelu")
 def _gelu(out: Exporter, op: Operation) -> Sequence[Names]:
     if op.attribute("approximate"):
-        raise refuse(op, "gelu by its tanh approximation")
-    # The spelling that ONNX Runtime and OpenVINO recognise as one operator.
+        raise refuse(op, "gelu with the tanh approximation")
+    # The pattern that ONNX Runtime and OpenVINO fuse to one operator.
     name = out.name(op.inputs[0])
     kind = out.type(op.inputs[0]).dtype
     error = out.node("Erf", out.node("Div", name, out.constant(np.sqrt(2.0), kind)))
@@ -156,7 +156,7 @@ def _scale(out: Exporter, op: Operation) -> Sequence[Names]:
     kind = out.type(value).dtype
     known = out.known(factor)
     if known is None:
-        raise refuse(op, "the factor is computed")
+        raise refuse(op, "the scale is not constant")
     name = out.name(value)
     multiplier, bias = float(known.item()), float(op.attribute("bias"))
     if not op.attribute("bias_after_scale"):
@@ -205,5 +205,5 @@ def _add_n(out: Exporter, op: Operation) -> Sequence[Names]:
 @emits("assign", "assign_", "share_data", "share_data_", "dropout")
 def _same(out: Exporter, op: Operation) -> Sequence[Names]:
     if op.name == "pd_op.dropout" and op.attribute("mode") != "upscale_in_train":
-        raise refuse(op, "dropout that scales at inference")
+        raise refuse(op, "dropout with scaling at inference")
     return [out.name(op.inputs[0])]

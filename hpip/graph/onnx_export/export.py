@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a program to an ONNX model whose weights stay in Paddle's parameter file."""
+"""Exports a program to ONNX; the weights stay in Paddle's parameter file as external data."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from hpip.graph.operation import PARAMETER, Operation, TensorType
 from hpip.graph.params import ParameterFile
 from hpip.graph.program import INPUT, OUTPUT, Program
 
-# Operator sets that ONNX Runtime 1.18, OpenVINO 2024.4 and TensorRT 8.6 know.
+# Supported by ONNX Runtime 1.18, OpenVINO 2024.4 and TensorRT 8.6.
 OPSET = 17
 _IR_VERSION = 8
-# A cut program keeps them for its interface only.
+# Declarations, which are handled separately.
 _NO_CODE = frozenset({PARAMETER, INPUT, OUTPUT})
 
 
 def export_onnx(program: Program, parameters: ParameterFile) -> ModelProto:
-    """Translate a program.
+    """Export a program to ONNX.
 
-    Inputs and outputs keep their names and their order; an input that nothing reads stays. Weights
-    lie where they are: as external data in the parameter file.
+    Inputs and outputs keep their names and order; unused inputs are kept. Weights refer to the
+    parameter file as external data.
 
     Raises:
-        GraphRewriteError: the program holds operators that have no translation, all of which are
-            named, or uses one in a way that has none.
+        GraphRewriteError: the program has unsupported operators, all of which are named, or an
+            operator with unsupported attributes.
     """
     live = live_operations(program)
     operations = [op for op in program.block.operations if id(op) in live]
@@ -74,7 +74,7 @@ def _require_translations(operations: Sequence[Operation]) -> None:
                 missing[inner.name.removeprefix("pd_op.")] += 1
     if missing:
         found = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
-        raise GraphRewriteError("export_onnx", f"operators without a translation: {found}")
+        raise GraphRewriteError("export_onnx", f"unsupported operators: {found}")
 
 
 def _declare_input(out: Exporter, name: str, op: Operation) -> ValueInfoProto:
@@ -94,7 +94,7 @@ def _declare(name: str, kind: TensorType) -> ValueInfoProto:
 
 
 def _declare_parameter(out: Exporter, op: Operation) -> None:
-    # Inputs and outputs may bear the name of a weight.
+    # Avoids clashes with inputs and outputs of the same name.
     name = f"weight/{op.parameter_name}"
     stored = out.parameters.tensors[op.parameter_name]
     tensor = TensorProto(

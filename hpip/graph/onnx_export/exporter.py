@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The growing ONNX graph, and the table of functions that translate one operator each."""
+"""The ONNX graph under construction, and the registry of operator translations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ELEMENT_TYPES = {
     "f32": TensorProto.FLOAT,
     "f64": TensorProto.DOUBLE,
 }
-# Attributes carry the long names.
+# Data type attributes have the long names.
 _LONG_NAMES = {
     "bool": "bool",
     "uint8": "ui8",
@@ -45,7 +45,7 @@ _LONG_NAMES = {
 }
 _NUMPY = {"bool": np.bool_, "i32": np.int32, "i64": np.int64, "f32": np.float32, "f64": np.float64}
 
-# ONNX name of a value, or one for each member of a list of tensors; "" stands for no value.
+# ONNX name of a value, or the names of a tensor list; "" for an absent optional operand.
 Names: TypeAlias = str | tuple[str, ...]
 Emitter: TypeAlias = Callable[["Exporter", Operation], Sequence[Names]]
 
@@ -53,7 +53,7 @@ _EMITTERS: dict[str, Emitter] = {}
 
 
 def emits(*operators: str) -> Callable[[Emitter], Emitter]:
-    """Register a function as the translation of these operators ("pd_op." left out)."""
+    """Register a function as the translation of these operators (without "pd_op.")."""
 
     def register(function: Emitter) -> Emitter:
         for name in operators:
@@ -64,15 +64,15 @@ def emits(*operators: str) -> Callable[[Emitter], Emitter]:
 
 
 def refuse(op: Operation, reason: str) -> GraphRewriteError:
-    """The error for an operation that is known, but not with these attributes or operands."""
+    """The error for an operation with unsupported attributes or operands."""
     return GraphRewriteError("export_onnx", reason, str(op))
 
 
 class Exporter:
-    """Translates operations one by one into nodes of an ONNX graph.
+    """Translates operations to nodes of an ONNX graph, one by one.
 
-    The names of an operation's results are known once it has been emitted; regions of an `if` see
-    the names made outside of it.
+    The names of an operation's results are defined once it has been emitted. Regions of an `if` see
+    outer names.
     """
 
     def __init__(self, program: Program, parameters: ParameterFile) -> None:
@@ -85,35 +85,35 @@ class Exporter:
         self._count = 0
 
     def emit(self, op: Operation) -> None:
-        """Add what one operation does."""
+        """Add the nodes of one operation."""
         emitter = _EMITTERS.get(op.name)
         if emitter is None:
-            raise refuse(op, f"there is no translation of {op.name}")
+            raise refuse(op, f"unsupported operator {op.name}")
         names = emitter(self, op)
-        # Paddle declares by-products (saved statistics, workspaces) that no inference reads.
+        # Paddle declares extra results (saved statistics, workspaces) that inference does not read.
         self._names.update(zip(op.outputs, names, strict=False))
 
     def bind(self, value: int, name: Names) -> None:
-        """Say by which name a value goes."""
+        """Set the name of a value."""
         self._names[value] = name
 
     def name(self, value: int) -> str:
-        """Name of a value that is one tensor; "" for an operand that is absent."""
+        """Name of a tensor; "" for an absent optional operand."""
         found = self._names[value]
         if isinstance(found, tuple):
-            raise GraphRewriteError("export_onnx", f"value {value} is a list, not a tensor")
+            raise GraphRewriteError("export_onnx", f"value {value} is a tensor list, not a tensor")
         return found
 
     def names(self, value: int) -> tuple[str, ...]:
-        """Names of a list's members."""
+        """Names of the tensors of a list."""
         found = self._names[value]
         return found if isinstance(found, tuple) else (found,)
 
     def type(self, value: int) -> TensorType:
-        """Type of a value that is one tensor."""
+        """Type of a tensor."""
         kind = self.program.type_of(value)
         if kind is None:
-            raise GraphRewriteError("export_onnx", f"the type of value {value} is not known")
+            raise GraphRewriteError("export_onnx", f"the type of value {value} is unknown")
         return kind
 
     def rank(self, value: int) -> int:
@@ -121,14 +121,14 @@ class Exporter:
         return len(self.type(value).shape)
 
     def known(self, value: int) -> AnyArray | None:
-        """The value where it depends on neither input nor weight."""
+        """The value if it depends on no input and no weight, else None."""
         return None if value == NO_VALUE else constant(self.program, value)
 
     def integers(self, op: Operation, value: int) -> list[int]:
         """A constant operand as a list of integers."""
         found = self.known(value)
         if found is None:
-            raise refuse(op, "an operand that ONNX wants as a constant is computed")
+            raise refuse(op, "an operand that must be constant in ONNX is computed")
         return [int(number) for number in found.reshape(-1)]
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -137,7 +137,7 @@ class Exporter:
         return result
 
     def total(self, names: Sequence[str]) -> str:
-        """Add values up; not by ONNX's Sum, which engines have for floating point only."""
+        """Sum of several values by Add: engines support ONNX's Sum for floating point only."""
         return reduce(lambda left, right: self.node("Add", left, right), names)
 
     def node_of(
@@ -149,12 +149,12 @@ class Exporter:
         return names
 
     def fresh(self) -> str:
-        """A name that nothing has yet."""
+        """An unused name."""
         self._count += 1
         return f"value/{self._count}"
 
     def constant(self, value: Any, dtype: str) -> str:
-        """Name of a constant tensor; equal ones are stored once."""
+        """Name of a constant tensor; equal constants are stored once."""
         array: AnyArray = np.asarray(value, _NUMPY[dtype])
         key = (dtype, array.shape, array.tobytes())
         if key not in self._constants:
@@ -164,15 +164,15 @@ class Exporter:
         return self._constants[key]
 
     def shape_constant(self, lengths: Sequence[int]) -> str:
-        """Name of a constant vector of 64-bit integers: a shape, axes, bounds."""
+        """Name of a constant int64 vector: a shape, axes, bounds."""
         return self.constant(np.asarray(lengths, np.int64).reshape(-1), "i64")
 
     def cast(self, name: str, dtype: str) -> str:
-        """The value in another type, in Paddle's short form."""
+        """Cast to a type in Paddle's short form."""
         return self.node("Cast", name, to=ELEMENT_TYPES[dtype])
 
     def as_index(self, value: int) -> str:
-        """A value of integers as the 64-bit ones that ONNX wants for shapes and bounds."""
+        """An integer value as an int64 vector, as ONNX requires for shapes and bounds."""
         found = self.known(value)
         if found is not None:
             return self.shape_constant(found.reshape(-1).astype(np.int64).tolist())
@@ -185,22 +185,22 @@ class Exporter:
 
 
 def short_dtype(op: Operation, attribute: str = "dtype", default: str = "") -> str:
-    """Type that an attribute names, in Paddle's short form."""
+    """A data type attribute in Paddle's short form."""
     name = op.attribute(attribute)
     if name.startswith("Undefined") and default:
         return default
     if name not in _LONG_NAMES:
-        raise refuse(op, f"ONNX has no type {name}")
+        raise refuse(op, f"unsupported data type {name}")
     return _LONG_NAMES[name]
 
 
 def can_emit(op: Operation) -> bool:
-    """Whether there is a translation for this operator."""
+    """Whether this operator is supported."""
     return op.name in _EMITTERS
 
 
 def used_initializers(out: Exporter) -> list[TensorProto]:
-    """The weights and constants that a node reads; emitters also look at some that they fold."""
+    """The weights and constants that a node reads; translations may have folded others."""
     used: set[str] = set()
     pending = list(out.nodes)
     while pending:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators that pick: gather, sort, nonzero, and sampling between pixels."""
+"""Indexing and sampling: gather, topk, sort, argmax, nonzero, one_hot, grid_sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _gather(out: Exporter, op: Operation) -> Sequence[Names]:
     (along,) = out.integers(op, axis)
     chosen = out.name(index)
     if out.rank(index) == 2:
-        # Paddle takes a column of indices as a list of them.
+        # Paddle flattens indices of shape (N, 1).
         chosen = out.node("Reshape", chosen, out.shape_constant([-1]))
     return [out.node("Gather", out.name(value), chosen, axis=along)]
 
@@ -72,7 +72,7 @@ def _argsort(out: Exporter, op: Operation) -> Sequence[Names]:
 def _arg_extremum(out: Exporter, op: Operation) -> Sequence[Names]:
     value, axis = op.inputs
     if op.attribute("flatten"):
-        raise refuse(op, "the place in the flattened tensor")
+        raise refuse(op, "an index in the flattened tensor")
     (along,) = out.integers(op, axis)
     kind = "ArgMax" if op.name == "pd_op.argmax" else "ArgMin"
     place = out.node(kind, out.name(value), axis=along, keepdims=int(op.attribute("keepdims")))

@@ -68,7 +68,7 @@ def _any(out: Exporter, op: Operation) -> Sequence[Names]:
 
 
 def _axes(out: Exporter, op: Operation) -> list[int]:
-    """The axes that a reduction goes along, whether attribute or operand; none means all."""
+    """The axes of a reduction, from attribute or operand; all axes if there are none."""
     axes = out.integers(op, op.inputs[1]) if len(op.inputs) > 1 else list(op.attribute("axis"))
     return axes or list(range(out.rank(op.inputs[0])))
 
@@ -81,7 +81,7 @@ def _reduce(out: Exporter, op: Operation, kind: str, name: str, axes: list[int])
 def _cumsum(out: Exporter, op: Operation) -> Sequence[Names]:
     value, axis = op.inputs
     if op.attribute("flatten"):
-        raise refuse(op, "a sum along the flattened tensor")
+        raise refuse(op, "a cumulative sum over the flattened tensor")
     (along,) = out.integers(op, axis)
     return [
         out.node(

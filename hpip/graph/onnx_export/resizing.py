@@ -14,7 +14,7 @@ from hpip.graph.operation import NO_VALUE, Operation
 def _interpolate(out: Exporter, op: Operation) -> Sequence[Names]:
     value, size, sizes, scale = op.inputs
     if op.attribute("data_format") != "NCHW" or scale != NO_VALUE:
-        raise refuse(op, "a layout other than NCHW, or a scale that is computed")
+        raise refuse(op, "a layout other than NCHW, or a computed scale")
     name = out.name(value)
     sampling = _sampling(op)
     if sizes != NO_VALUE:
@@ -47,7 +47,7 @@ def _to_size(out: Exporter, name: str, size: str, sampling: dict[str, Any]) -> s
 
 
 def _sampling(op: Operation) -> dict[str, Any]:
-    """How Paddle's convention is called in ONNX."""
+    """ONNX's attributes for the resize convention of Paddle's attributes."""
     corners = op.attribute("align_corners")
     if op.name == "pd_op.nearest_interp":
         if corners:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators that move numbers about without changing them."""
+"""Operators on shapes and layouts: reshape, transpose, concat, slice, pad and the like."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _reshape(out: Exporter, op: Operation) -> Sequence[Names]:
 
 
 def _listed_index(out: Exporter, value: int) -> str:
-    """A shape given as one tensor of integers or as a list of them."""
+    """A shape from one integer tensor or a list of scalars, as an int64 vector."""
     maker = out.program.maker(value)
     if maker is None or maker.name != "builtin.combine":
         return out.as_index(value)
@@ -36,12 +36,12 @@ def _flatten(out: Exporter, op: Operation) -> Sequence[Names]:
     known = shape[start : stop + 1]
     if start == stop:
         return [name]
-    # 0 copies a length, which works as long as no earlier axis goes away.
+    # 0 copies a length, which requires that no earlier axis is removed.
     after = [shape[axis] for axis in range(stop + 1, rank)]
     if -1 not in after:
         return [out.node("Reshape", name, out.shape_constant([0] * start + [-1, *after]))]
     if -1 not in known:
-        raise refuse(op, "lengths behind the flattened axes are not known")
+        raise refuse(op, "dynamic lengths after the flattened axes")
     parts = [
         _lengths(out, name, 0, start),
         out.shape_constant([-1]),
@@ -64,10 +64,10 @@ def _squeeze(out: Exporter, op: Operation) -> Sequence[Names]:
     value, axes = op.inputs
     shape = out.type(value).shape
     wanted = out.integers(op, axes) or [i for i, length in enumerate(shape) if length == 1]
-    # Paddle leaves axes alone that are longer than one; ONNX refuses them.
+    # Paddle ignores axes that are longer than 1; ONNX raises an error for them.
     short = [axis for axis in wanted if shape[axis] == 1]
     if any(shape[axis] == -1 for axis in wanted):
-        raise refuse(op, f"it is not known whether axes {wanted} of {list(shape)} have length 1")
+        raise refuse(op, f"squeeze of dynamic axes: {wanted} of {list(shape)}")
     name = out.name(value)
     return [out.node("Squeeze", name, out.shape_constant(short)) if short else name]
 
@@ -76,7 +76,7 @@ def _squeeze(out: Exporter, op: Operation) -> Sequence[Names]:
 def _unsqueeze(out: Exporter, op: Operation) -> Sequence[Names]:
     value, axes = op.inputs
     wanted = out.integers(op, axes)
-    # Paddle inserts one axis after the other, each counted in what there is by then.
+    # Paddle inserts the axes one by one; each index refers to the shape at that point.
     for index, axis in enumerate(wanted):
         place = axis + out.rank(value) + index + 1 if axis < 0 else axis
         wanted[:index] = [other + (other >= place) for other in wanted[:index]]
@@ -104,7 +104,7 @@ def _stack(out: Exporter, op: Operation) -> Sequence[Names]:
 def _split(out: Exporter, op: Operation) -> Sequence[Names]:
     value, sections, axis = op.inputs
     if out.type(sections).shape == (1,):
-        # One part is the whole, also where its length is computed: Cascade-MaskRCNN's boxes.
+        # A split into one part, whose length may be computed, as for the boxes of Cascade-MaskRCNN.
         return [(out.name(value),)]
     lengths = out.integers(op, sections)
     (along,) = out.integers(op, axis)
@@ -118,7 +118,7 @@ def _split(out: Exporter, op: Operation) -> Sequence[Names]:
 
 
 def _around_rest(out: Exporter, name: str, lengths: Sequence[int], along: int) -> tuple[str, ...]:
-    """Parts around a rest of unknown length: those behind it are counted from the end."""
+    """Split with one part of dynamic length: later parts are indexed from the end."""
     rest = lengths.index(-1)
     parts = []
     for index, length in enumerate(lengths):
@@ -171,14 +171,14 @@ def _bounds(out: Exporter, value: int) -> str:
     known = out.known(value)
     if known is None:
         return _listed_index(out, value)
-    # The largest 32-bit number is Paddle's "to the end".
+    # In Paddle, the maximum of int32 means "to the end".
     return out.shape_constant([_LAST if n == _LAST_32 else int(n) for n in known.reshape(-1)])
 
 
 @emits("expand")
 def _expand(out: Exporter, op: Operation) -> Sequence[Names]:
     value, shape = op.inputs
-    # Paddle's -1 keeps a length, and so does ONNX's 1.
+    # -1 keeps a length in Paddle, 1 does in ONNX.
     known = out.known(shape)
     if known is not None:
         lengths = [1 if n == -1 else int(n) for n in known.reshape(-1)]
@@ -202,7 +202,7 @@ def _tile(out: Exporter, op: Operation) -> Sequence[Names]:
         length = max(rank, len(numbers))
         counts = out.shape_constant([1] * (length - len(numbers)) + numbers)
     if length < rank:
-        raise refuse(op, f"{length} computed counts for {rank} axes")
+        raise refuse(op, f"tile with {length} computed repeats for rank {rank}")
     name = out.name(value)
     if length > rank:
         name = out.node("Unsqueeze", name, out.shape_constant(range(length - rank)))
@@ -259,7 +259,7 @@ def _pad(out: Exporter, op: Operation) -> Sequence[Names]:
     paddings = op.attribute("paddings")
     known = out.known(filler)
     if known is None:
-        raise refuse(op, "the value to pad with is computed")
+        raise refuse(op, "a computed padding value")
     pads = out.shape_constant([*paddings[::2], *paddings[1::2]])
     number = out.constant(known.reshape(()), out.type(value).dtype)
     return [out.node("Pad", out.name(value), pads, number)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators that make tensors: constants, ranges, inputs and weights."""
+"""Operators that create tensors: constants and ranges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from hpip.graph.onnx_export.exporter import Exporter, Names, emits, refuse, short_dtype
 from hpip.graph.operation import Operation
 
-# Larger constants stay an Expand of one number.
+# Maximum number of elements; larger constants become an Expand of a scalar.
 _MAX_STORED = 4096
 
 
@@ -48,7 +48,7 @@ def _full_like(out: Exporter, op: Operation) -> Sequence[Names]:
     value, filler = op.inputs
     known = out.known(filler)
     if known is None:
-        raise refuse(op, "the value to fill with is computed")
+        raise refuse(op, "a computed fill value")
     kind = out.type(value)
     dtype = short_dtype(op, default=kind.dtype)
     if -1 not in kind.shape:
@@ -82,8 +82,8 @@ def _linspace(out: Exporter, op: Operation) -> Sequence[Names]:
     low, high = out.known(start), out.known(stop)
     dtype = short_dtype(op)
     if low is None or high is None or dtype != "f32":
-        raise refuse(op, "its ends are computed, or it is not of float32")
-    # As Paddle does: the first half counts from the start, the second one back from the end.
+        raise refuse(op, "linspace with computed bounds, or of another type than float32")
+    # Like Paddle: the first half is computed from the start, the second half from the end.
     number = out.node("Reshape", out.as_index(count), out.shape_constant([]))
     one = out.constant(1, "i64")
     position = out.node("Range", out.constant(0, "i64"), number, one)

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes: each rewrites one thing in a program and leaves what it does not match alone."""
+"""Graph passes: each rewrites one pattern, and leaves programs without it unchanged."""
 
 from __future__ import annotations

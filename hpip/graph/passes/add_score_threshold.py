@@ -14,18 +14,19 @@ SCORE_THRESHOLD = "score_threshold"
 
 
 class AddScoreThresholdPass(Pass):
-    """Make the user's score threshold an input, so that what it would drop is never computed.
+    """Add the user's score threshold as an input, so that dropped instances are not computed.
 
-    Scores below the threshold become 0 in front of non-maximum suppression, which ignores 0.
-    A suppressed or decayed score depends on higher scores only, and limits such as keep_top_k keep
-    the highest, so everything at or above the threshold comes out as without it.
+    Scores below the threshold are set to 0 before NMS, which ignores scores of 0. A suppressed or
+    decayed score depends on higher scores only, and limits such as keep_top_k select the highest
+    scores, so detections at or above the threshold do not change.
 
     Cases:
-        1. `multiclass_nms3` with a score threshold of its own of at least 0: its scores are masked.
-        2. Matrix NMS written out: candidates are `nonzero(where(scores > c, scores, 0))` with
-           c >= 0, and later factors (mask quality, decay) are at most 1: masked before `where`.
-        3. Adaptive suppression (nms_eta < 1), or a negative threshold: left alone.
-        4. The input is there already, or neither kind of NMS: left alone.
+        1. `multiclass_nms3` with a score threshold of at least 0: its scores are masked.
+        2. Matrix NMS from basic operators: candidates are `nonzero(where(scores > c, scores, 0))`
+           with c >= 0, and later factors (mask quality, decay) are at most 1: the scores are masked
+           before `where`.
+        3. Adaptive NMS (nms_eta < 1), or a negative threshold: unchanged.
+        4. The input exists already, or there is no NMS: unchanged.
     """
 
     version: ClassVar[int] = 3
@@ -34,7 +35,7 @@ class AddScoreThresholdPass(Pass):
 
     def _apply(self, program: Program) -> PassResult:
         if SCORE_THRESHOLD in program.inputs:
-            raise NoMatchError("the threshold is an input already")
+            raise NoMatchError("the score threshold is an input already")
         readers = _readers_of_nms_scores(program) or _readers_of_matrix_nms_scores(program)
         (scores,) = {op.inputs[index] for op, index in readers}
         kind = program.type_of(scores)
@@ -45,7 +46,7 @@ class AddScoreThresholdPass(Pass):
             or maker is None
             or maker.parent is not program.block
         ):
-            raise NoMatchError("the scores are not float32 of the main block")
+            raise NoMatchError("the scores are not float32 values of the main block")
         threshold = make_input(program, SCORE_THRESHOLD, "f32", "float32", [1])
         program.insert(list(program.inputs.values())[-1], [threshold], after=True)
         above = make(
@@ -79,7 +80,7 @@ class AddScoreThresholdPass(Pass):
 
 
 def _readers_of_nms_scores(program: Program) -> list[tuple[Operation, int]]:
-    """Operands that hold the scores of a `multiclass_nms3`; none when there is none."""
+    """The operand of a `multiclass_nms3` with its scores; empty without this operator."""
     found = [op for op in program.walk() if op.name == "pd_op.multiclass_nms3"]
     if not found:
         return []
@@ -87,7 +88,7 @@ def _readers_of_nms_scores(program: Program) -> list[tuple[Operation, int]]:
         raise NoMatchError(f"expected one multiclass_nms3, found {len(found)}")
     nms = found[0]
     if nms.attribute("score_threshold") < 0 or nms.attribute("nms_eta") < 1:
-        raise NoMatchError(f"{nms} keeps scores of 0 or suppresses adaptively")
+        raise NoMatchError(f"{nms} does not ignore scores of 0, or is adaptive")
     return [(nms, 1)]
 
 
@@ -106,11 +107,11 @@ def _readers_of_matrix_nms_scores(program: Program) -> list[tuple[Operation, int
                 return [(above, 0), (chosen, 1)]
         except NoMatchError:
             continue
-    raise NoMatchError("no NMS whose scores could be masked")
+    raise NoMatchError("the program has no NMS whose scores can be masked")
 
 
 def _only_falls(program: Program, scores: int) -> bool:
-    """Whether final scores are these times two factors, decay and mask quality, of at most 1."""
+    """Whether final scores are these times decay and mask quality, both at most 1."""
     for output in program.outputs:
         factors = []
         value = output.inputs[0]
@@ -118,7 +119,7 @@ def _only_falls(program: Program, scores: int) -> bool:
             if op.name == "pd_op.multiply":
                 factors.append(op.inputs[1])
             elif op.name == "builtin.combine":
-                # Scores with a last, empty candidate appended.
+                # The scores, with an empty candidate appended.
                 value = op.inputs[0]
                 continue
             elif op.name not in ("pd_op.gather", "pd_op.reshape", "pd_op.concat"):
@@ -130,12 +131,12 @@ def _only_falls(program: Program, scores: int) -> bool:
 
 
 def _is_decay(program: Program, value: int) -> bool:
-    """Smallest of exp(-iou^2) / exp(-own^2); the best mask's row makes it at most 1."""
+    """Match min(exp(-iou^2) / exp(-own^2)), at most 1 due to the row of the best mask."""
     quotient = made_by(program, made_by(program, value, "min").inputs[0], "divide")
     return all(made_by(program, operand, "exp") is not None for operand in quotient.inputs)
 
 
 def _is_mean(program: Program, value: int) -> bool:
-    """Mean of sigmoids over the pixels that are set: sum(sigmoid * mask) / sum(mask)."""
+    """Match the mean of sigmoids over foreground pixels: sum(sigmoid * mask) / sum(mask)."""
     quotient = made_by(program, value, "divide")
     return made_by(program, quotient.inputs[0], "sum") is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every pass keeps to: conditions before and after, and a reason when it does nothing."""
+"""Base class of passes: pre- and postconditions, and a reason if a pass does nothing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class PassResult:
     """What a pass did.
 
     Attributes:
-        program: the rewritten program; the given one, changed in place or not at all.
-        modified: whether it was changed.
-        reason: one line for people: what was done, or why nothing was.
-        masks: what remains to be done natively, from a pass that cuts the mask tail.
+        program: the given program, which is modified in place.
+        modified: whether the program was modified.
+        reason: one line for reports: what was changed, or why nothing was.
+        masks: the mask post-processing, from a pass that truncates the mask head.
     """
 
     program: Program
@@ -33,18 +33,18 @@ class PassResult:
     masks: MaskSource | None = None
 
 
-# What reading a damaged program raises where a pass looks at it.
+# Exceptions that damaged attributes of a program cause in passes.
 _DAMAGE = (HpipError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
 
 
 class NoMatchError(Exception):
-    """Raised while a pass looks for its pattern: the program stays as it is, for this reason."""
+    """Raised if the pattern of a pass does not match; the program is unchanged."""
 
 
 class Pass(ABC):
-    """One rewrite. Subclasses find their pattern completely before they change anything."""
+    """One rewrite. Subclasses match their whole pattern before they modify the program."""
 
-    # Part of the cache key: raise it whenever the pass writes something else than before.
+    # Part of the cache key: increase it whenever the output of the pass changes.
     version: ClassVar[int] = 1
 
     @property
@@ -53,10 +53,10 @@ class Pass(ABC):
         return type(self).__name__
 
     def __call__(self, program: Program) -> PassResult:
-        """Rewrite the program where the pattern is found.
+        """Rewrite the program if it contains the pattern.
 
         Raises:
-            GraphRewriteError: a condition of the pass failed, or it broke the program.
+            GraphRewriteError: a postcondition failed, or the resulting program is invalid.
         """
         try:
             self._requires(program)
@@ -65,35 +65,35 @@ class Pass(ABC):
                 program.check()
                 self._ensures(program)
         except NoMatchError as error:
-            logger.debug("%s leaves the program alone: %s", self.name, error)
+            logger.debug("%s does not match: %s", self.name, error)
             return PassResult(program, modified=False, reason=str(error))
         except GraphRewriteError:
             raise
         except _DAMAGE as error:
             raise GraphRewriteError(
-                self.name, f"stopped by {type(error).__name__}: {error}"
+                self.name, f"failed with {type(error).__name__}: {error}"
             ) from error
         logger.debug("%s: %s", self.name, result.reason)
         return result
 
     @abstractmethod
     def _apply(self, program: Program) -> PassResult:
-        """Find the pattern and rewrite it; raise NoMatchError where there is none."""
+        """Match and rewrite the pattern; raise NoMatchError if there is none."""
 
     def _requires(self, program: Program) -> None:
-        """Raise NoMatchError unless the program is fit for this pass."""
+        """Precondition: raise NoMatchError unless the pass applies to the program."""
         if not program.outputs:
-            raise NoMatchError("the program returns nothing")
+            raise NoMatchError("the program has no outputs")
 
     def _ensures(self, program: Program) -> None:
-        """Raise GraphRewriteError unless the rewritten program is as promised."""
+        """Postcondition: raise GraphRewriteError unless the rewritten program is valid."""
         if not program.outputs:
-            raise GraphRewriteError(self.name, "the rewritten program returns nothing")
+            raise GraphRewriteError(self.name, "the rewritten program has no outputs")
 
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """What a sequence of passes did; `steps` holds the name and result of each."""
+    """Result of a sequence of passes; `steps` holds name and result of each pass."""
 
     program: Program
     masks: MaskSource | None
@@ -101,12 +101,12 @@ class SequenceResult:
 
     @property
     def modified(self) -> bool:
-        """Whether any pass changed the program."""
+        """Whether any pass modified the program."""
         return any(result.modified for _, result in self.steps)
 
 
 class Sequential:
-    """Runs passes one after the other on the same program."""
+    """Runs several passes in order."""
 
     def __init__(self, passes: Sequence[Pass]) -> None:
         self.passes = tuple(passes)
@@ -115,7 +115,7 @@ class Sequential:
         """Run all passes.
 
         Raises:
-            GraphRewriteError: names the pass that failed and those that had run before it.
+            GraphRewriteError: a pass failed; names it and the passes that ran before.
         """
         steps: list[tuple[str, PassResult]] = []
         masks: MaskSource | None = None

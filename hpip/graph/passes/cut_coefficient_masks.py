@@ -28,28 +28,28 @@ _LAST = 2**31 - 1
 
 
 class CutCoefficientMasksPass(Pass):
-    """Return the coefficients of kept boxes and the prototypes instead of masks made from them.
+    """Truncate before mask coefficients and prototypes are multiplied (PP-YOLOE_seg).
 
     Cases:
-        1. All outputs come from one `if` on "NMS kept anything"; its masks are `coefficients x
+        1. All outputs come from one `if` on "there are detections"; its masks are `coefficients x
            prototypes`, sigmoid, resized to the network's input, zeroed outside the box, resized to
-           the unpadded original, cut to its size, `> 0.5`: the coefficients of kept boxes are
-           gathered in front of the `if`, and the `if` goes. Boxes are NMS's own, not yet scaled.
-        2. Any step of this missing, in another order or with other constants: left alone.
+           the unpadded original, cropped to its size, `> 0.5`: the coefficients of detected boxes
+           are gathered before the `if`, which is removed. Boxes are those of NMS, not yet scaled.
+        2. Any of these steps is missing, in another order or has other constants: unchanged.
 
-    Afterwards an image without boxes yields no rows, instead of one of zeros.
+    Afterwards an image without detections has no rows, instead of one row of zeros.
     """
 
     def _apply(self, program: Program) -> PassResult:
         nms = one(program, "multiclass_nms3")
         branch, (boxes, counts, masks) = _outputs_of_branch(program, nms)
         if counts != nms.outputs[2]:
-            raise NoMatchError("the counts that the program returns are not those of NMS")
+            raise NoMatchError("the counts among the outputs are not those of NMS")
         _check_boxes(program, boxes, nms.outputs[0])
         product, upsample_hw = _match_masks(program, masks, nms.outputs[0])
         gathered = made_by(program, product.inputs[0], "gather")
         if gathered.inputs[1] != nms.outputs[1]:
-            raise NoMatchError("coefficients are not gathered at the boxes that NMS kept")
+            raise NoMatchError("coefficients are not gathered at the indices that NMS returns")
         prototypes = _match_prototypes(program, product.inputs[1])
         _move_before(program, branch, gathered)
         outputs = {
@@ -59,7 +59,7 @@ class CutCoefficientMasksPass(Pass):
             "prototypes": prototypes,
         }
         replace_outputs(program, outputs)
-        # It writes scaled boxes into those of NMS, so that liveness alone would keep it.
+        # It writes scaled boxes to those of NMS in place, so dead code elimination would keep it.
         program.remove([branch])
         removed = sum(1 for _ in branch.walk()) + remove_dead_code(program)
         source = MaskSource(
@@ -73,12 +73,15 @@ class CutCoefficientMasksPass(Pass):
             crops_to_box=True,
             canvas="unpadded",
         )
-        reason = f"cut before coefficients meet prototypes, {removed} operations removed"
+        reason = (
+            "truncated before the product of coefficients and prototypes, "
+            f"{removed} operations removed"
+        )
         return PassResult(program, modified=True, reason=reason, masks=source)
 
 
 def _outputs_of_branch(program: Program, nms: Operation) -> tuple[Operation, list[int]]:
-    """The `if` that makes all outputs, and what it yields for them when there are boxes."""
+    """The `if` that makes all outputs, and the values that it yields if there are boxes."""
     values = output_values(program, 3)
     branch = made_by(program, values[0], "if")
     if any(program.maker(value) is not branch for value in values):
@@ -86,7 +89,7 @@ def _outputs_of_branch(program: Program, nms: Operation) -> tuple[Operation, lis
     above = made_by(program, branch.inputs[0], "greater_than")
     total = made_by(program, above.inputs[0], "sum")
     if total.inputs[0] != nms.outputs[2] or constant_number(program, above.inputs[1]) != 0:
-        raise NoMatchError(f"{branch} does not ask whether NMS kept anything")
+        raise NoMatchError(f"{branch} does not test whether NMS returned boxes")
     yielded = branch.regions[0].blocks[0].operations[-1].inputs
     return branch, [yielded[branch.outputs.index(value)] for value in values]
 
@@ -119,7 +122,7 @@ def _check_corners(program: Program, value: int, rows: int) -> None:
 
 
 def _match_masks(program: Program, masks: int, rows: int) -> tuple[Operation, tuple[int, int]]:
-    """Check what happens to the masks; returns their matrix product and their middle size."""
+    """Match the mask head; returns its matrix product and the size of its first resize."""
     above = made_by(program, skip(program, masks, _RESHAPING), "greater_than")
     if constant_number(program, above.inputs[1]) != 0.5:
         raise NoMatchError("the masks are not compared with 0.5")
@@ -150,12 +153,12 @@ def _check_sizes(program: Program, last: Operation, cut: Operation, size: tuple[
         return whole
 
     if cut.attribute("axes") != [2, 3] or any(constant_list(program, cut.inputs[1])):
-        raise NoMatchError(f"{cut} does not cut at the right and at the bottom")
+        raise NoMatchError(f"{cut} does not crop at the right and at the bottom")
     ends = listed(program, made_by(program, cut.inputs[2], "stack").inputs[0], 2)
     for rule, values in ((canvas, resize_target(program, last)), (original, ends)):
         for index, value in enumerate(values):
             if not follows(program, value, rule, index):
-                raise NoMatchError("the masks do not get the size of the original")
+                raise NoMatchError("the masks are not resized to the original image")
 
 
 def _check_box_mask(program: Program, value: int, rows: int, size: tuple[int, int]) -> None:
@@ -183,23 +186,23 @@ def _check_box_mask(program: Program, value: int, rows: int, size: tuple[int, in
         ("pd_op.less_than", "y", 3),
     }
     if found != wanted:
-        raise NoMatchError(f"masks are zeroed outside something else than their box: {found}")
+        raise NoMatchError(f"masks are not zeroed outside their box, but by {found}")
 
 
 def _grid_axis(program: Program, value: int, size: tuple[int, int]) -> str:
-    """Whether a grid counts along x or y; it must be 0, 1, 2, ... up to the size."""
+    """Axis of a grid of pixel indices 0, 1, 2, ..., size - 1: "x" or "y"."""
     shaped = made_by(program, value, "unsqueeze")
     kind = program.type_of(value)
     counted = made_by(program, shaped.inputs[0], "arange")
     bounds = [constant_number(program, operand) for operand in counted.inputs]
     if kind is None or len(kind.shape) != 3:
-        raise NoMatchError(f"{shaped} is no grid")
+        raise NoMatchError(f"{shaped} is not a grid")
     for axis, name in ((1, "y"), (2, "x")):
         if kind.shape[axis] == size[axis - 1] and kind.shape[3 - axis] == 1:
             if bounds != [0, size[axis - 1], 1]:
                 raise NoMatchError(f"{counted} does not count the pixels")
             return name
-    raise NoMatchError(f"{shaped} is no grid of the masks' size")
+    raise NoMatchError(f"{shaped} is not a grid of the masks' size")
 
 
 def _match_prototypes(program: Program, value: int) -> int:
@@ -211,7 +214,7 @@ def _match_prototypes(program: Program, value: int) -> int:
 
 
 def _move_before(program: Program, anchor: Operation, last: Operation) -> None:
-    """Move an operation and what it needs out of the region of `anchor`, in front of it."""
+    """Move an operation and its dependencies from the regions of `anchor` to before it."""
     inside = {id(op) for op in anchor.walk()}
     chain: list[Operation] = []
     pending = [last]

@@ -26,19 +26,19 @@ _LAST = 2**31 - 1
 
 
 class CutImageMasksPass(Pass):
-    """Return what the network makes its masks of, before they are resized to the whole image.
+    """Truncate before mask logits are resized to the original image (Mask-RT-DETR).
 
     Cases:
         1. Three outputs; the last is `sigmoid(bilinear(logits, original size)) > 0.5`, cast and
-           flattened: cut before the resize, the native side compares logits with 0.
-        2. As 1, and the logits are picked among `queries x prototypes`: cut before that product
-           too, so that it is made for kept instances only.
-        3. The threshold is another probability: left alone.
-        4. The resize does not sample at pixel centres, or its size does not follow from im_shape
-           and scale_factor as the original's does: left alone.
-        5. Any other last output: left alone.
+           flattened: truncated before the resize; mask post-processing compares logits with 0.
+        2. As 1, and the logits are gathered from `queries x prototypes`: truncated before that
+           product, which is then computed only for instances that pass the score threshold.
+        3. The threshold is another probability: unchanged.
+        4. The resize does not use half-pixel centres, or its size is not that of the original image
+           computed from im_shape and scale_factor: unchanged.
+        5. The last output is anything else: unchanged.
 
-    Boxes and counts stay as they are: boxes in pixels of the original.
+    Boxes (in pixels of the original image) and counts do not change.
     """
 
     version: ClassVar[int] = 2
@@ -54,7 +54,7 @@ class CutImageMasksPass(Pass):
         height, width = resize_target(program, resize)
         for index, value in enumerate((height, width)):
             if not follows(program, value, rounded_original, index):
-                raise NoMatchError("the masks are not resized to the size of the original")
+                raise NoMatchError("the masks are not resized to the original image")
         factors = _factors(program, resize.inputs[0])
         outputs = {"boxes": boxes, "counts": counts}
         replace_outputs(program, outputs | (factors or {"masks": resize.inputs[0]}))
@@ -66,13 +66,13 @@ class CutImageMasksPass(Pass):
             inclusive=False,
             has_prototypes=factors is not None,
         )
-        place = "queries meet prototypes" if factors else "the resize to the image"
-        reason = f"cut before {place}, {removed} operations removed"
+        place = "the product of queries and prototypes" if factors else "the resize to the image"
+        reason = f"truncated before {place}, {removed} operations removed"
         return PassResult(program, modified=True, reason=reason, masks=source)
 
 
 def _factors(program: Program, logits: int) -> dict[str, int] | None:
-    """Picked queries and the prototypes, when `logits` is their product; else None."""
+    """Gathered queries and the prototypes if `logits` is their product; else None."""
     try:
         picked = made_by(program, logits, "gather_nd")
         shaped = made_by(program, _only_element(program, picked.inputs[0]), "reshape")
@@ -97,7 +97,7 @@ def _factors(program: Program, logits: int) -> dict[str, int] | None:
 
 
 def _only_element(program: Program, value: int) -> int:
-    """What was put into a stack of one, when `value` is the stack's last element."""
+    """The operand of a stack of one if `value` is its last element; else `value`."""
     op = program.maker(value)
     if op is None or op.name != "pd_op.slice":
         return value

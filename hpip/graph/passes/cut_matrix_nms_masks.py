@@ -26,16 +26,17 @@ _RESHAPING = ("cast", "squeeze", "unsqueeze")
 
 
 class CutMatrixNmsMasksPass(Pass):
-    """Return masks as matrix NMS leaves them, before they are resized to the network and the image.
+    """Truncate after matrix NMS, before masks are resized to the original image (SOLOv2).
 
     Cases:
-        1. Four outputs: how many, class ids, scores, masks; the masks are resized to a fixed size,
-           cut to the resized picture, resized to the original's size (both sides divided by the
-           vertical scale factor, as the export does it) and compared with `> 0.5`: cut.
-        2. Other sizes, another order or another threshold: left alone.
-        3. Another number of outputs: left alone.
+        1. Four outputs: count, class ids, scores, masks; the masks are resized to a fixed size,
+           cropped to the resized image, resized to the original image (both sides divided by the
+           vertical scale factor, as in PaddleX's exported models) and compared with `> 0.5`:
+           truncated before the first resize.
+        2. Other sizes, another order or another threshold: unchanged.
+        3. Another number of outputs: unchanged.
 
-    The first output, the length of the second, is dropped.
+    The first output, the length of the second one, is dropped.
     """
 
     def _apply(self, program: Program) -> PassResult:
@@ -63,7 +64,7 @@ class CutMatrixNmsMasksPass(Pass):
             crops_to_image=True,
             canvas="row_scaled",
         )
-        reason = f"cut behind matrix NMS, {removed} operations removed"
+        reason = f"truncated after matrix NMS, {removed} operations removed"
         return PassResult(program, modified=True, reason=reason, masks=source)
 
 
@@ -75,7 +76,7 @@ def _check_count(program: Program, count: int, class_ids: int) -> None:
 
 
 def _check_sizes(program: Program, last: Operation, cut: Operation) -> None:
-    def picture(im_shape: Float32Array, scale_factor: Float32Array) -> AnyArray:
+    def resized(im_shape: Float32Array, scale_factor: Float32Array) -> AnyArray:
         whole: AnyArray = np.trunc(im_shape)
         return whole
 
@@ -85,10 +86,10 @@ def _check_sizes(program: Program, last: Operation, cut: Operation) -> None:
 
     size, same = resize_target(program, last)
     if size != same or not follows(program, size, original):
-        raise NoMatchError("the masks do not get the size of the original")
+        raise NoMatchError("the masks are not resized to the original image")
     if cut.attribute("axes") != [2, 3] or any(constant_list(program, cut.inputs[1])):
-        raise NoMatchError(f"{cut} does not cut at the right and at the bottom")
+        raise NoMatchError(f"{cut} does not crop at the right and at the bottom")
     ends = listed(program, made_by(program, cut.inputs[2], "stack").inputs[0], 2)
     for index, value in enumerate(ends):
-        if not follows(program, value, picture, index):
-            raise NoMatchError("the masks are not cut to the resized picture")
+        if not follows(program, value, resized, index):
+            raise NoMatchError("the masks are not cropped to the resized image")

@@ -25,24 +25,24 @@ _LAST = 2**31 - 1
 
 
 class CutRegionMasksPass(Pass):
-    """Return boxes as NMS makes them and masks as the mask head makes them.
+    """Truncate after NMS and the mask head, before masks are pasted into the image (R-CNN family).
 
-    Scaling and clipping of the boxes, and pasting of each mask into its box on a picture of the
-    original's size, are left to the native side, which does them for kept instances only.
+    Scaling and clipping of the boxes, and pasting of each mask into its box, become mask
+    post-processing, for the instances that pass the score threshold only.
 
     Cases:
-        1. The boxes are NMS's divided by scale_factor, clipped to the original's size, with class
-           -1 where that leaves nothing; the masks are pasted in a loop over the images by
-           `grid_sample(align_corners=False)` at those boxes and compared with `>= 0.5`: cut.
-        2. The boxes are not NMS's own rows (DropEmptyImageLoopPass did not match): left alone.
-        3. Another threshold, another way to sample, or boxes treated otherwise: left alone.
+        1. The boxes are those of NMS divided by scale_factor, clipped to the original image, with
+           class -1 if they are empty afterwards; the masks are pasted in a loop over the images by
+           `grid_sample(align_corners=False)` at those boxes and compared with `>= 0.5`: truncated.
+        2. The boxes are not the rows of NMS (DropEmptyImageLoopPass did not match): unchanged.
+        3. Another threshold, other sampling, or other operations on the boxes: unchanged.
     """
 
     def _apply(self, program: Program) -> PassResult:
         boxes, counts, masks = output_values(program, 3)
         nms = one(program, "multiclass_nms3")
         if counts != nms.outputs[2]:
-            raise NoMatchError("the counts that the program returns are not those of NMS")
+            raise NoMatchError("the counts among the outputs are not those of NMS")
         _match_boxes(program, boxes, nms.outputs[0])
         probabilities = _match_paste(program, masks, boxes)
         replace_outputs(
@@ -52,12 +52,12 @@ class CutRegionMasksPass(Pass):
         source = MaskSource(
             "region", boxes_frame="network", threshold=0.5, inclusive=True, clips_boxes=True
         )
-        reason = f"cut before boxes are scaled and masks pasted, {removed} operations removed"
+        reason = f"truncated before boxes are scaled and masks pasted, {removed} operations removed"
         return PassResult(program, modified=True, reason=reason, masks=source)
 
 
 def _match_boxes(program: Program, boxes: int, rows: int) -> None:
-    """Check that `boxes` are `rows` scaled to the original and clipped, empty ones marked."""
+    """Match `boxes` as `rows` scaled and clipped to the original image, empty ones marked."""
     joined = made_by(program, boxes, "concat")
     label, score, box = listed(program, joined.inputs[0], 3)
     chosen = made_by(program, label, "where")
@@ -81,7 +81,7 @@ def _match_boxes(program: Program, boxes: int, rows: int) -> None:
 
 
 def _check_columns(program: Program, value: int, of: int | None, start: int, end: int) -> int:
-    """Check that `value` is columns start to end of `of` (any, when None); returns of what."""
+    """Match a slice of columns start to end of `of` (None: of any value); returns its operand."""
     op = made_by(program, value, "slice")
     found = (op.attribute("axes"), *(constant_list(program, v) for v in op.inputs[1:]))
     if found != ([1], [start], [end]) or of not in (None, op.inputs[0]):
@@ -101,11 +101,11 @@ def _check_empty_mark(program: Program, chosen: Operation, box: int) -> None:
         _check_columns(program, side.inputs[0], box, low + 2, low + 3)
         _check_columns(program, side.inputs[1], box, low, low + 1)
         if constant_number(program, above.inputs[1]) != 0:
-            raise NoMatchError("a box counts as empty at another size than 0")
+            raise NoMatchError("boxes are not compared with a size of 0")
 
 
 def _repeated_in_loop(program: Program, value: int) -> int:
-    """What a loop repeats for each box of an image and joins over the images."""
+    """The value that a loop repeats per box of an image and concatenates over the images."""
     joined = made_by(program, value, "array_to_tensor")
     writer = reader(program, joined.inputs[0], "array_write_")
     return made_by(program, writer.inputs[1], "expand").inputs[0]
@@ -120,7 +120,7 @@ def _check_scale(program: Program, value: int) -> None:
         op = made_by(program, skip(program, part, ("unsqueeze",)), "slice")
         start = listed(program, made_by(program, op.inputs[1], "stack").inputs[0], 2)
         if op.inputs[0] != factor or op.attribute("axes") != [0, 1]:
-            raise NoMatchError(f"{op} does not take a number from scale_factor")
+            raise NoMatchError(f"{op} does not take a column of scale_factor")
         columns.append(constant_number(program, start[1]))
     if columns != [1, 0, 1, 0]:
         raise NoMatchError(f"boxes are divided by columns {columns} of scale_factor")
@@ -129,11 +129,11 @@ def _check_scale(program: Program, value: int) -> None:
 def _check_original_size(program: Program, value: int) -> None:
     whole = made_by(program, _repeated_in_loop(program, value), "slice").inputs[0]
     if not follows(program, whole, rounded_original):
-        raise NoMatchError("boxes are not clipped to the size of the original")
+        raise NoMatchError("boxes are not clipped to the original image")
 
 
 def _match_paste(program: Program, masks: int, boxes: int) -> int:
-    """Check how masks are pasted; returns the probabilities, one mask for each box."""
+    """Match the pasting of masks; returns the probabilities, one mask per box."""
     loop = made_by(program, masks, "while")
     sample = one(program, "grid_sample")
     if sample not in list(loop.walk()):
@@ -146,6 +146,6 @@ def _match_paste(program: Program, masks: int, boxes: int) -> int:
     if constant_number(program, above.inputs[1]) != 0.5:
         raise NoMatchError("the masks are not compared with >= 0.5")
     if boxes not in {value for op in loop.walk() for value in op.inputs}:
-        raise NoMatchError("the masks are not pasted at the boxes that the program returns")
+        raise NoMatchError("the masks are not pasted at the boxes among the outputs")
     piece = made_by(program, skip(program, sample.inputs[0], ("unsqueeze",)), "slice")
     return piece.inputs[0]

@@ -8,20 +8,20 @@ from hpip.graph.program import Program
 
 
 class DropEmptyImageLoopPass(Pass):
-    """Use the rows that NMS returns instead of those that a loop over the images rebuilds.
+    """Use the rows of NMS instead of the copy that a loop over the images makes of them.
 
-    The exports of the R-CNN family go through the images of a batch, put a made-up box where an
-    image has none, and join the pieces again. The native side needs no made-up box.
+    Exported models of the R-CNN family loop over the images of a batch, add a dummy box to images
+    without boxes, and concatenate the parts again. hpip needs no dummy box.
 
     Cases:
-        1. A `while` writes into an array the result of an `if` on "this image has no box", whose
-           other branch is a piece of what NMS returned; the joined array is replaced by what NMS
-           returned. Boxes and counts, in any order.
-        2. An array written elsewhere too, or with anything else: left alone.
-        3. No NMS, or more than one: left alone.
+        1. A `while` writes to an array the result of an `if` on "this image has no box", whose
+           other branch is a part of the result of NMS: the concatenated array is replaced by the
+           result of NMS. For boxes and counts, in any order.
+        2. The array has other writes, or other content: unchanged.
+        3. No NMS, or more than one: unchanged.
 
-    Afterwards an image without boxes yields no rows. The loop itself goes when nothing reads its
-    other results any more (see CutRegionMasksPass).
+    Afterwards an image without boxes has no rows. Dead code elimination removes the loop once
+    nothing reads its other results (see CutRegionMasksPass).
     """
 
     def _apply(self, program: Program) -> PassResult:
@@ -34,10 +34,10 @@ class DropEmptyImageLoopPass(Pass):
             if source is not None and program.readers(joined.outputs[0]):
                 replaced[joined.outputs[0]] = source
         if not replaced:
-            raise NoMatchError("no loop rebuilds the result of NMS")
+            raise NoMatchError("no loop copies the result of NMS")
         for old, new in replaced.items():
             program.replace_value(old, new)
-        reason = f"{len(replaced)} arrays rebuilt by a loop replaced by what NMS returned"
+        reason = f"{len(replaced)} arrays copied by a loop replaced by the result of NMS"
         return PassResult(program, modified=True, reason=reason)
 
 
@@ -46,7 +46,7 @@ def _joins_rows(op: Operation) -> bool:
 
 
 def _rows_in_array(program: Program, array: int, nms: Operation) -> int | None:
-    """The result of NMS whose pieces the array holds, or None."""
+    """The result of NMS whose parts the array holds, or None."""
     writers = [op for op in program.readers(array) if op.name == "pd_op.array_write_"]
     if len(writers) != 1 or writers[0].parent is None:
         return None
@@ -67,8 +67,8 @@ def _rows_in_array(program: Program, array: int, nms: Operation) -> int | None:
 
 
 def _check_condition(program: Program, branch: Operation, nms: Operation) -> None:
-    """The branch must be taken when the count of one image is zero."""
+    """Check that the branch is taken if the count of one image is zero."""
     is_zero = made_by(program, branch.inputs[0], "equal")
     count = made_by(program, is_zero.inputs[0], "slice")
     if count.inputs[0] != nms.outputs[2] or constant_number(program, is_zero.inputs[1]) != 0:
-        raise NoMatchError(f"{branch} does not ask whether an image has no box")
+        raise NoMatchError(f"{branch} does not test whether an image has no box")

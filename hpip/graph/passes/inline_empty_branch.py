@@ -10,24 +10,24 @@ _CONSTANTS = frozenset({"pd_op.full", "pd_op.full_int_array", "cf.yield"})
 
 
 class InlineEmptyBranchPass(Pass):
-    """Run what an `if` keeps for "there are rows" always: on no rows it makes no rows.
+    """Inline the branch of an `if` on "there are rows", which returns no rows for no rows.
 
-    The exports of the R-CNN family guard the mask head that way. Control flow keeps converters and
-    engines away, and the guard saves nothing that matters.
+    Exported models of the R-CNN family guard the mask head that way. Converters and engines do not
+    support control flow, and the guard saves little.
 
     Cases:
-        1. `if (rows of X == 0) constants else work(X)`, where each result of the work has an open
-           first axis: the work moves in front of the `if`, which goes.
-        2. Another condition, computed values in the first branch, or a result whose first axis is
-           fixed: left alone.
+        1. `if (rows of X == 0) constants else work(X)`, where each result of the work has a dynamic
+           first axis: the work moves before the `if`, which is removed.
+        2. Another condition, computed values in the first branch, or a result with a static first
+           axis: unchanged.
 
-    Afterwards no rows give results of length 0, instead of the constants.
+    Afterwards the results for no rows have length 0, instead of being the constants.
     """
 
     def _apply(self, program: Program) -> PassResult:
         inlined = [op for op in list(program.walk()) if _guards_empty_rows(program, op)]
         if not inlined:
-            raise NoMatchError("no `if` guards work on no rows")
+            raise NoMatchError("no `if` guards work on zero rows")
         for branch in inlined:
             work = branch.regions[1].blocks[0].operations
             yielded = work[-1].inputs
@@ -35,7 +35,9 @@ class InlineEmptyBranchPass(Pass):
             program.remove([branch])
             for old, new in zip(branch.outputs, yielded, strict=True):
                 program.replace_value(old, new)
-        return PassResult(program, modified=True, reason=f"{len(inlined)} `if` on no rows inlined")
+        return PassResult(
+            program, modified=True, reason=f"{len(inlined)} `if` on zero rows inlined"
+        )
 
 
 def _guards_empty_rows(program: Program, branch: Operation) -> bool:

@@ -21,13 +21,13 @@ _ATTRIBUTES = (
 
 
 class LiftNmsPass(Pass):
-    """Leave suppression of overlapping boxes to the native side.
+    """Replace NMS by a native step.
 
     Cases:
-        1. `multiclass_nms3` on a box for each class of each region, with the number of regions of
-           each image: one native step.
-        2. `multiclass_nms3` on boxes that all classes share: the same.
-        3. NMS in a branch: left alone.
+        1. `multiclass_nms3` on one box per class and region, with the number of regions per image:
+           one native step.
+        2. `multiclass_nms3` on boxes that all classes share: one native step.
+        3. NMS in a branch: unchanged.
     """
 
     version: ClassVar[int] = 2
@@ -47,4 +47,4 @@ class LiftNmsPass(Pass):
         for old, new in zip(nms.outputs, native.outputs, strict=True):
             program.replace_value(old, new)
         program.remove([nms])
-        return PassResult(program, modified=True, reason="suppression of boxes lifted")
+        return PassResult(program, modified=True, reason="NMS replaced by a native step")

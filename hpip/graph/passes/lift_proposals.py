@@ -29,18 +29,18 @@ _ATTRIBUTES = {
 
 
 class LiftProposalsPass(Pass):
-    """Leave the region proposals to the native side, for all images and levels at once.
+    """Replace the region proposals of all images and levels by one native step.
 
-    The exports go through the images in a `while` that keeps converters away (paddle2onnx 2.1
-    aborts the process on it); the loop goes.
+    Exported models loop over the images in a `while`, which converters do not support (paddle2onnx
+    2.1 aborts the process); the loop is removed.
 
     Cases:
-        1. One level: the loop writes the boxes of `generate_proposals` and their number into
-           arrays that are joined behind it.
-        2. Several levels: boxes and scores are joined over the levels, and where there are more
-           than N, the N with the highest scores are picked by `topk` and `gather`.
+        1. One level: the loop writes the boxes of `generate_proposals` and their number to arrays
+           that are concatenated after it.
+        2. Several levels: boxes and scores are concatenated over the levels, and if there are more
+           than N, `topk` and `gather` select the N with the highest scores.
         3. Variances other than 1, levels with different attributes, anchors made inside the loop,
-           or another selection: left alone.
+           or another selection: unchanged.
     """
 
     def _apply(self, program: Program) -> PassResult:
@@ -64,7 +64,10 @@ class LiftProposalsPass(Pass):
             for old in joined_arrays(program, array):
                 program.replace_value(old, new)
         removed = remove_dead_code(program)
-        reason = f"proposals of {len(levels)} levels lifted, {removed} operations removed"
+        reason = (
+            f"proposals of {len(levels)} levels replaced by a native step, "
+            f"{removed} operations removed"
+        )
         return PassResult(program, modified=True, reason=reason)
 
 
@@ -83,7 +86,7 @@ def _proposal_loop(program: Program) -> Operation:
 def _attributes(proposals: Sequence[Operation]) -> dict[str, Any]:
     found = [{new: op.attribute(old) for old, new in _ATTRIBUTES.items()} for op in proposals]
     if any(other != found[0] for other in found):
-        raise NoMatchError("the levels make proposals by different rules")
+        raise NoMatchError("the levels have different attributes")
     return found[0]
 
 
@@ -95,18 +98,18 @@ def _level(program: Program, images: ImageLoop, op: Operation) -> tuple[int, int
         for value in (scores, deltas, im_shape)
     ]
     if whole[2] != input_value(program, "im_shape"):
-        raise NoMatchError(f"{op} clips boxes to something else than im_shape")
+        raise NoMatchError(f"{op} does not clip boxes to im_shape")
     ones = made_by(program, variances, "full_like")
     if constant_number(program, ones.inputs[1]) != 1:
         raise NoMatchError(f"{op} has variances other than 1")
     maker = program.maker(anchors)
     if maker is None or maker.parent is not program.block:
-        raise NoMatchError(f"{op} takes anchors that are made inside the loop")
+        raise NoMatchError(f"the anchors of {op} are made inside the loop")
     return whole[0], whole[1], anchors
 
 
 def _collected(program: Program, proposals: Sequence[Operation]) -> tuple[int, int]:
-    """The boxes of one image, and how many at most; 0 where that is not limited again."""
+    """The boxes of one image, and their maximum number; 0 without a further limit."""
     if len(proposals) == 1:
         return proposals[0].outputs[0], 0
     boxes, scores = (_joined(program, [op.outputs[index] for op in proposals]) for index in (0, 1))
@@ -114,17 +117,17 @@ def _collected(program: Program, proposals: Sequence[Operation]) -> tuple[int, i
     best = reader(program, flat, "topk")
     owner = None if best.parent is None else best.parent.owner
     if owner is None or owner.name != "pd_op.if":
-        raise NoMatchError(f"{best} does not stand in an `if` on the number of boxes")
+        raise NoMatchError(f"{best} is not inside an `if` on the number of boxes")
     top_n = int(constant_number(program, best.inputs[1]))
     above = made_by(program, owner.inputs[0], "greater_than")
     if constant_number(program, above.inputs[1]) != top_n or not best.attribute("largest"):
-        raise NoMatchError(f"{best} does not pick the best boxes where there are more")
+        raise NoMatchError(f"{best} does not select the boxes with the highest scores")
     picked = reader(program, boxes, "gather")
     if picked.inputs[1] != best.outputs[1]:
-        raise NoMatchError(f"{picked} does not pick the boxes of the best scores")
+        raise NoMatchError(f"{picked} does not gather the boxes with the highest scores")
     position = _yielded(owner, 0).index(picked.outputs[0])
     if _yielded(owner, 1)[position] != boxes:
-        raise NoMatchError(f"{owner} does not keep all boxes where there are few")
+        raise NoMatchError(f"{owner} does not return all boxes below the limit")
     return owner.outputs[position], top_n
 
 
@@ -136,12 +139,12 @@ def _joined(program: Program, parts: Sequence[int]) -> int:
         listed(program, combined.outputs[0], len(parts)) != tuple(parts)
         or constant_number(program, joined.inputs[1]) != 0
     ):
-        raise NoMatchError("the levels are joined in another way")
+        raise NoMatchError("the levels are not concatenated along the first axis")
     return joined.outputs[0]
 
 
 def reader_of(program: Program, value: int, name: str) -> Operation:
-    """The only operation of that full name that reads `value`."""
+    """The only operation with this full name that reads `value`."""
     found = [op for op in program.readers(value) if op.name == name]
     if len(found) != 1:
         raise NoMatchError(f"expected one {name} to read value {value}, found {len(found)}")
@@ -153,7 +156,7 @@ def _yielded(branch: Operation, region: int) -> tuple[int, ...]:
 
 
 def _arrays(program: Program, images: ImageLoop, boxes: int) -> tuple[int, int]:
-    """Arrays that the loop writes an image's boxes and their number into."""
+    """Arrays to which the loop writes the boxes of an image and their number."""
     box_array = reader(program, boxes, "array_write_").inputs[0]
     for op in images.body.operations:
         if op.name != "pd_op.array_write_" or op.inputs[0] == box_array:
@@ -163,4 +166,4 @@ def _arrays(program: Program, images: ImageLoop, boxes: int) -> tuple[int, int]:
         if shape.inputs[0] == boxes and written_values(program, op.inputs[0]) is op:
             written_values(program, box_array)
             return box_array, op.inputs[0]
-    raise NoMatchError("the loop does not write down how many boxes an image has")
+    raise NoMatchError("the loop does not write the number of boxes per image to an array")

@@ -17,15 +17,15 @@ _LEVELS = ("min_level", "max_level", "refer_level", "refer_scale", "pixel_offset
 
 
 class LiftRoiAlignPass(Pass):
-    """Leave pooling of regions to the native side, with the assignment of boxes to levels.
+    """Replace RoIAlign, including the assignment of boxes to FPN levels, by a native step.
 
     Cases:
-        1. `distribute_fpn_proposals`, a `roi_align` for each level, their results joined and
-           brought back to the order of the boxes by `gather`: one native step.
+        1. `distribute_fpn_proposals`, a `roi_align` per level, and results that are concatenated
+           and restored to the order of the boxes by `gather`: one native step.
         2. A `roi_align` on all boxes: one native step.
-        3. Levels that are pooled to different sizes, or results used in another way: left alone.
+        3. Levels with different output sizes, or other uses of their results: unchanged.
 
-    Boxes that are the last four columns of NMS's rows are taken from there.
+    If the boxes are the last four columns of the rows of NMS, the step reads those rows.
     """
 
     def _apply(self, program: Program) -> PassResult:
@@ -41,18 +41,20 @@ class LiftRoiAlignPass(Pass):
             if op.name == "pd_op.roi_align" and id(op) not in seen
         ]
         if not found:
-            raise NoMatchError("no region is pooled outside of control flow")
+            raise NoMatchError("there is no RoIAlign outside of control flow")
         natives = [_native(program, pooling) for pooling in found]
         for pooling, native in zip(found, natives, strict=True):
             program.insert(pooling.last, [native], after=True)
             program.replace_value(pooling.last.outputs[0], native.outputs[0])
         remove_dead_code(program)
-        return PassResult(program, modified=True, reason=f"{len(found)} poolings of regions lifted")
+        return PassResult(
+            program, modified=True, reason=f"{len(found)} RoIAlign replaced by native steps"
+        )
 
 
 @dataclass(frozen=True)
 class _Pooling:
-    """Poolings of some levels, of which `last` yields all boxes in their order."""
+    """RoIAlign of several levels; `last` returns the features of all boxes in order."""
 
     last: Operation
     levels: Sequence[Operation]
@@ -65,13 +67,13 @@ def _match_levels(program: Program, assignment: Operation) -> _Pooling:
     ordered = reader(program, restore, "gather")
     joined = made_by(program, ordered.inputs[0], "concat")
     if any(constant_number(program, op.inputs[-1]) != 0 for op in (ordered, joined)):
-        raise NoMatchError(f"{ordered} does not bring boxes back to their order")
+        raise NoMatchError(f"{ordered} does not restore the order of the boxes")
     combined = program.maker(joined.inputs[0])
     pooled = [] if combined is None else [program.maker(value) for value in combined.inputs]
     levels = [op for op in pooled if op is not None and op.name == "pd_op.roi_align"]
     parts = [_parts(program, value) for value in (boxes, counts)]
     if not levels or [op.inputs[1:] for op in levels] != list(zip(*parts, strict=True)):
-        raise NoMatchError(f"{joined} does not join one pooling for each level")
+        raise NoMatchError(f"{joined} does not concatenate one RoIAlign per level")
     attributes = {name: assignment.attribute(name) for name in _LEVELS}
     return _Pooling(ordered, levels, assignment.inputs, attributes)
 
@@ -79,7 +81,7 @@ def _match_levels(program: Program, assignment: Operation) -> _Pooling:
 def _parts(program: Program, value: int) -> tuple[int, ...]:
     found = [op for op in program.readers(value) if op.name == "builtin.split"]
     if len(found) != 1:
-        raise NoMatchError(f"the levels in value {value} are taken apart in another way")
+        raise NoMatchError(f"the levels in value {value} are not separated by one split")
     return found[0].outputs
 
 
@@ -87,10 +89,10 @@ def _native(program: Program, pooling: _Pooling) -> Operation:
     levels = pooling.levels
     options = {name: levels[0].attribute(name) for name in _POOLING}
     if any({name: op.attribute(name) for name in _POOLING} != options for op in levels):
-        raise NoMatchError(f"{levels[0]} and the other levels pool differently")
+        raise NoMatchError(f"{levels[0]} and the other levels have different attributes")
     kind = pooling.last.output_types[0]
     if kind is None:
-        raise NoMatchError(f"{pooling.last} yields no tensor")
+        raise NoMatchError(f"{pooling.last} does not return a tensor")
     boxes, counts = pooling.boxes_and_counts
     return make_native(
         program,
@@ -106,7 +108,7 @@ def _native(program: Program, pooling: _Pooling) -> Operation:
 
 
 def _rows_of(program: Program, boxes: int) -> int:
-    """Rows of class, score and box, where the boxes are the end of them; else the boxes."""
+    """The rows of class, score and box that the boxes are sliced from; else the boxes."""
     op = program.maker(boxes)
     kind = program.type_of(op.inputs[0]) if op is not None and op.name == "pd_op.slice" else None
     if op is None or kind is None or kind.shape[1:] != (6,) or op.attribute("axes") != [1]:

@@ -9,18 +9,18 @@ from hpip.graph.program import Program
 
 
 class LiftRowGathersPass(Pass):
-    """Leave to the native side what picks the rows of kept boxes, so that no segment is needed.
+    """Replace gathers of the rows of detected boxes by native steps, which saves a segment.
 
     Cases:
-        1. `gather` along the first axis of a float32 matrix, at indices that a native step made:
-           one native step.
-        2. Other indices, another axis, or more axes: left alone.
+        1. `gather` along the first axis of a float32 matrix, at indices from a native step: one
+           native step.
+        2. Other indices, another axis, or a higher rank: unchanged.
     """
 
     def _apply(self, program: Program) -> PassResult:
         gathers = [op for op in program.block.operations if _picks_rows(program, op)]
         if not gathers:
-            raise NoMatchError("no rows are picked at indices of a native step")
+            raise NoMatchError("no gather has indices from a native step")
         for gather in gathers:
             rows, indices, _ = gather.inputs
             kind = gather.output_types[0]
@@ -29,7 +29,9 @@ class LiftRowGathersPass(Pass):
             program.insert(gather, [native], after=True)
             program.replace_value(gather.outputs[0], native.outputs[0])
         program.remove(gathers)
-        return PassResult(program, modified=True, reason=f"{len(gathers)} picks of rows lifted")
+        return PassResult(
+            program, modified=True, reason=f"{len(gathers)} row gathers replaced by native steps"
+        )
 
 
 def _picks_rows(program: Program, op: Operation) -> bool:

@@ -11,12 +11,12 @@ from hpip.graph.program import Program
 
 
 class LiftRowRepeatsPass(Pass):
-    """Leave to the native side what repeats a row of each image for each of its boxes.
+    """Replace loops that repeat a row of each image for each of its boxes by native steps.
 
     Cases:
-        1. A `while` over the images writes `expand(row of the image, [boxes of the image, C])`
-           into an array that is joined behind it: the loop goes.
-        2. Anything else written, or another loop: left alone.
+        1. A `while` over the images writes `expand(row of the image, [boxes of the image, C])` to
+           an array that is concatenated after it: the loop is removed.
+        2. Other values are written, or it is another loop: unchanged.
     """
 
     def _apply(self, program: Program) -> PassResult:
@@ -35,7 +35,7 @@ class LiftRowRepeatsPass(Pass):
         if not repeated:
             raise NoMatchError("; ".join(reasons) or "there is no loop")
         removed = remove_dead_code(program)
-        reason = f"{repeated} loops that repeat rows lifted, {removed} operations removed"
+        reason = f"{repeated} row repeats replaced by native steps, {removed} operations removed"
         return PassResult(program, modified=True, reason=reason)
 
 
@@ -44,7 +44,7 @@ def _repeated(program: Program, loop: Operation) -> tuple[int, int, int, int]:
     images = image_loop(program, loop)
     writers = [op for op in images.body.operations if op.name == "pd_op.array_write_"]
     if len(writers) != 1 or written_values(program, writers[0].inputs[0]) is not writers[0]:
-        raise NoMatchError(f"{loop} does not write into one array")
+        raise NoMatchError(f"{loop} does not write to one array only")
     expand = made_by(program, writers[0].inputs[1], "expand")
     rows = row_of_image(program, images, expand.inputs[0], drops_axis=True)
     target = made_by(program, expand.inputs[1], "stack")
@@ -53,7 +53,7 @@ def _repeated(program: Program, loop: Operation) -> tuple[int, int, int, int]:
     kind = program.type_of(rows)
     width = int(constant_number(program, length))
     if NO_VALUE in (rows, counts) or kind is None or kind.dtype != "f32":
-        raise NoMatchError(f"{loop} repeats something else than rows of float32")
+        raise NoMatchError(f"{loop} does not repeat float32 rows")
     if kind.shape[1:] != (width,):
-        raise NoMatchError(f"{loop} repeats rows of {kind.shape[1:]} as {width}")
+        raise NoMatchError(f"{loop} repeats rows of shape {kind.shape[1:]} with length {width}")
     return writers[0].inputs[0], rows, counts, width

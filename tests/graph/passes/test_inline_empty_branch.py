@@ -36,7 +36,7 @@ def test_another_condition_is_left_alone(tmp_path: Path) -> None:
     program = Program.read(coefficient_masks(tmp_path) / "inference.json")
     result = InlineEmptyBranchPass()(program)
     assert not result.modified
-    assert "no rows" in result.reason
+    assert "zero rows" in result.reason
 
 
 def test_a_condition_on_one_row_is_left_alone(tmp_path: Path) -> None:
