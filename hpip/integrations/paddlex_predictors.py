@@ -120,7 +120,7 @@ def _create(
 
 
 def _plain_options(pp_option: Any, hpi_config: Any) -> Any:
-    """PaddleX's own options of plain Paddle: the floor that hpip never falls below."""
+    """PaddleX's own options of plain Paddle: the fallback that hpip never falls below."""
     if hasattr(hpi_config, "model_dump"):
         hpi_config = hpi_config.model_dump(exclude_none=True)
     config: Mapping[str, Any] = hpi_config or {}

@@ -137,8 +137,8 @@ def _labels(document: Options) -> tuple[str, ...]:
     for index, label in enumerate(labels):
         if isinstance(label, bool) or not isinstance(label, str | int | float):
             raise _ConfigError(
-                f"label_list[{index}]: expected a class name, received {shorten(label)} (quote yes, "
-                "no, on, off and null: YAML parses them as booleans and null)"
+                f"label_list[{index}]: expected a class name, received {shorten(label)} (quote "
+                "yes, no, on, off and null: YAML parses them as booleans and null)"
             )
     return tuple(str(label) for label in labels)
 

@@ -74,7 +74,7 @@ class Comparison:
     """The figures of one comparison; without pairs the differences are 0 and the IoUs 1.
 
     Attributes:
-        tolerance: what it was held against.
+        tolerance: the limits that apply.
         matched: number of matched pairs.
         missing: indices of reference instances that should have been matched and were not.
         extra: the same for candidate instances.
