@@ -243,7 +243,7 @@ def _build_plain_runner(
     engine_config: dict[str, Any],
     **_: Any,
 ) -> Any:
-    """PaddleX's own runner, set up as without `use_hpip`: the fallback that hpip never falls below."""
+    """PaddleX's own runner, set up as without `use_hpip`; hpip is never slower than this."""
     plain = _plain_engine()
     device = {key: engine_config.get(key) for key in ("device_type", "device_id")}
     options = {**device, **(engine_config.get("backend_config") or {})}
