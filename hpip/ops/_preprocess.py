@@ -131,8 +131,8 @@ def preprocess(
 
     Args:
         images: B uint8 arrays, BGR (H, W, 3), or grey (H, W) or (H, W, 1), which is repeated to R,
-            G and B; H and W at least 1; rows may have any stride, other layouts are copied to C order
-            first. May be empty.
+            G and B; H and W at least 1; rows may have any stride, other layouts are copied to C
+            order first. May be empty.
         plan: at most one resize and one normalization, then the permutation, then padding.
         out: output array, (B, 3, h, w) float32 or float16, C-contiguous, which must not overlap the
             images; all of it is written. (h, w) must be `plan.network_hw` of every image. float16
