@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models in the format of Paddle 2 are translated by Paddle, once, and then truncated like others."""
+"""Models in the format of Paddle 2 are translated once, by Paddle, and truncated like others."""
 
 from __future__ import annotations
 
