@@ -24,7 +24,7 @@ from hpip.inference.arguments import check_count, check_precision
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits
 from hpip.inference.tuning.candidates import TuningRequest
 from hpip.inference.tuning.images import MOST_TO_CALIBRATE, MOST_TO_COMPARE, read_images
-from hpip.inference.tuning.records import Trial, Verdict, label
+from hpip.inference.tuning.records import Verdict, engine_rows, label
 from hpip.inference.tuning.tune import known, tune
 from hpip.model.official import find_model
 from hpip.model.spec import load_model_spec
@@ -148,36 +148,32 @@ def _print_verdict(request: TuningRequest, verdict: Verdict) -> None:
     console = _console()
     name = escape(request.spec.model_name)
     console.print(f"[bold]{name}[/bold] ({escape(str(request.spec.model_dir))})")
-    console.print(f"graph: {verdict.program}; {verdict.program_reason}", markup=False)
+    graph = "truncated graph" if verdict.program == "cut" else "original graph"
+    console.print(f"graph: {graph} ({verdict.program_reason})", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "engine", "version", "state"):
+    for name in ("engine", "version", "status", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("ms", "x plain Paddle", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("validation, or the reason for rejection", overflow="fold")
-    chosen = verdict.selection.engine
+    table.add_column("reason", overflow="fold")
     paddle_version = installed_version("paddlepaddle-gpu") or installed_version("paddlepaddle")
-    baseline = Trial(
-        request.baseline, paddle_version or "", "verified", "", verdict.baseline_ms, 1.0
-    )
-    for trial in (baseline, *verdict.trials):
-        is_baseline = trial is baseline
+    for row in engine_rows(verdict, request.baseline):
+        trial = row.trial
+        version = trial.version if trial else paddle_version if row.speedup else None
         table.add_row(
-            "*" if trial.engine == chosen else "",
-            Text(label(trial.engine)),
-            Text(trial.version),
-            "reference" if is_baseline else trial.state,
-            _number(trial.time_ms, ".1f"),
-            _number(1 / trial.ratio if trial.ratio else None, ".2f"),
-            _number(trial.peak_rss_bytes and trial.peak_rss_bytes / 1e6, ".0f"),
-            Text(trial.accuracy if trial.state == "verified" else trial.reason),
+            Text(row.engine),
+            Text(version or ""),
+            row.status,
+            trial.state if trial else "reference" if row.speedup else "",
+            _number(row.time_ms, ".1f"),
+            _number(row.speedup, ".2f"),
+            _number(trial and trial.peak_rss_bytes and trial.peak_rss_bytes / 1e6, ".0f"),
+            Text(row.reason),
         )
     console.print(table)
-    tried = {label(trial.engine) for trial in (baseline, *verdict.trials)}
-    for name, reason in verdict.selection.rejected:
-        if name not in tried:
-            console.print(f"  rejected engine: {name} ({reason})", markup=False, highlight=False)
-    console.print(f"chosen engine: {label(chosen)}; {verdict.selection.reason}", markup=False)
+    for trial in verdict.trials:
+        if trial.accuracy:
+            console.print(f"validation of {label(trial.engine)}: {trial.accuracy}", markup=False)
     if not verdict.complete:
         console.print(
             "Tuning is not complete: the next start or `hpip tune` tries the other engines."

@@ -51,7 +51,7 @@ def _rows(choice: Choice, running: Engine) -> list[EngineRow]:
 
 
 def _cells(row: EngineRow) -> tuple[str, ...]:
-    latency = "" if row.time_ms is None else f"{row.time_ms:.4g} ms"
+    latency = "" if row.time_ms is None else f"{row.time_ms:.1f} ms"
     speedup = "" if row.speedup is None else f"{row.speedup:.2f}x"
     # An engine's error may have several lines; a row has one.
     return row.engine, row.status, latency, speedup, " ".join(row.reason.split())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Native kernels on numpy arrays: checked arguments, no GIL while they run."""
+"""Native image, mask, RLE and detection operators on NumPy arrays; they release the GIL."""
 
 from __future__ import annotations
 

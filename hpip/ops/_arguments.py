@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns what callers pass into what the kernels take."""
+"""Validates and converts the arguments of operators for the kernels."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _LARGEST_INT32 = 2**31 - 1
 
 
 def int_pair(name: str, value: tuple[int, int], minimum: int = 0) -> tuple[int, int]:
-    """Checks two numbers of rows and columns, whatever integers they are."""
+    """Validate a (rows, columns) pair of any integer type."""
     try:
         first, second = (operator.index(item) for item in value)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"{name}: expected two whole numbers (rows, columns), received {value!r}"
+            f"{name}: expected two integers (rows, columns), received {value!r}"
         ) from error
     if not all(minimum <= item <= _LARGEST_INT32 for item in (first, second)):
         raise InvalidInputError(
-            f"{name}: expected whole numbers from {minimum} to {_LARGEST_INT32}, received {value!r}"
+            f"{name}: expected integers from {minimum} to {_LARGEST_INT32}, received {value!r}"
         )
     return first, second
 
 
 def thread_count(value: int) -> int:
-    """Checks a number of threads, whatever integer it is."""
+    """Validate a number of threads of any integer type."""
     try:
         threads = operator.index(value)
     except TypeError as error:
         raise InvalidInputError(
-            f"threads: expected a whole number of at least 1, received {value!r}"
+            f"threads: expected an integer of at least 1, received {value!r}"
         ) from error
     if not 1 <= threads <= _LARGEST_INT32:
         raise InvalidInputError(f"threads: expected at least 1, received {value!r}")
@@ -43,13 +43,13 @@ def thread_count(value: int) -> int:
 
 
 def native_array(value: ArrayLike) -> AnyArray:
-    """The array itself, or a copy if it is misaligned or in foreign byte order."""
+    """The array itself, or a copy if it is misaligned or has a non-native byte order."""
     array = np.asarray(value)
     return np.require(array, dtype=array.dtype.newbyteorder("="), requirements="A")
 
 
 def mask_stack(value: ArrayLike) -> AnyArray:
-    """As `native_array`, of three axes."""
+    """As `native_array`, for an array of rank 3."""
     masks = native_array(value)
     if masks.ndim != 3:
         raise InvalidInputError(
@@ -59,18 +59,18 @@ def mask_stack(value: ArrayLike) -> AnyArray:
 
 
 def boxes_array(value: ArrayLike) -> Float32Array:
-    """Boxes as C-contiguous float32, converted from any real numbers."""
+    """Boxes as C-contiguous float32, converted from any real type."""
     boxes = np.asarray(value)
     if boxes.dtype.kind not in "biuf":
         raise InvalidInputError(
             f"boxes_xyxy: expected real numbers, received an array of {boxes.dtype}"
         )
-    with np.errstate(over="ignore"):  # becomes an infinity, which the kernels refuse
+    with np.errstate(over="ignore"):  # overflows become infinities, which the kernels reject
         return np.ascontiguousarray(boxes, dtype=np.float32)
 
 
 def integer_array(name: str, value: ArrayLike) -> Int64Array:
-    """Whole numbers as C-contiguous int64."""
+    """Integers as C-contiguous int64."""
     numbers = np.asarray(value)
     if numbers.size and numbers.dtype.kind not in "iu":
         raise InvalidInputError(f"{name}: expected integers, received {numbers.dtype}")
@@ -78,7 +78,7 @@ def integer_array(name: str, value: ArrayLike) -> Int64Array:
 
 
 def real_array(name: str, value: ArrayLike) -> AnyArray:
-    """An array of real numbers of any type."""
+    """Validate an array of any real type."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise InvalidInputError(
@@ -88,7 +88,7 @@ def real_array(name: str, value: ArrayLike) -> AnyArray:
 
 
 def float32_array(name: str, value: ArrayLike) -> Float32Array:
-    """A C-contiguous float32 array; other types are refused, not converted."""
+    """A C-contiguous float32 array; other types are rejected, not converted."""
     array = real_array(name, value)
     if array.dtype.kind != "f" or array.dtype.itemsize != 4:
         raise InvalidInputError(
@@ -97,20 +97,12 @@ def float32_array(name: str, value: ArrayLike) -> Float32Array:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def whole_numbers(name: str, value: ArrayLike) -> Int64Array:
-    """Integers as C-contiguous int64."""
-    array = np.asarray(value)
-    if array.size and array.dtype.kind not in "iu":
-        raise InvalidInputError(f"{name}: expected whole numbers, received {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
 def int32(name: str, value: int) -> int:
-    """Checks a whole number of 32 bits, whatever integer it is."""
+    """Validate a 32-bit integer of any integer type."""
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise InvalidInputError(f"{name}: expected a whole number, received {value!r}") from error
+        raise InvalidInputError(f"{name}: expected an integer, received {value!r}") from error
     if not -_LARGEST_INT32 - 1 <= number <= _LARGEST_INT32:
-        raise InvalidInputError(f"{name}: expected a number of 32 bits, received {value!r}")
+        raise InvalidInputError(f"{name}: expected a 32-bit integer, received {value!r}")
     return number

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies between the dense parts of a two-stage detector, with the answers of Paddle."""
+"""Operators of two-stage detectors, with the results of Paddle's CPU operators."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from hpip.ops._arguments import (
     float32_array,
     int32,
     int_pair,
+    integer_array,
     real_array,
     thread_count,
-    whole_numbers,
 )
 from hpip.types import Float32Array, Int32Array, Int64Array
 
 
 class ProposalLevel(NamedTuple):
-    """What a region proposal network says on one level of a pyramid.
+    """Outputs of a region proposal network on one level of a feature pyramid.
 
     All float32. `scores` (B, A, H, W); `bbox_deltas` (B, 4A, H, W) with dx, dy, dw, dh of each of
-    the A anchors; `anchors` and `variances` (H, W, A, 4) or (HWA, 4). None stands for variances
-    of 1.
+    the A anchors; `anchors` and `variances` (H, W, A, 4) or (HWA, 4). `variances` of None means 1.
     """
 
     scores: Float32Array
@@ -38,9 +37,9 @@ class ProposalLevel(NamedTuple):
 
 
 class Proposals(NamedTuple):
-    """Proposals of a batch: `boxes_xyxy` (R, 4), `scores` (R, 1), and `counts` (B,) int32.
+    """Proposals of a batch, in order of the images.
 
-    Those of the first image come first.
+    `boxes_xyxy` (R, 4), `scores` (R, 1), and `counts` (B,) int32, the number per image.
     """
 
     boxes_xyxy: Float32Array
@@ -49,10 +48,10 @@ class Proposals(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What suppression keeps of a batch.
+    """Result of NMS for a batch, in order of the images.
 
-    `rows` (K, 6) float32 hold class, score and box; `indices` (K, 1) int32 say where each comes
-    from; `counts` (B,) int32 how many of them each image has, the first image's first.
+    `rows` (K, 6) float32 hold class, score and box; `indices` (K, 1) int32 are the indices of the
+    input boxes; `counts` (B,) int32 is the number of rows per image.
     """
 
     rows: Float32Array
@@ -61,11 +60,11 @@ class Detections(NamedTuple):
 
 
 class FpnAssignment(NamedTuple):
-    """Boxes by level, lowest level first, each level in the order of the boxes given.
+    """Boxes by FPN level, lowest level first; within a level in the order of the input boxes.
 
-    For each level: `boxes_xyxy` (n, 4), `rows` (n,) of the boxes given, `counts` (B,) int32 for
-    each image. `restore_index` (N, 1) int32 says where each box lies once the levels are
-    concatenated.
+    For each level: `boxes_xyxy` (n, 4), `rows` (n,), the indices of the input boxes, and `counts`
+    (B,) int32 per image. `restore_index` (N, 1) int32 is the index of each input box in the
+    concatenated levels.
     """
 
     boxes_xyxy: list[Float32Array]
@@ -86,31 +85,31 @@ def generate_proposals(
     pixel_offset: bool = False,
     threads: int = 1,
 ) -> list[Proposals]:
-    """Turn scores and deltas of anchors into boxes, best first, on each level by itself.
+    """Decode anchors to region proposals and apply NMS, for each level separately.
 
     Args:
-        levels: one or more, see `ProposalLevel`; B is the same for all and may be 0.
-        image_hw: (B, 2) height and width that boxes are clipped to, in the anchors' pixels.
-        pre_nms_top_n: anchors of an image and level that are decoded; 0 or less: all.
-        post_nms_top_n: boxes that remain of them; 0 or less: all.
-        nms_threshold: above 0; a box that overlaps a better one by more is dropped.
-        min_size: shorter boxes are dropped; at least 1 is taken, as Paddle does.
-        eta: below 1 it is multiplied into a threshold above 0.5 with every box that is kept.
-        pixel_offset: boxes include their last pixel.
-        threads: at least 1; levels and images are shared out among them.
+        levels: one or more, see `ProposalLevel`; B must be equal for all and may be 0.
+        image_hw: (B, 2) height and width to clip boxes to, in the coordinates of the anchors.
+        pre_nms_top_n: maximum number of anchors before NMS per image and level; 0 or less: all.
+        post_nms_top_n: maximum number of boxes after NMS per image and level; 0 or less: all.
+        nms_threshold: above 0; maximum IoU with a box of higher score.
+        min_size: minimum side of a box in pixels; values below 1 are treated as 1, like in Paddle.
+        eta: adaptive NMS: if below 1, multiplied into a threshold above 0.5 per kept box.
+        pixel_offset: add 1 pixel to box sides (legacy box convention).
+        threads: at least 1; levels and images are distributed among them.
 
     Returns:
-        One `Proposals` for each level. An image none of whose boxes is large enough has one box
-        of zeros with the score 0.
+        One `Proposals` per level, sorted by descending score within an image. An image without
+        a box of the minimum size has one box of zeros with score 0.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, size or number; NaN scores, or deltas that make no
-            box of a chosen anchor.
+        InvalidInputError: an argument has an invalid rank, dtype, size or value; scores are NaN, or
+            a decoded box is not finite.
 
     Note:
-        Releases the GIL. Same bits for every number of threads. Row for row what Paddle's CPU
-        operator `generate_proposals` returns; equal scores come in the order of the C++ library's
-        unstable sorting, which is Paddle's where both are built with the same library.
+        Releases the GIL. The result does not depend on the number of threads. It equals that of
+        Paddle's CPU operator `generate_proposals`. The order of equal scores is that of the C++
+        library's unstable sort: Paddle's if both are built with the same library.
     """
     return [
         Proposals(*arrays)
@@ -129,13 +128,13 @@ def generate_proposals(
 
 
 def collect_fpn_proposals(levels: Sequence[Proposals], top_n: int) -> Proposals:
-    """Join the levels of each image and keep the best.
+    """Concatenate the proposals of all levels per image, and select the best.
 
-    As exported networks do, with `concat`, `topk` and `gather` for each image: up to `top_n` boxes
-    stay in the order of the levels, of more the best `top_n` are kept, best first.
+    Like `concat`, `topk` and `gather` in exported models: up to `top_n` boxes stay in the order of
+    the levels; of more boxes, the `top_n` with the highest scores remain, sorted by score.
 
     Args:
-        levels: at least one, all of the same number of images; see `generate_proposals`.
+        levels: at least one, all with the same number of images; see `generate_proposals`.
         top_n: at least 1.
 
     Returns:
@@ -186,32 +185,33 @@ def multiclass_nms(
     background_label: int = -1,
     threads: int = 1,
 ) -> Detections:
-    """Drop boxes that overlap a better one of the same class.
+    """Non-maximum suppression (NMS) per class.
 
     Args:
-        boxes_xyxy: float32 (B, M, 4), shared by all classes; with `counts` (N, C, 4), a box for
-            each class. Those that `scores` picks must be finite; nothing else is read.
-        scores: float32 (B, C, M); with `counts` (N, C). NaN is below every threshold.
-        counts: (B,) rows of each image, which follow each other.
-        score_threshold: boxes with a score above it take part.
-        nms_top_k: boxes of a class that take part, the best; negative: all.
-        keep_top_k: boxes of an image that remain, the best; negative: all.
-        nms_threshold: at least 0; overlap, as intersection over union, that is still allowed.
-        normalized: boxes do not include their last pixel.
-        nms_eta: below 1 it is multiplied into a threshold above 0.5 with every box that is kept.
-        background_label: class that is left out; -1: none.
-        threads: at least 1; classes are shared out among them.
+        boxes_xyxy: float32 (B, M, 4), shared by all classes; with `counts`, (N, C, 4), one box per
+            class. Boxes that pass the score threshold must be finite; others are not read.
+        scores: float32 (B, C, M); with `counts`, (N, C). NaN is below every threshold.
+        counts: (B,) number of consecutive rows per image.
+        score_threshold: boxes need a score above it.
+        nms_top_k: maximum number of boxes per class before NMS; negative: all.
+        keep_top_k: maximum number of boxes per image after NMS; negative: all.
+        nms_threshold: at least 0; maximum IoU with a box of higher score.
+        normalized: box sides are x1 - x0 and y1 - y0; False adds 1 pixel.
+        nms_eta: adaptive NMS: if below 1, multiplied into a threshold above 0.5 per kept box.
+        background_label: class to ignore; -1: none.
+        threads: at least 1; classes are distributed among them.
 
     Returns:
-        `Detections`, by image and class. Within a class they come by score, with `counts` by row.
-        `indices` count the boxes of the batch: image * M + box, with `counts` row * C + class.
+        `Detections`, sorted by image and class; within a class by score, or with `counts` by row.
+        `indices` are image * M + box, or with `counts` row * C + class.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, size or number; boxes that are not finite.
+        InvalidInputError: an argument has an invalid rank, dtype, size or value; boxes are not
+            finite.
 
     Note:
-        Releases the GIL. Same bits for every number of threads. Row for row what Paddle's CPU
-        operator `multiclass_nms3` returns.
+        Releases the GIL. The result does not depend on the number of threads. It equals that of
+        Paddle's CPU operator `multiclass_nms3`.
     """
     return Detections(
         *_core.multiclass_nms(
@@ -240,28 +240,29 @@ def assign_fpn_levels(
     refer_scale: int = 224,
     pixel_offset: bool = False,
 ) -> FpnAssignment:
-    """Share boxes out among the levels of a pyramid by their size.
+    """Assign boxes to the levels of a feature pyramid (FPN) by their size.
 
-    A box whose area is that of a square of `refer_scale` belongs to `refer_level`; a level more
-    for each doubling of the side.
+    A box whose area equals that of a square with side `refer_scale` belongs to `refer_level`; each
+    doubling of the side is one level more.
 
     Args:
         boxes_xyxy: (N, 4) float32 of finite area; N may be 0.
-        counts: (B,) boxes of each image, which follow each other.
-        min_level: 0 to `max_level`; smaller boxes belong to it too.
-        max_level: below 64; larger boxes belong to it too.
+        counts: (B,) number of consecutive boxes per image.
+        min_level: 0 to `max_level`; includes smaller boxes.
+        max_level: below 64; includes larger boxes.
         refer_level: see above.
-        refer_scale: at least 1.
-        pixel_offset: boxes include their last pixel.
+        refer_scale: see above; at least 1.
+        pixel_offset: add 1 pixel to box sides (legacy box convention).
 
     Returns:
         See `FpnAssignment`.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, count or number; boxes without a finite area.
+        InvalidInputError: an argument has an invalid rank, dtype or value; boxes have no finite
+            area.
 
     Note:
-        Releases the GIL. The levels, orders and counts of Paddle's CPU operator
+        Releases the GIL. The result equals that of Paddle's CPU operator
         `distribute_fpn_proposals`.
     """
     boxes = boxes_array(boxes_xyxy)
@@ -290,35 +291,37 @@ def roi_align(
     out_rows: ArrayLike | None = None,
     threads: int = 1,
 ) -> Float32Array:
-    """Pool a fixed number of bins from the part of a feature map inside each box.
+    """RoIAlign: pool the features inside each box to a fixed size.
 
-    A bin is the mean of bilinear samples on a regular grid.
+    Each output element is the mean of bilinear samples on a regular grid in its bin.
 
     Args:
         features: (B, C, H, W) float32.
-        boxes_xyxy: (N, 4) in pixels of the network's input, finite; N may be 0.
-        counts: (B,) boxes of each image, which follow each other.
-        output_hw: bins (h, w), each 1 to 1024.
-        spatial_scale: cells of the map for each pixel.
-        sampling_ratio: samples of a bin on each axis, at most 1024; 0 or less: the length of the
-            bin in cells, rounded up.
-        aligned: shift boxes by half a cell; else a side shorter than a cell counts as one.
-        out: (R, C, h, w) float32, C-contiguous, to fill; allocated with N rows when None.
-        out_rows: N different rows of `out` for the boxes in their order; rows that are not named
-            stay as they are. With `FpnAssignment.rows` the levels of a pyramid fill one `out`.
-        threads: at least 1; channels are shared out among them.
+        boxes_xyxy: (N, 4) finite, in pixels of the network's input; N may be 0.
+        counts: (B,) number of consecutive boxes per image.
+        output_hw: output size (h, w), each 1 to 1024.
+        spatial_scale: size of the feature map relative to the network's input, such as 1 / 16.
+        sampling_ratio: number of samples per bin and axis, at most 1024; 0 or less: adaptive, the
+            side of the bin in feature map cells, rounded up.
+        aligned: shift boxes by -0.5 cells, for pixel alignment; if False, sides are at least one
+            cell.
+        out: output array, (R, C, h, w) float32, C-contiguous; None allocates one with N rows.
+        out_rows: N different row indices of `out` for the boxes; other rows are not modified. With
+            `FpnAssignment.rows`, all levels of a pyramid can share one `out`.
+        threads: at least 1; channels are distributed among them.
 
     Returns:
         (N, C, h, w) float32; `out` itself when given.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, size, count or number; boxes that are not finite or
-            lie a million cells away.
+        InvalidInputError: an argument has an invalid rank, dtype, size or value; boxes are not
+            finite or more than a million cells away.
 
     Note:
-        Releases the GIL. Same bits for every number of threads. Within rounding what Paddle's CPU
-        operator `roi_align` returns, except for a bin without samples, which an aligned box without
-        width or height has when `sampling_ratio` is 0 or less: 0 here, NaN in Paddle.
+        Releases the GIL. The result does not depend on the number of threads. It equals that of
+        Paddle's CPU operator `roi_align` within rounding, with one exception: bins without samples
+        (an aligned box without width or height, with an adaptive `sampling_ratio`) are 0, and NaN
+        in Paddle.
     """
     maps = float32_array("features", features)
     boxes = boxes_array(boxes_xyxy)
@@ -326,7 +329,7 @@ def roi_align(
     target = out
     if target is None:
         if out_rows is not None:
-            raise InvalidInputError("out_rows: expected an out to go with it, received none")
+            raise InvalidInputError("out_rows: expected together with out, received no out")
         if maps.ndim != 4 or boxes.ndim != 2:
             raise InvalidInputError(
                 "features, boxes_xyxy: expected (B, C, H, W) and (N, 4), received arrays of shape "
@@ -335,7 +338,7 @@ def roi_align(
         target = np.empty((len(boxes), maps.shape[1], *bins_hw), np.float32)
     elif target.shape[2:] != bins_hw:
         raise InvalidInputError(
-            f"out: expected (R, C, {bins_hw[0]}, {bins_hw[1]}) as output_hw says, received an "
+            f"out: expected (R, C, {bins_hw[0]}, {bins_hw[1]}) for this output_hw, received an "
             f"array of shape {target.shape}"
         )
     _core.roi_align(
@@ -345,7 +348,7 @@ def roi_align(
         spatial_scale,
         int32("sampling_ratio", sampling_ratio),
         aligned,
-        None if out_rows is None else whole_numbers("out_rows", out_rows),
+        None if out_rows is None else integer_array("out_rows", out_rows),
         target,
         thread_count(threads),
     )
@@ -392,4 +395,4 @@ def _checked_proposals(level: Proposals) -> Proposals:
 
 
 def _counts(value: ArrayLike) -> Int64Array:
-    return whole_numbers("counts", value)
+    return integer_array("counts", value)

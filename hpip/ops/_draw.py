@@ -14,25 +14,28 @@ from hpip.types import RleMask, UInt8Array
 def map_masked_levels(
     image: UInt8Array, masks: Sequence[RleMask], levels: UInt8Array, *, threads: int = 1
 ) -> None:
-    """Replace the values of the pixels under each mask, in place, one mask after the other.
+    """Apply a lookup table to the pixels under each mask, in place, one mask after the other.
 
-    No mask is made dense, and each touched pixel is visited once per mask.
+    Masks are not decoded to dense arrays; each foreground pixel is visited once per mask.
 
     Args:
-        image: (H, W, 3) uint8, changed; rows may have any stride.
-        masks: N masks whose crops lie inside the image.
-        levels: (N, 3, 256) uint8, C-contiguous: what each value becomes, per mask and channel.
-        threads: at least 1; each takes a band of rows.
+        image: (H, W, 3) uint8, modified in place; rows may have any stride.
+        masks: N masks; their crops must be inside the image.
+        levels: (N, 3, 256) uint8, C-contiguous: lookup table per mask and channel.
+        threads: at least 1; each processes a band of rows.
 
     Raises:
         InvalidInputError: wrong dtype, shape or layout, a crop outside the image, counts that do
             not cover their crop, or `threads`.
 
     Note:
-        Releases the GIL. Same bits for every number of threads.
+        Releases the GIL. The result does not depend on the number of threads.
     """
     if not isinstance(image, np.ndarray) or not isinstance(levels, np.ndarray):
-        raise InvalidInputError("image, levels: expected numpy arrays, received others")
+        raise InvalidInputError(
+            f"image, levels: expected numpy arrays, received {type(image).__name__} and "
+            f"{type(levels).__name__}; pass numpy.asarray(...)"
+        )
     _core.map_masked_levels(
         image,
         [mask.counts for mask in masks],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a network's low-resolution masks to run-length codes, without a pixel in between."""
+"""Encodes a network's low-resolution masks as RLE without decoding them to full size."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Upsampling:
     """A bilinear resize of each mask before it is pasted.
 
     Attributes:
-        size_hw: what a mask is resized to.
-        kept_hw: what is kept of that from its top left, and pasted; all of it when None.
-        windows_xyxy: (N, 4) integers, for each box the pixels of `kept_hw` outside of which the
-            mask is zero; half-open, may be empty. None for all.
+        size_hw: size after the resize.
+        kept_hw: size of the top left part that is pasted; None for all of it.
+        windows_xyxy: (N, 4) integers, one half-open and possibly empty window per box, in pixels of
+            `kept_hw`; the mask is zero outside of it. None for no windows.
     """
 
     size_hw: tuple[int, int]
@@ -51,37 +51,36 @@ def encode_masks(
     upsampling: Upsampling | None = None,
     threads: int = 1,
 ) -> list[RleMask]:
-    """Resize, compare and encode masks as `paste_masks` and `encode_rle` would, without pixels.
+    """Paste, threshold and RLE-encode masks, like `paste_masks` and `encode_rle` in one step.
 
-    Between source items the values along a column lie on straight lines, so that it is calculated
-    where they cross the threshold. The work grows with the runs and the source, not with the
-    pixels. Equal to the dense way at every pixel whose value isn't within rounding of the
-    threshold; close to it, at those too that lie beside a change.
+    Between source pixels, the interpolated values along a column are piecewise linear, so the
+    kernel computes where they cross the threshold. The cost is proportional to the number of runs
+    and source pixels, not to the size of the image. The result equals that of the two steps at
+    every pixel whose value is not within rounding error of the threshold.
 
     Args:
         masks: (K, h, w) as in `paste_masks`.
-        boxes_xyxy: (N, 4), see `crop_boxes`. None where nothing depends on them: not "region", and
-            `frame` is "image".
+        boxes_xyxy: (N, 4), see `crop_boxes`. May be None for convention "image" with frame "image".
         image_hw: the image's (H, W), each at least 1.
-        convention: how the values lie in the image, see `paste_masks`; for masks that are "pasted"
-            already there is `encode_mask_crops`.
+        convention: the part of the image that a mask covers, see `paste_masks`; for "pasted" masks
+            use `encode_mask_crops`.
         mask_threshold: finite; rounded to float32 for float32 values.
-        inclusive: whether a value equal to the threshold is foreground. NaN never is.
-        indices: N rows of `masks`, repeats allowed; all of them in order when None.
-        frame: encode each box's crop, or the whole image.
-        upsampling: a resize before; for convention "image" only.
-        threads: at least 1; instances are shared out among them.
+        inclusive: whether a value equal to the threshold is foreground. NaN is background.
+        indices: N row indices into `masks`, may repeat; None for all rows in order.
+        frame: encode the crop of each box, or the whole image.
+        upsampling: a resize before pasting; for convention "image" only.
+        threads: at least 1; instances are distributed among them.
 
     Returns:
-        N masks, of the boxes' crops or of the image.
+        N masks, of the crops or of the whole image.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, size, index, box, threshold, convention, frame,
-            upsampling or `threads`.
+        InvalidInputError: an argument has an invalid rank, dtype, size or value.
 
     Note:
-        Releases the GIL. Same bytes for every number of threads. Takes memory in proportion to the
-        runs, one column of the source and the sides of the crop: below 1 MB per mask at 4K.
+        Releases the GIL. The result does not depend on the number of threads. Memory is
+        proportional to the number of runs, the height of the source and the sides of the crop: less
+        than 1 MB per mask at 4K.
     """
     if frame not in ("crop", "image"):
         raise InvalidInputError(f"frame: expected 'crop' or 'image', received {frame!r}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks from a network's values: compare, resize, paste, crop."""
+"""Threshold, paste, crop and encode masks."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def threshold_masks(
     out: UInt8Array | None = None,
     threads: int = 1,
 ) -> UInt8Array:
-    """Turn values into {0, 1} by comparing each with a threshold.
+    """Binarize values with a threshold.
 
     Args:
         values: any shape and strides, of bool, integers, float32 or float64. NaN is background.
         mask_threshold: finite; rounded to float32 for float32 values, exact for the others.
         inclusive: whether a value equal to the threshold is foreground.
-        out: uint8 of the same shape, C-contiguous, to fill; allocated when None. May be `values`
-            itself where that fits, but not overlap it otherwise.
+        out: output array, uint8, same shape, C-contiguous; allocated if None. May be `values`
+            itself if it has this type, but must not overlap it otherwise.
         threads: at least 1.
 
     Returns:
-        uint8 of {0, 1} in the shape of `values`; `out` itself when given.
+        uint8 of {0, 1} in the shape of `values`; `out` itself if given.
 
     Raises:
-        InvalidInputError: wrong dtype, threshold, `out` or `threads`.
+        InvalidInputError: an argument has an invalid dtype, shape or value.
 
     Note:
-        Releases the GIL. Same bits for every number of threads.
+        Releases the GIL. The result does not depend on the number of threads.
     """
     array = native_array(values)
     target = np.empty(array.shape, np.uint8) if out is None else out
@@ -56,22 +56,22 @@ def threshold_masks(
 
 
 def crop_boxes(boxes_xyxy: ArrayLike, image_hw: tuple[int, int]) -> Int64Array:
-    """Round boxes to the pixels that an instance's crop covers.
+    """Round boxes to the pixels of their crops.
 
-    Each coordinate is clipped to the image and rounded half to even, as PaddleX does. An axis on
-    which nothing remains (PaddleX then returns an empty crop) becomes the pixels that the box
-    touches, and at least one: a box outside the image gets the nearest pixel at the border.
+    Each coordinate is clipped to the image and rounded half to even, as in PaddleX. If that leaves
+    no pixels on an axis (PaddleX then returns an empty crop), the crop covers the pixels that the
+    box touches, and at least one: for a box outside the image, the nearest pixel at the border.
 
     Args:
-        boxes_xyxy: (N, 4) in pixels of the image, finite, x0 <= x1 and y0 <= y1; taken as float32.
-            N may be 0.
+        boxes_xyxy: (N, 4) in pixels of the image, finite, x0 <= x1 and y0 <= y1; converted to
+            float32. N may be 0.
         image_hw: the image's (H, W), each at least 1.
 
     Returns:
         (N, 4) int64: 0 <= x0 < x1 <= W and 0 <= y0 < y1 <= H, half-open.
 
     Raises:
-        InvalidInputError: wrong shape or dtype; NaN, infinite or inverted boxes.
+        InvalidInputError: boxes have an invalid shape or dtype, or are NaN, infinite or inverted.
     """
     return _core.crop_boxes(boxes_array(boxes_xyxy), int_pair("image_hw", image_hw, minimum=1))
 
@@ -114,38 +114,38 @@ def paste_masks(
     out: UInt8Array | None = None,
     threads: int = 1,
 ) -> UInt8Array | list[UInt8Array]:
-    """Resize each instance's values to the image and compare them with a threshold.
+    """Resize masks to the image and binarize them with a threshold.
 
-    Conventions, by what `masks` holds:
-        "region": (N, M, M') float32 over each box, sampled bilinearly as Paddle's `grid_sample`
-            does with align_corners=False and zeros outside; a value fades to 0 over half a cell
-            beyond the box, so that pixels just outside can pass a low threshold.
-        "image": (N, h, w) float32 over the whole image, resized as Paddle's `bilinear_interp`
-            does with align_corners=False and align_mode=0.
-        "pasted": (N, H, W) of any dtype: one value per pixel, not copied.
+    Conventions:
+        "region": `masks` (N, M, M') float32, each covering its box; sampled like Paddle's
+            `grid_sample` with bilinear mode, align_corners=False and zero padding. Values fade to 0
+            over half a mask pixel beyond the box, so pixels next to it can pass a low threshold.
+        "image": `masks` (N, h, w) float32, each covering the whole image; resized like Paddle's
+            `bilinear_interp` with align_corners=False and align_mode=0.
+        "pasted": `masks` (N, H, W) of any dtype, already at the image's size; not copied.
 
     Args:
-        masks: as above; N may be 0. Probabilities, logits or whatever the threshold speaks of.
-        boxes_xyxy: (N, 4) in pixels of the image, finite, x0 <= x1 and y0 <= y1; parts outside are
-            clipped. None where nothing depends on them: not "region" and not `crop`.
+        masks: probabilities, logits or other values, see above; N may be 0.
+        boxes_xyxy: (N, 4) in pixels of the image, finite, x0 <= x1 and y0 <= y1; clipped to the
+            image. May be None unless the convention is "region" or `crop` is set.
         image_hw: the image's (H, W), each at least 1.
-        convention: how the values lie in the image.
-        mask_threshold: finite; rounded to float32 for float32 values.
-        inclusive: whether a value equal to the threshold is foreground. NaN never is.
-        crop: return only the pixels of `crop_boxes(boxes_xyxy, image_hw)`, made one by one and
-            never as an (N, H, W) array.
-        out: (N, H, W) uint8, C-contiguous, to fill; not with `crop`. Must not overlap `masks`.
+        convention: the part of the image that a mask covers.
+        mask_threshold: finite; rounded to float32 for float32 masks.
+        inclusive: whether a value equal to the threshold is foreground. NaN is background.
+        crop: return only the pixels of `crop_boxes(boxes_xyxy, image_hw)`, without allocating an
+            (N, H, W) array.
+        out: output array, (N, H, W) uint8, C-contiguous; not with `crop`. Must not overlap `masks`.
         threads: at least 1.
 
     Returns:
-        (N, H, W) uint8 of {0, 1}, `out` itself when given; with `crop` a list of N uint8 arrays.
+        (N, H, W) uint8 of {0, 1}, `out` itself if given; with `crop`, a list of N uint8 arrays.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, size, box, threshold, convention, `out` or `threads`.
+        InvalidInputError: an argument has an invalid rank, dtype, size or value.
 
     Note:
-        Releases the GIL. Same bits for every number of threads. A box without width or height
-        has no pixels in the "region" convention: its mask is all background.
+        Releases the GIL. The result does not depend on the number of threads. In the "region"
+        convention, the mask of a box without width or height is all background.
     """
     array = mask_stack(masks)
     if convention != "pasted":
@@ -168,7 +168,11 @@ def paste_masks(
     if boxes is None or out is not None:
         raise InvalidInputError(
             "crop=True: expected boxes_xyxy and no out, received "
-            + ("no boxes_xyxy" if boxes is None else "an out; the crops are allocated one by one")
+            + (
+                "no boxes_xyxy"
+                if boxes is None
+                else "out; leave it out, since crops differ in size"
+            )
         )
     return _core.paste_mask_crops(
         array, boxes, image_hw, convention, mask_threshold, inclusive, thread_count(threads)
@@ -184,28 +188,25 @@ def encode_mask_crops(
     inclusive: bool = False,
     threads: int = 1,
 ) -> list[RleMask]:
-    """Encode the box of each dense mask, straight from a network's output.
-
-    Neither the masks nor the crops are copied.
+    """RLE-encode the box of each dense mask, without copying masks or crops.
 
     Args:
         masks: (K, H, W) of bool, integers, float32 or float64, with any strides.
         boxes_xyxy: (N, 4), see `crop_boxes`.
-        indices: N rows of `masks`, one for each box, repeats allowed; all of them in order when
-            None.
+        indices: N row indices into `masks`, one per box, may repeat; None for all rows in order.
         mask_threshold: finite; rounded to float32 for float32 masks.
-        inclusive: whether a value equal to the threshold is foreground. NaN never is.
-        threads: at least 1; instances are shared out among them.
+        inclusive: whether a value equal to the threshold is foreground. NaN is background.
+        threads: at least 1; instances are distributed among them.
 
     Returns:
-        One `RleMask` for each box.
+        One `RleMask` per box.
 
     Raises:
-        InvalidInputError: wrong rank, dtype, index, box, threshold or `threads`, or not as many
-            boxes as indices.
+        InvalidInputError: an argument has an invalid rank, dtype or value, or the numbers of boxes
+            and indices differ.
 
     Note:
-        Releases the GIL. Same bytes for every number of threads.
+        Releases the GIL. The result does not depend on the number of threads.
     """
     array = mask_stack(masks)
     rows = np.arange(len(array)) if indices is None else integer_array("indices", indices)

@@ -38,33 +38,33 @@ def resize(
     out: ImageArray | None = None,
     threads: int = 1,
 ) -> ImageArray:
-    """Resize an image as `cv2.resize` does.
+    """Resize an image like `cv2.resize`.
 
-    Pixels are sampled at their centres and borders are replicated. Only "area" averages when it
-    shrinks; where it enlarges along either axis it is OpenCV's variant of "linear". An image that
-    has the size already is copied.
+    Uses half-pixel centres and replicated borders. Only "area" averages when it shrinks an image;
+    when it enlarges one along either axis, it is OpenCV's variant of "linear". An image that
+    already has the target size is copied.
 
     Args:
         image: (H, W) or (H, W, C) with C of 1, 3 or 4; uint8 or float32; H and W at least 1. Rows
-            may have any stride, negative too; other layouts are copied to C order first.
+            may have any stride, including negative ones; other layouts are copied to C order first.
         size_hw: height and width of the result, each at least 1.
         interpolation: "nearest", "linear", "cubic" or "area".
-        out: array of the result's shape and dtype to fill, pixels of a row contiguous, apart from
-            `image` in memory; allocated when None.
+        out: output array of the result's shape and dtype, with contiguous rows, which must not
+            overlap `image`; allocated if None.
         threads: CPU threads to use, at least 1.
 
     Returns:
-        The resized image, of the input's rank and dtype; `out` itself when given.
+        The resized image, with the input's rank and dtype; `out` itself if given.
 
     Raises:
-        InvalidInputError: an argument is out of contract.
+        InvalidInputError: an argument has an invalid dtype, shape or value.
 
     Note:
-        Releases the GIL; the same bits for every thread count. Against cv2.resize 4.10 and 5.0
-        (x86-64 wheels): uint8 "nearest" and "linear" are equal, "cubic" and "area" are within 1
-        level and equal at more than 99 % of pixels; float32 is within 2e-5 of the value range.
-        Where OpenCV runs without Intel's IPP, its uint8 "cubic" has coarser weights: still within 1
-        level, but equal at about 95 % only (tests/kernels/test_resize.py).
+        Releases the GIL. The result does not depend on the number of threads. Compared with
+        cv2.resize 4.10 and 5.0 (x86-64 wheels): uint8 "nearest" and "linear" are equal; uint8
+        "cubic" and "area" differ by at most 1 level, at less than 1 % of pixels; float32 differs by
+        at most 2e-5 of the value range. Without Intel's IPP, OpenCV's uint8 "cubic" has coarser
+        weights and differs by 1 level at about 5 % of pixels (tests/kernels/test_resize.py).
     """
     source: AnyArray = _dense_rows(_image("image", image))
     height, width = int_pair("size_hw", size_hw, minimum=1)
@@ -85,27 +85,27 @@ def normalize(
 ) -> Float32Array:
     """Compute value * (scale / std) + (-mean / std) per channel, in the image's channel order.
 
-    The two numbers are computed in float64 and rounded to float32; product and sum are rounded to
-    float32 one after the other. This is PaddleX 3.7's arithmetic, bit for bit.
+    Factor and offset are computed in float64 and rounded to float32; product and sum are each
+    rounded to float32. The result is bit-identical to that of PaddleX 3.7.
 
     Args:
         image: (H, W) or (H, W, C) with C of 1, 3 or 4; uint8 or float32; H and W at least 1. Rows
             may have any stride; other layouts are copied to C order first.
         mean: one number per channel, in units of the scaled image.
         std: one number per channel, not 0.
-        scale: what the image is multiplied by before `mean` and `std` apply.
-        out: float32 array of the image's shape to fill, pixels of a row contiguous, apart from
-            `image` in memory; allocated when None.
+        scale: factor of the image, applied before `mean` and `std`.
+        out: output array, float32, of the image's shape, with contiguous rows, which must not
+            overlap `image`; allocated if None.
         threads: CPU threads to use, at least 1.
 
     Returns:
-        The normalized image, float32, of the input's shape; `out` itself when given.
+        The normalized image, float32, with the input's shape; `out` itself if given.
 
     Raises:
-        InvalidInputError: an argument is out of contract.
+        InvalidInputError: an argument has an invalid dtype, shape or value.
 
     Note:
-        Releases the GIL; the same bits for every thread count.
+        Releases the GIL. The result does not depend on the number of threads.
     """
     source: AnyArray = _dense_rows(_image("image", image))
     factor, offset = _affine(scale, mean, std, 1 if source.ndim == 2 else source.shape[2])
@@ -124,34 +124,34 @@ def preprocess(
     layout: TensorLayout = "nchw",
     threads: int = 1,
 ) -> None:
-    """Turn pictures into the network's RGB input, in one pass over each.
+    """Convert images to the network's RGB input in one pass per image.
 
-    Does what the plan's steps say, in their order: normalization before the resize means a resize
-    in float32. There is no full-size image in between.
+    Fuses the steps of the plan, in their order (a normalization before the resize means a resize in
+    float32), without intermediate full-size images.
 
     Args:
-        images: B arrays (H, W, 3), BGR uint8, or grey (H, W) or (H, W, 1), which stands for R, G
-            and B; H and W at least 1; rows may have any stride, other layouts are copied to C order
-            first. May be empty.
+        images: B uint8 arrays, BGR (H, W, 3), or grey (H, W) or (H, W, 1), which is repeated to R,
+            G and B; H and W at least 1; rows may have any stride, other layouts are copied to C
+            order first. May be empty.
         plan: at most one resize and one normalization, then the permutation, then padding.
-        out: (B, 3, h, w) float32 or float16, C-contiguous, apart from the images in memory; every
-            value is written. (h, w) is `plan.network_hw` of every image. float16 holds the float32
-            values rounded to nearest, ties to even.
-        channel_order: "rgb" for images that are RGB already.
-        layout: "nhwc" for an engine that wants (B, h, w, 3), in spite of the plan's permutation.
+        out: output array, (B, 3, h, w) float32 or float16, C-contiguous, which must not overlap the
+            images; all of it is written. (h, w) must be `plan.network_hw` of every image. float16
+            values are the float32 values rounded to nearest, ties to even.
+        channel_order: "rgb" for images that are already RGB.
+        layout: "nhwc" for engines that need (B, h, w, 3); overrides the plan's permutation.
         threads: CPU threads to use, at least 1.
 
     Raises:
-        InvalidInputError: an argument is out of contract, or images of one batch have different
-            network sizes.
+        InvalidInputError: an argument has an invalid dtype, shape or value, or the images have
+            different network sizes.
 
     Note:
-        Releases the GIL; the same bits for every thread count, instruction set and batch. Equal to
-        PaddleX 3.7's chain of operators wherever `resize` is equal to cv2's
+        Releases the GIL. The result does not depend on the number of threads, the instruction set
+        or the batch. It equals that of PaddleX 3.7's operators if `resize` equals cv2's
         (tests/kernels/test_preprocess.py).
     """
     resize_step, normalize_step, normalize_first = _plan_parts(plan)
-    sources = [_dense_rows(_picture(f"images[{i}]", image)) for i, image in enumerate(images)]
+    sources = [_dense_rows(_color_image(f"images[{i}]", image)) for i, image in enumerate(images)]
     _check_batch(sources, plan, out, layout)
     factor, offset = _affine(normalize_step.scale, normalize_step.mean, normalize_step.std, 3)
     narrow = out.dtype == np.float16
@@ -187,7 +187,7 @@ def _image(name: str, value: Any) -> AnyArray:
     return value
 
 
-def _picture(name: str, value: Any) -> UInt8Array:
+def _color_image(name: str, value: Any) -> UInt8Array:
     image = _image(name, value)
     if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (1, 3)):
         raise InvalidInputError(
@@ -198,7 +198,7 @@ def _picture(name: str, value: Any) -> UInt8Array:
 
 
 def _dense_rows(image: AnyArray) -> AnyArray:
-    """The image itself where the kernels can walk its rows, else a copy in C order."""
+    """The image itself if its rows are contiguous and aligned, else a copy in C order."""
     dense = image[:1].flags.c_contiguous
     if dense and image.flags.aligned and image.strides[0] % image.itemsize == 0:
         return image
@@ -222,7 +222,7 @@ def _check_apart(out: AnyArray, source: AnyArray) -> None:
     if np.may_share_memory(out, source):
         raise InvalidInputError(
             "out: expected memory of its own, received an array that overlaps the input; "
-            "leave out the argument or pass another array"
+            "pass another array, or omit the argument"
         )
 
 

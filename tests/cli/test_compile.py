@@ -49,7 +49,7 @@ def test_compile_says_what_each_pass_did(model_dir: Path) -> None:
     assert "did         CutCoefficientMasksPass" in text
     assert "left        CutImageMasksPass" in text
     assert "cache/graph" in text
-    assert "cut program" in call("cache", "list")
+    assert "truncated graph" in call("cache", "list")
     assert "freed" in call("cache", "clear")
     assert "0 entries" in call("cache", "list")
 

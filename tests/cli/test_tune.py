@@ -37,12 +37,18 @@ def test_tune_prints_every_engine_and_explain_remembers(
 ) -> None:
     only("wrong", "absent", "fast")
     text = call("tune", tiny_model_dir, "--input", pictures, "--threads", 1)
-    lines = {line.split(",")[0].strip(" *"): line for line in text.splitlines()}
-    assert "reference" in lines["paddle"]
-    assert "mask IoU" in lines["wrong"]
-    assert "the engine is not installed" in lines["absent"]
-    assert "verified" in lines["fast"]
-    assert lines["fast"].startswith("*")
+    lines = [line for line in text.splitlines() if " chosen " in line or " rejected " in line]
+    reasons = {
+        "fast": "same results as plain Paddle; ",
+        "wrong": "its results differ from plain Paddle's: ",
+        "absent": "not available: the engine is not installed",
+        "paddle": "baseline; the chosen engine is ",
+    }
+    assert [line.split(",")[0] for line in lines] == list(reasons)
+    for line, reason in zip(lines, reasons.values(), strict=True):
+        assert reason in line
+    assert " chosen " in lines[0]
+    assert "validation of fast, 1 thread: " in text
     explained = call("explain", tiny_model_dir, "--threads", 1)
     assert explained == text
     (report,) = json.loads(call("tune", tiny_model_dir, "--threads", 1, "--json"))

@@ -70,7 +70,7 @@ def canvas_and_origin(
 def finish(
     source: MaskSource, outputs: dict[str, Array], im_shape: Array, scale_yx: Array
 ) -> tuple[Array, Array]:
-    """Rows (class, score, box in the image; no box: zeros) and masks as the export returns them."""
+    """Rows (class, score, box in the image; zeros: no box) and masks of the original graph."""
     canvas, origin = canvas_and_origin(source, im_shape, scale_yx)
     if source.boxes_frame == "none":
         count = len(outputs["scores"])

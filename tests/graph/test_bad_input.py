@@ -62,7 +62,7 @@ def compile_document(folder: Path, document: Json, exported: Path) -> CompiledMo
 
 
 def test_an_edited_program_never_stops_with_anything_else(exported: Path, tmp_path: Path) -> None:
-    """It is cut (and the check before its first use decides), run as it is, or refused."""
+    """It is truncated (and validated before its first use), used unchanged, or refused."""
     text = (exported / "inference.json").read_text()
     outcomes = set()
     for seed in range(60):
@@ -70,7 +70,7 @@ def test_an_edited_program_never_stops_with_anything_else(exported: Path, tmp_pa
         edit(document, random.Random(seed))
         try:
             compiled = compile_document(tmp_path, document, exported)
-            outcomes.add("cut" if compiled.plan else "untouched")
+            outcomes.add("truncated" if compiled.plan else "original")
             assert compiled.reason
         except HpipError:
             outcomes.add("refused")

@@ -68,7 +68,7 @@ def test_a_damaged_entry_is_rewritten(exported: Path, tmp_path: Path) -> None:
     assert program.read_bytes() == content
 
 
-def test_a_model_of_no_family_is_run_as_it_is(tmp_path: Path) -> None:
+def test_a_model_of_no_family_keeps_its_original_graph(tmp_path: Path) -> None:
     folder = two_branch_net(tmp_path)
     for _ in range(2):
         compiled = compile_model(files_of(folder), cache=Cache(tmp_path / "cache"))
@@ -77,7 +77,7 @@ def test_a_model_of_no_family_is_run_as_it_is(tmp_path: Path) -> None:
         assert "CutImageMasksPass" in compiled.reason
 
 
-def test_an_unknown_version_is_run_as_it_is(exported: Path, tmp_path: Path) -> None:
+def test_an_unknown_version_keeps_its_original_graph(exported: Path, tmp_path: Path) -> None:
     document = json.loads((exported / "inference.json").read_text())
     document["base_code"]["version"] = 1000
     program = tmp_path / "inference.json"
@@ -96,7 +96,7 @@ def test_parameters_of_another_model_are_an_error(exported: Path, tmp_path: Path
         compile_model(files, cache=Cache(tmp_path / "cache"))
 
 
-def test_a_failing_pass_leaves_the_export(
+def test_after_a_failing_pass_the_original_graph_is_used(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class FailingPass(Pass):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models in the format of Paddle 2 are translated by Paddle, once, and then cut as others are."""
+"""Models in the format of Paddle 2 are translated once, by Paddle, and truncated like others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_it_is_translated_once(
     assert translate(files_of(old_model), Cache(tmp_path)) == first
 
 
-def test_it_is_cut_and_gives_the_exports_answers(
+def test_it_is_truncated_and_returns_the_results_of_the_original_graph(
     old_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPIP_CACHE_DIR", str(tmp_path))
@@ -80,12 +80,12 @@ def test_it_is_cut_and_gives_the_exports_answers(
     with (
         hpip.create_predictor(
             model_dir=old_model, device="cpu", use_hpip=True, hpi_config=PLAIN
-        ) as cut,
-        hpip.create_predictor(model_dir=old_model, device="cpu", use_hpip=False) as untouched,
+        ) as truncated,
+        hpip.create_predictor(model_dir=old_model, device="cpu", use_hpip=False) as original,
     ):
-        assert "truncated graph" in cut.explain()
-        found = list(cut.predict(images, threshold=0.3))
-        wanted = list(untouched.predict(images, threshold=0.3))
+        assert "truncated graph" in truncated.explain()
+        found = list(truncated.predict(images, threshold=0.3))
+        wanted = list(original.predict(images, threshold=0.3))
     assert sum(len(result.scores) for result in wanted) > 0
     for ours, theirs in zip(found, wanted, strict=True):
         comparison = compare(theirs, ours, 0.3)

@@ -178,7 +178,7 @@ def test_bad_arguments_are_refused() -> None:
     refused("features, boxes_xyxy: expected", FEATURES, BOX_ARRAY[0], COUNT)
     for counts in ([3], [len(BOXES), 1], [-1], [], [len(BOXES), 0]):
         refused("counts", FEATURES, BOX_ARRAY, counts)
-    refused("counts: expected whole numbers", FEATURES, BOX_ARRAY, [0.5])
+    refused("counts: expected integers", FEATURES, BOX_ARRAY, [0.5])
     for value in (np.nan, np.inf, 1e30):
         boxes = BOX_ARRAY.copy()
         boxes[3, 1] = value

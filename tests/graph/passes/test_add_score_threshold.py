@@ -13,8 +13,8 @@ from hpip.graph.passes.cut_matrix_nms_masks import CutMatrixNmsMasksPass
 from hpip.graph.passes.cut_region_masks import CutRegionMasksPass
 from hpip.graph.passes.drop_empty_image_loop import DropEmptyImageLoopPass
 from hpip.graph.program import Program
-from tests.graph.cutting import assert_same, rewrite
 from tests.graph.heads import coefficient_masks, image_masks, matrix_nms_masks, region_masks
+from tests.graph.truncation import assert_same, rewrite
 
 THRESHOLDS = [0.0, 0.05, 0.3, 0.5, 0.7, 0.9, 1.5]
 
@@ -37,7 +37,7 @@ def test_every_instance_above_the_threshold_is_unchanged(
     assert_same(folder, source, THRESHOLDS)
 
 
-def test_scores_that_may_rise_again_are_left_alone(tmp_path: Path) -> None:
+def test_scores_that_may_rise_again_are_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(matrix_nms_masks(tmp_path) / "inference.json")
     CutMatrixNmsMasksPass()(program)
     (smallest,) = [op for op in program.walk() if op.name == "pd_op.min"]
@@ -49,7 +49,7 @@ def test_scores_that_may_rise_again_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("attribute", "value"), [("nms_eta", 0.9), ("score_threshold", -1.0)], ids=["eta", "negative"]
 )
-def test_nms_that_depends_on_dropped_scores_is_left_alone(
+def test_nms_that_depends_on_dropped_scores_is_left_unchanged(
     tmp_path: Path, attribute: str, value: float
 ) -> None:
     program = Program.read(coefficient_masks(tmp_path) / "inference.json")
@@ -58,7 +58,7 @@ def test_nms_that_depends_on_dropped_scores_is_left_alone(
     assert not AddScoreThresholdPass()(program).modified
 
 
-def test_a_program_without_nms_is_left_alone(tmp_path: Path) -> None:
+def test_a_program_without_nms_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(image_masks(tmp_path) / "inference.json")
     result = AddScoreThresholdPass()(program)
     assert not result.modified

@@ -40,7 +40,7 @@ def test_no_match_is_a_reason_not_an_error(
     with caplog.at_level(logging.DEBUG, "hpip"):
         result = NothingPass()(program)
     assert (result.modified, result.reason) == (False, "there is nothing to see")
-    assert "NothingPass leaves the program alone: there is nothing to see" in caplog.text
+    assert "NothingPass does not match: there is nothing to see" in caplog.text
 
 
 def test_a_broken_program_is_noticed(program: Program) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from hpip.graph.passes.cut_image_masks import CutImageMasksPass
 from hpip.graph.program import Program
-from tests.graph.cutting import assert_same, rewrite
 from tests.graph.heads import coefficient_masks, image_masks
+from tests.graph.truncation import assert_same, rewrite
 
 
 def test_logits_come_out_and_the_oracle_finishes_them(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_queries_and_prototypes_come_out_where_there_are_any(tmp_path: Path) -> 
     assert_same(folder, source)
 
 
-def test_a_product_of_other_shapes_is_cut_behind_it(tmp_path: Path) -> None:
+def test_with_a_product_of_other_shapes_the_graph_is_truncated_after_it(tmp_path: Path) -> None:
     program = Program.read(image_masks(tmp_path, from_queries=True) / "inference.json")
     (product,) = [op for op in program.walk() if op.name == "pd_op.bmm"]
     product.raw["#"] = "1.matmul"
@@ -45,7 +45,7 @@ def test_a_product_of_other_shapes_is_cut_behind_it(tmp_path: Path) -> None:
         ({"pixel_centres": False}, "align_corners"),
     ],
 )
-def test_other_masks_are_left_alone(
+def test_other_masks_are_left_unchanged(
     tmp_path: Path, options: dict[str, object], reason: str
 ) -> None:
     program = Program.read(image_masks(tmp_path, **options) / "inference.json")
@@ -54,12 +54,12 @@ def test_other_masks_are_left_alone(
     assert reason in result.reason
 
 
-def test_another_family_is_left_alone(tmp_path: Path) -> None:
+def test_another_family_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(coefficient_masks(tmp_path) / "inference.json")
     assert not CutImageMasksPass()(program).modified
 
 
-def test_another_size_is_left_alone(tmp_path: Path) -> None:
+def test_another_size_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(image_masks(tmp_path) / "inference.json")
     (floor,) = [op for op in program.walk() if op.name == "pd_op.floor"]
     (bias,) = [op for op in program.walk() if op.outputs == floor.inputs]

@@ -10,8 +10,8 @@ from hpip.graph.passes.add_score_threshold import AddScoreThresholdPass
 from hpip.graph.passes.cut_region_masks import CutRegionMasksPass
 from hpip.graph.passes.drop_empty_image_loop import DropEmptyImageLoopPass
 from hpip.graph.program import Program
-from tests.graph.cutting import assert_same, rewrite, run_cut, run_untouched
 from tests.graph.heads import feeds, image_masks, region_masks
+from tests.graph.truncation import assert_same, rewrite, run_original, run_truncated
 
 PASSES = [DropEmptyImageLoopPass(), CutRegionMasksPass()]
 
@@ -30,19 +30,19 @@ def test_probabilities_come_out_and_the_oracle_pastes_them(
 def test_no_box_gives_no_rows(tmp_path: Path, rows_from_loop: bool) -> None:
     folder = region_masks(tmp_path, rows_from_loop=rows_from_loop)
     _, source = rewrite(folder, [*PASSES, AddScoreThresholdPass()])
-    rows, masks = run_cut(folder, source, feeds(), threshold=2.0)
+    rows, masks = run_truncated(folder, source, feeds(), threshold=2.0)
     assert rows.shape == (0, 6)
     assert masks.shape == (0, 48, 40)
 
 
-def test_without_the_loop_pass_nothing_is_cut(tmp_path: Path) -> None:
+def test_without_the_loop_pass_nothing_is_truncated(tmp_path: Path) -> None:
     program = Program.read(region_masks(tmp_path) / "inference.json")
     result = CutRegionMasksPass()(program)
     assert not result.modified
     assert "counts" in result.reason
 
 
-def test_another_threshold_is_left_alone(tmp_path: Path) -> None:
+def test_another_threshold_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(region_masks(tmp_path, threshold=0.4) / "inference.json")
     assert DropEmptyImageLoopPass()(program).modified
     result = CutRegionMasksPass()(program)
@@ -50,7 +50,7 @@ def test_another_threshold_is_left_alone(tmp_path: Path) -> None:
     assert ">= 0.5" in result.reason
 
 
-def test_swapped_scale_factors_are_left_alone(tmp_path: Path) -> None:
+def test_swapped_scale_factors_are_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(region_masks(tmp_path) / "inference.json")
     DropEmptyImageLoopPass()(program)
     divided = [
@@ -71,7 +71,7 @@ def test_swapped_scale_factors_are_left_alone(tmp_path: Path) -> None:
     assert "scale_factor" in result.reason
 
 
-def test_another_family_is_left_alone(tmp_path: Path) -> None:
+def test_another_family_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(image_masks(tmp_path) / "inference.json")
     assert not CutRegionMasksPass()(program).modified
 
@@ -83,7 +83,7 @@ def test_boxes_that_clipping_empties_are_marked(tmp_path: Path) -> None:
     inputs["im_shape"] = np.array([[10, 14]], np.float32)
     inputs["scale_factor"] = np.ones((1, 2), np.float32)
     with np.errstate(all="ignore"):
-        rows, _ = run_cut(folder, source, inputs)
+        rows, _ = run_truncated(folder, source, inputs)
     assert (rows[:, 0] == -1).any()
-    wanted, _ = run_untouched(folder, inputs)
+    wanted, _ = run_original(folder, inputs)
     np.testing.assert_allclose(rows, wanted, atol=1e-5)

@@ -26,7 +26,7 @@ def test_outputs_with_boxes_stay_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(after, before)
 
 
-def test_a_loop_on_another_condition_is_left_alone(tmp_path: Path) -> None:
+def test_a_loop_on_another_condition_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(region_masks(tmp_path) / "inference.json")
     (loop,) = [
         op
@@ -39,7 +39,7 @@ def test_a_loop_on_another_condition_is_left_alone(tmp_path: Path) -> None:
     assert not DropEmptyImageLoopPass()(program).modified
 
 
-def test_a_program_without_such_a_loop_is_left_alone(tmp_path: Path) -> None:
+def test_a_program_without_such_a_loop_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(coefficient_masks(tmp_path) / "inference.json")
     result = DropEmptyImageLoopPass()(program)
     assert not result.modified

@@ -43,7 +43,7 @@ def names(program: Program) -> set[str]:
     ids=lambda step: step.name,
 )
 @pytest.mark.parametrize("other", [two_branch_net, coefficient_masks])
-def test_other_programs_are_left_alone(
+def test_other_programs_are_left_unchanged(
     tmp_path: Path, step: Pass, other: Callable[[Path], Path]
 ) -> None:
     program = Program.read(other(tmp_path) / "inference.json")
@@ -76,7 +76,7 @@ def test_proposals_become_one_step_without_a_loop(exported: Path) -> None:
     ],
     ids=["fewer than the condition", "every second image", "variances"],
 )
-def test_other_proposals_are_left_alone(
+def test_other_proposals_are_left_unchanged(
     exported: Path, name: str, index: int, value: float, reason: str
 ) -> None:
     program = Program.read(exported)
@@ -115,7 +115,7 @@ def test_poolings_of_all_levels_become_one_step(exported: Path) -> None:
     assert not {"roi_align", "distribute_fpn_proposals"} & names(program)
 
 
-def test_levels_that_are_pooled_differently_are_left_alone(exported: Path) -> None:
+def test_levels_that_are_pooled_differently_are_left_unchanged(exported: Path) -> None:
     program = Program.read(exported)
     pooling = next(op for op in program.walk() if op.name == "pd_op.roi_align")
     pooling.set_attribute("aligned", {"#": "0.a_bool", "D": True})
@@ -124,7 +124,7 @@ def test_levels_that_are_pooled_differently_are_left_alone(exported: Path) -> No
     assert "different attributes" in result.reason
 
 
-def test_suppression_without_a_network_of_boxes_is_left_alone(tmp_path: Path) -> None:
+def test_suppression_without_a_network_of_boxes_is_left_unchanged(tmp_path: Path) -> None:
     program = Program.read(two_branch_net(tmp_path) / "inference.json")
     assert not LiftNmsPass()(program).modified
 

@@ -18,7 +18,7 @@ from hpip.graph.split import split
 from hpip.graph.standard_passes import PASSES
 from hpip.types import NativeStep
 
-# Family by what the name begins with: outputs of the cut program, and operations that must be gone.
+# Prefix of the name -> outputs of the truncated graph, and operations that must be removed.
 FAMILIES: dict[str, tuple[list[str], set[str]]] = {
     "Mask-RT-DETR": (["boxes", "counts", "coefficients", "prototypes"], set()),
     "MaskRCNN": (["boxes", "counts", "masks"], {"pd_op.grid_sample"}),
@@ -26,9 +26,9 @@ FAMILIES: dict[str, tuple[list[str], set[str]]] = {
     "PP-YOLOE_seg": (["boxes", "counts", "coefficients", "prototypes"], {"pd_op.if"}),
     "SOLOv2": (["class_ids", "scores", "masks"], set()),
 }
-# The Cascade models pick the first image. (Of SOLOv2, nothing tells the images' instances apart.)
+# The Cascade models take the first image. (SOLOv2 has no counts to assign instances to images.)
 ONE_IMAGE = ("Cascade",)
-# What no segment may hold: control flow, arrays, and what most engines lack.
+# Not allowed in segments: control flow, arrays, and operators that most engines lack.
 NOT_DENSE = (
     "while",
     "if",
@@ -41,7 +41,7 @@ NOT_DENSE = (
 
 
 @pytest.mark.slow
-def test_every_model_is_cut(zoo_source_dir: Path) -> None:
+def test_every_model_is_truncated(zoo_source_dir: Path) -> None:
     packed = sorted(zoo_source_dir.glob("*/inference.json.gz"))
     assert len(packed) == 15
     for source in packed:
@@ -94,6 +94,6 @@ def test_models_are_split_at_detection_operators(zoo_source_dir: Path) -> None:
             operators = {op.name.removeprefix("pd_op.") for op in part.program.walk()}
             assert not [op for op in operators if op.startswith(NOT_DENSE)], name
             assert list(part.program.parameters) == list(program.parameters), name
-        # One mask for each kept box; nothing is run when there is none.
+        # One mask per detected box; the segment is not run without boxes.
         assert dense[-1].rows, name
         assert [spec.shape[0] for spec in dense[-1].empty_outputs] == [0], name
