@@ -159,6 +159,7 @@ def _print_verdict(request: TuningRequest, verdict: Verdict) -> None:
     paddle_version = installed_version("paddlepaddle-gpu") or installed_version("paddlepaddle")
     for row in engine_rows(verdict, request.baseline):
         trial = row.trial
+        peak_rss_bytes = trial.peak_rss_bytes if trial else None
         version = trial.version if trial else paddle_version if row.speedup else None
         table.add_row(
             Text(row.engine),
@@ -167,7 +168,7 @@ def _print_verdict(request: TuningRequest, verdict: Verdict) -> None:
             trial.state if trial else "reference" if row.speedup else "",
             _number(row.time_ms, ".1f"),
             _number(row.speedup, ".2f"),
-            _number(trial and trial.peak_rss_bytes and trial.peak_rss_bytes / 1e6, ".0f"),
+            _number(None if peak_rss_bytes is None else peak_rss_bytes / 1e6, ".0f"),
             Text(row.reason),
         )
     console.print(table)
