@@ -40,7 +40,7 @@ _DTYPES: dict[int, tuple[str, type[np.generic]]] = {
 }
 _CODES = {np.dtype(kind): code for code, (name, kind) in _DTYPES.items() if name != "bf16"}
 
-# Version of the tensor, number of levels of detail (0), version of the TensorDesc, its length in bytes.
+# Version of the tensor, number of levels of detail (0), version of the TensorDesc, its bytes.
 _HEADER = struct.Struct("<IQIi")
 
 
