@@ -123,10 +123,11 @@ def load_onnx(files: ModelFiles) -> ModelProto:
         for tensor in model.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 info = ExternalDataInfo(tensor)
-                length = info.length or 0
-                stream.seek(info.offset or 0)
-                tensor.raw_data = stream.read(length)
-                if len(tensor.raw_data) < length:
+                if info.offset is None or info.length is None:
+                    raise ValueError(f"the weights {tensor.name} have no offset or no length")
+                stream.seek(info.offset)
+                tensor.raw_data = stream.read(info.length)
+                if len(tensor.raw_data) < info.length:
                     raise ValueError(f"{files.params} ends within the weights {tensor.name}")
                 del tensor.external_data[:]
                 tensor.data_location = onnx.TensorProto.DEFAULT
