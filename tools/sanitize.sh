@@ -47,9 +47,10 @@ class SanitizedBuild:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != "hpip":
+        # Submodules too: an editable install's finder knows each of them.
+        if name.partition(".")[0] != "hpip":
             return None
-        return PathFinder.find_spec(name, [str(Path(__file__).parent)], target)
+        return PathFinder.find_spec(name, path or [str(Path(__file__).parent)], target)
 
 
 sys.meta_path.insert(0, SanitizedBuild)
