@@ -115,19 +115,19 @@ def load_onnx(files: ModelFiles) -> ModelProto:
         DecodeError, ValueError, OSError: a file is damaged or missing.
     """
     import onnx
-    from onnx.external_data_helper import ExternalDataInfo
 
     model = onnx.load(str(files.program), load_external_data=False)
     # Not onnx's `load_external_data_for_model`: it reads beside the model only, and refuses links.
     with files.params.open("rb") as stream:
         for tensor in model.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                info = ExternalDataInfo(tensor)
-                if info.offset is None or info.length is None:
+                place = {entry.key: entry.value for entry in tensor.external_data}
+                if not {"offset", "length"} <= set(place):
                     raise ValueError(f"the weights {tensor.name} have no offset or no length")
-                stream.seek(info.offset)
-                tensor.raw_data = stream.read(info.length)
-                if len(tensor.raw_data) < info.length:
+                length = int(place["length"])
+                stream.seek(int(place["offset"]))
+                tensor.raw_data = stream.read(length)
+                if len(tensor.raw_data) < length:
                     raise ValueError(f"{files.params} ends within the weights {tensor.name}")
                 del tensor.external_data[:]
                 tensor.data_location = onnx.TensorProto.DEFAULT
