@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_leaves_the_export(tmp_path: Path) -> None:
     child = run_child(limit + COMPILE, str(folder), str(tmp_path / "cache"))
     answer, errors = child.communicate()
     assert child.returncode == 0, errors
-    assert "can't be written anywhere" in answer
+    assert "can't be written to the cache" in answer
     assert Cache(tmp_path / "cache").entries() == []
 
 

@@ -194,6 +194,8 @@ def test_bad_arguments_are_refused() -> None:
     refused("out: expected", FEATURES, BOX_ARRAY, COUNT, out=out)
     refused("out: expected", FEATURES, BOX_ARRAY, COUNT, out=out[:11, :, :, :6])
     refused("out: expected", FEATURES, BOX_ARRAY, COUNT, out=out[:11].astype(np.float64))
-    refused("out_rows: expected an out", FEATURES, BOX_ARRAY, COUNT, out_rows=np.arange(11))
+    refused(
+        "out_rows: expected together with out", FEATURES, BOX_ARRAY, COUNT, out_rows=np.arange(11)
+    )
     for rows in ([0] * 11, np.arange(11) + 10, np.arange(10), -np.arange(11)):
         refused("out_rows", FEATURES, BOX_ARRAY, COUNT, out=out, out_rows=rows)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hpip.model.official import demo_pictures, find_model
+from hpip.model.official import demo_images, find_model
 from hpip.model.spec import load_model_spec
 
-DEMO = Path(demo_pictures()[0]).parent
+DEMO = Path(demo_images()[0]).parent
 NAMES = ("inference.json", "inference.pdiparams", "inference.yml")
 
 

@@ -296,7 +296,7 @@ def test_yaml_that_is_not_text(make_model):
         ({"Global": {"model_name": 3}}, "Global.model_name.* received 3"),
         ({"label_list": None}, "label_list: expected a list of class names, received None"),
         ({"label_list": []}, r"label_list.* received \[\]"),
-        ({"label_list": ["yes", False]}, r"label_list\[1\].* received False .*quoted"),
+        ({"label_list": ["yes", False]}, r"label_list\[1\].* received False .*quote"),
         ({"draw_threshold": "high"}, "draw_threshold.* received 'high'"),
         ({"draw_threshold": 2}, "draw_threshold: expected a number from 0 to 1, received 2"),
         ({"Preprocess": {}}, r"Preprocess: expected a list of operators, received \{\}"),

@@ -18,9 +18,10 @@ import PIL.ImageFont
 import pytest
 
 import hpip
-from hpip import _text, label_fonts, ops
+from hpip import ops
 from hpip.errors import InvalidInputError
 from hpip.integrations.instance_seg_predictor import InstanceSegPredictor
+from hpip.results import label_fonts, label_text
 from hpip.results.drawing import draw_instances
 from hpip.types import RleMask, UInt8Array
 from tests.pictures import rectangles
@@ -57,7 +58,7 @@ def draw(label: str, **options: Any) -> UInt8Array:
 def forget() -> None:
     label_fonts.find_font.cache_clear()
     label_fonts._font_files.cache_clear()
-    _text._warned.clear()
+    label_text._warned.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -45,7 +45,7 @@ def test_every_flag_is_there() -> None:
     known = flags_of_the_command()
     assert named <= known
     spelled_twice = {flag.replace("_", "-") for flag in known if "_" in flag[2:]}
-    elsewhere = {"--pipeline", "--model", "--model_dir", "--debug", *spelled_twice}
+    elsewhere = {"--pipeline", "--model", "--model_dir", "--font", "--debug", *spelled_twice}
     elsewhere |= {"--install-completion", "--show-completion"}
     assert known - elsewhere - named == set()
 
