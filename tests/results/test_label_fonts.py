@@ -203,7 +203,7 @@ def test_a_font_that_is_none_is_refused_at_once(tiny_model_dir: Path, tmp_path: 
 def test_the_command_warns_of_labels_without_a_font(
     own_fonts: Path, tiny_model_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from hpip.cli.predict import Request, run_predict
+    from hpip.cli.predict import PredictRequest, run_predict
 
     model = tmp_path / "model"
     model.mkdir()
@@ -215,7 +215,7 @@ def test_the_command_warns_of_labels_without_a_font(
     source = tmp_path / "a.png"
     cv2.imwrite(str(source), rectangles(128, 128, red=(16, 40, 64, 64)))
     failed = run_predict(
-        Request(
+        PredictRequest(
             pipeline=None, model=None, model_dir=str(model), input=[str(source)] * 2,
             save_path=tmp_path / "out", device="cpu", threshold=None, use_hpip=None,
             hpi_config=None,

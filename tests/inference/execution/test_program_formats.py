@@ -79,7 +79,7 @@ def test_what_has_no_counterpart_is_named(demo_files: ModelFiles, tmp_path: Path
 
 def test_missing_and_old_programs_are_format_errors(files: ModelFiles, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    with pytest.raises(ModelFormatError, match="can.t read the program"):
+    with pytest.raises(ModelFormatError, match="can't read the program"):
         artifact(ModelFiles(tmp_path / "gone.json", files.params), "onnx", cache=cache)
     old = tmp_path / "inference.pdmodel"
     old.write_bytes(b"\x08\x01")
