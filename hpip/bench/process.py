@@ -9,7 +9,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip.common.closing import Closing
+from hpip.common.interpreter import child_command
 from hpip.errors import HpipError
 
 _STDERR_TAIL = 300
@@ -154,9 +154,10 @@ def start_worker(
     """
     package = Path(__file__).parent / "contenders"
     if foreign_python is None:
-        command = [sys.executable, "-m", f"hpip.bench.contenders.{module}"]
-        # The parent of this package, so that no other `hpip` in the working directory is imported.
-        return ContenderProcess(command, Path(__file__).resolve().parents[2], environment)
+        command = child_command(f"hpip.bench.contenders.{module}")
+        if command is None:
+            raise ContenderError("this application has no Python interpreter to start")
+        return ContenderProcess(command, Path("/"), environment)
     code = (
         f"import sys, runpy; sys.path.append({str(package.parent)!r});"
         f"runpy.run_module('contenders.{module}', run_name='__main__')"

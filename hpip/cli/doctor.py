@@ -30,7 +30,7 @@ from hpip.common.system import (
 )
 from hpip.errors import InvalidInputError
 from hpip.inference.tuning.budget import default_limits
-from hpip.inference.tuning.child_process import Child, ChildError
+from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
 
 Level: TypeAlias = Literal["ok", "note", "problem"]
 
@@ -303,14 +303,16 @@ def _probe_all() -> dict[str, Probe]:
     return probes
 
 
-def _probe_until_crash(left: list[str], probes: dict[str, Probe]) -> ChildError | None:
+def _probe_until_crash(
+    left: list[str], probes: dict[str, Probe]
+) -> ChildError | ChildStartError | None:
     """Move backends from `left` to `probes` until one crashes the child process."""
     try:
         with Child() as child:
             while left:
                 probes[left[0]] = child.probe(left[0], limit_s=_PROBE_LIMIT_S)
                 left.pop(0)
-    except ChildError as error:
+    except (ChildError, ChildStartError) as error:
         return error
     return None
 
@@ -319,7 +321,7 @@ def _paddle_cuda() -> tuple[str, str] | None:
     try:
         with Child() as child:
             return child.paddle_cuda(limit_s=_PROBE_LIMIT_S)
-    except ChildError:
+    except (ChildError, ChildStartError):
         return None
 
 

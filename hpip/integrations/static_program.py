@@ -29,7 +29,7 @@ from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.runner import Engine, open_session
 from hpip.inference.tuning.budget import default_limits
 from hpip.inference.tuning.candidates import machine_name, versions
-from hpip.inference.tuning.child_process import Child, ChildError
+from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
 from hpip.inference.tuning.truncation_check import fingerprint
 from hpip.types import AnyArray, ModelFiles
 
@@ -188,8 +188,12 @@ class TunedRun:
             return
         try:
             if not self._settled:
-                backend, reason = self._try_all(inputs, outputs)
-                self._keep(backend, reason)
+                try:
+                    backend, reason = self._try_all(inputs, outputs)
+                    self._keep(backend, reason)
+                except ChildStartError as error:
+                    # Says nothing about an engine, so the next process tries again.
+                    backend, reason = None, str(error)
                 self._take(backend, reason)
                 self._settled = True
         finally:

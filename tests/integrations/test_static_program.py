@@ -10,6 +10,7 @@ import pytest
 
 from hpip.backends.base import SessionOptions
 from hpip.backends.paddle import PaddleBackend
+from hpip.common import interpreter
 from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.errors import BackendUnavailableError
@@ -89,6 +90,25 @@ def test_a_faster_engine_takes_over_and_is_remembered(
         assert run._fast is not None
         assert "plain Paddle" in run.reason
         run.close()
+
+
+def test_a_child_that_can_not_start_is_not_remembered(
+    program: StaticProgram, plain: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        time.sleep(0.5)
+        return plain(inputs)
+
+    with monkeypatch.context() as embedded:
+        embedded.setattr(interpreter, "find_interpreter", lambda: "/bin/false")
+        run = TunedRun(program, slow, cache=Cache(tmp_path))
+        run(example())
+        assert run._fast is None
+        assert "no child process could be started" in run.reason
+    later = TunedRun(program, slow, cache=Cache(tmp_path))
+    later(example())
+    assert later._fast is not None
+    later.close()
 
 
 def test_an_engine_that_answers_differently_is_not_taken(

@@ -47,11 +47,14 @@ class ChildError(HpipError):
         super().__init__(f"{state}: {reason}")
 
 
-class ChildStartError(ChildError):
-    """No child process could be started, which says nothing about any engine."""
+class ChildStartError(HpipError):
+    """No child process could be started.
+
+    Not a `ChildError`, because it is no state of an engine's trial.
+    """
 
     def __init__(self, reason: str) -> None:
-        super().__init__("unfinished", f"no child process could be started: {reason}")
+        super().__init__(f"no child process could be started: {reason}")
 
 
 class Child(Closing):
@@ -233,7 +236,7 @@ class Child(Closing):
         self.peak_rss_bytes = max(self.peak_rss_bytes, most_bytes)
         return now_bytes
 
-    def _death(self) -> ChildError:
+    def _death(self) -> ChildError | ChildStartError:
         code = self._process.wait()
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()

@@ -12,7 +12,7 @@ from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock
 from hpip.inference.tuning.calibrate import Calibration
-from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
+from hpip.inference.tuning.child_process import Child, ChildError
 from hpip.inference.tuning.gates import GATES, Prediction, judge
 from hpip.inference.tuning.records import Trial
 from hpip.types import PreprocessPlan, UInt8Array
@@ -90,8 +90,6 @@ class Reference:
                     found.append(Prediction(threshold, instances))
                 if sum(len(prediction.scores) for prediction in found) >= _ENOUGH_INSTANCES:
                     break
-        except ChildStartError:
-            raise
         except ChildError as failure:
             raise BaselineError(str(failure)) from failure
         self._predictions = found
@@ -107,8 +105,6 @@ class Reference:
             took = self._open().time_ms(
                 image, self._task.score_threshold, limit_s=self._clock.step_s()
             )
-        except ChildStartError:
-            raise
         except ChildError as failure:
             raise BaselineError(str(failure)) from failure
         self.times_ms.append(took)
@@ -159,8 +155,6 @@ def try_engine(engine: Engine, task: Task, reference: Reference, clock: Clock) -
         trial = replace(trial, version=version)
         trial = _judge_and_time(trial, task, reference, clock, child)
         trial = replace(trial, reason=trial.reason + left)
-    except ChildStartError:
-        raise
     except ChildError as failure:
         trial = replace(trial, state=failure.state, reason=failure.reason)
         if failure.state == "hung" and clock.left_s <= 0:
