@@ -28,6 +28,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compiled models of a test run go to a folder of its own, not to the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPIP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        # Only the tests of it tune in the background: it would compete with all others.
+        patch.setenv("HPIP_TUNE_BACKGROUND", "0")
         yield
 
 

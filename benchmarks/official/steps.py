@@ -32,7 +32,7 @@ from hpip.evaluation.scores import score_detections
 from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
 from hpip.inference.tuning.budget import Limits
 from hpip.inference.tuning.candidates import TuningRequest, candidates
-from hpip.inference.tuning.records import Trial, label
+from hpip.inference.tuning.records import Trial, Verdict, label
 from hpip.inference.tuning.tune import tune
 from hpip.model.spec import load_model_spec
 
@@ -117,18 +117,18 @@ def _gate(job: Job) -> dict[str, Any]:
         "reason": verdict.selection.reason,
         "complete": verdict.complete,
         "plain_paddle_ms": verdict.baseline_ms,
-        "trials": [_trial(trial) for trial in verdict.trials],
+        "trials": [_trial(trial, verdict) for trial in verdict.trials],
     }
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial(trial: Trial, verdict: Verdict) -> dict[str, Any]:
     return {
         "engine": label(trial.engine),
         "backend": trial.engine.backend,
         "version": trial.version,
         "state": trial.state,
         "time_ms": trial.time_ms,
-        "speed_up": 1 / trial.ratio if trial.ratio else None,
+        "speed_up": verdict.speedup(trial.time_ms, trial.cpu_ms),
         "peak_rss_bytes": trial.peak_rss_bytes,
         "accuracy": trial.accuracy,
         "reason": trial.reason,

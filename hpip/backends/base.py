@@ -51,11 +51,13 @@ class Probe:
         version: the engine's version, or None if it is not available.
         reason: why it is not available; empty if it is.
         devices: device strings of the devices that it can use.
+        broken: True if it is installed, but can't be loaded.
     """
 
     version: str | None
     reason: str
     devices: tuple[str, ...]
+    broken: bool = False
 
 
 class Session(ABC):

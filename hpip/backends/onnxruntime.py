@@ -63,7 +63,7 @@ class OnnxRuntimeBackend(Backend):
 
             providers = onnxruntime.get_available_providers()
         except (ImportError, OSError, AttributeError) as error:
-            return Probe(None, f"onnxruntime can't be loaded: {error}", ())
+            return Probe(None, f"onnxruntime can't be loaded: {error}", (), broken=True)
         gpus = nvidia_gpu_count() if _CUDA in providers else 0
         devices = ("cpu", *(f"gpu:{index}" for index in range(gpus)))
         return Probe(str(onnxruntime.__version__), "", devices)

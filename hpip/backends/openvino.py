@@ -58,7 +58,7 @@ class OpenVinoBackend(Backend):
 
             found = openvino.Core().available_devices
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
-            return Probe(None, f"openvino can't be loaded: {error}", ())
+            return Probe(None, f"openvino can't be loaded: {error}", (), broken=True)
         if "CPU" not in found:
             return Probe(None, "openvino has no CPU plugin", ())
         return Probe(str(openvino.__version__), "", ("cpu",))

@@ -66,7 +66,7 @@ class PaddleTensorRtBackend(Backend):
         try:
             ctypes.CDLL(library)
         except OSError as error:
-            return Probe(None, f"{library} can't be loaded: {error}", ())
+            return Probe(None, f"{library} can't be loaded: {error}", (), broken=True)
         version = ".".join(str(part) for part in compiled)
         return Probe(f"{found.version}, TensorRT {version}", "", gpus)
 

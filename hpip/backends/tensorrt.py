@@ -52,7 +52,7 @@ class TensorRtBackend(Backend):
 
             gpus = device_count()
         except (ImportError, OSError, RuntimeError) as error:
-            return Probe(None, f"tensorrt can't be loaded: {error}", ())
+            return Probe(None, f"tensorrt can't be loaded: {error}", (), broken=True)
         if gpus == 0:
             return Probe(None, "no NVIDIA GPU is available", ())
         return Probe(str(tensorrt.__version__), "", tuple(f"gpu:{i}" for i in range(gpus)))

@@ -16,7 +16,7 @@ from hpip.bench.record import FAILED, UNAVAILABLE, Row
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject
 from hpip.errors import HpipError
-from hpip.inference.tuning.budget import BUDGET_VARIABLE, without_tuning
+from hpip.inference.tuning.budget import BACKGROUND_VARIABLE, BUDGET_VARIABLE, without_tuning
 
 Doing = Callable[[str], None]
 
@@ -131,7 +131,8 @@ class Entry:
             python = self.settings.paddlex_python
             return start_worker("paddlex_contender", python, environment=environment)
         module = "url_contender" if self.contender.backend == URL else "hpip_contender"
-        return start_worker(module, environment=environment)
+        # Tuning in the background would run beside the measurement.
+        return start_worker(module, environment={**environment, BACKGROUND_VARIABLE: "0"})
 
     def _load_request(self, subject: Subject | None, scratch: Path) -> dict[str, Any]:
         workload = self.contender.workload

@@ -77,7 +77,7 @@ def tune_command(
     for model in models:
         request = _request(model, device, threads, precision)
         with tell_progress("tuning"):
-            tuned = tune(request, limits=Limits(budget), images=images, again=again)
+            tuned = tune(request, limits=Limits(budget), images=images, again=again, retry=True)
         reports.append(_report(request, tuned.verdict))
         if not print_json:
             _print_verdict(request, tuned.verdict)
@@ -138,7 +138,11 @@ def _report(request: TuningRequest, verdict: Verdict) -> dict[str, Any]:
         "engine": asdict(verdict.selection.engine),
         "reason": verdict.selection.reason,
         "rejected": dict(verdict.selection.rejected),
-        "floor_ms": verdict.baseline_ms,
+        "baseline_ms": verdict.baseline_ms,
+        "baseline_cpu_ms": verdict.baseline_cpu_ms,
+        "compared_by": verdict.metric,
+        "provisional": verdict.provisional,
+        "untried": list(verdict.untried),
         "complete": verdict.complete,
         "trials": [asdict(trial) for trial in verdict.trials],
     }
@@ -153,7 +157,7 @@ def _print_verdict(request: TuningRequest, verdict: Verdict) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("engine", "version", "status", "state"):
         table.add_column(name, no_wrap=True)
-    for name in ("ms", "x plain Paddle", "MB"):
+    for name in ("ms", "CPU ms", "x plain Paddle", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reason", overflow="fold")
     paddle_version = installed_version("paddlepaddle-gpu") or installed_version("paddlepaddle")
@@ -167,6 +171,7 @@ def _print_verdict(request: TuningRequest, verdict: Verdict) -> None:
             row.status,
             trial.state if trial else "reference" if row.speedup else "",
             _number(row.time_ms, ".1f"),
+            _number(row.cpu_ms, ".1f"),
             _number(row.speedup, ".2f"),
             _number(None if peak_rss_bytes is None else peak_rss_bytes / 1e6, ".0f"),
             Text(row.reason),
@@ -177,7 +182,7 @@ def _print_verdict(request: TuningRequest, verdict: Verdict) -> None:
             console.print(f"validation of {label(trial.engine)}: {trial.accuracy}", markup=False)
     if not verdict.complete:
         console.print(
-            "Tuning is not complete: the next start or `hpip tune` tries the other engines."
+            "Tuning is not complete: a later start or `hpip tune` continues it.", markup=False
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the chosen engine, with plain Paddle as the fallback engine."""
+"""Runs the chosen engine, with plain Paddle as the fallback engine; changes it while it runs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class FallbackRunner:
         self._choice = choice
         self._preprocess = preprocess
         self._workers = workers
+        self._batch_size = batch_size
         self._lock = threading.Lock()
         self._fallback: Runner | None = None
         self._closed = False
@@ -75,6 +76,41 @@ class FallbackRunner:
             return f"{name} (fallback: {label(self._choice.engine)} could not load the model)"
         return name
 
+    @property
+    def choice(self) -> Choice:
+        """The present choice of the graph and the engine."""
+        return self._choice
+
+    def switch(self, choice: Choice) -> bool:
+        """Load another choice, and run it from the next batch on.
+
+        Returns:
+            Whether the graph or the engine changed.
+
+        Raises:
+            HpipError: the engine can't load the model; the present one continues to run.
+        """
+        same_graph = type(choice.plan) is type(self._choice.plan)
+        if same_graph and choice.engine == self._runner.engine:
+            self._choice = choice
+            return False
+        runner = Runner(
+            choice.plan,
+            self._preprocess,
+            choice.engine,
+            workers=self._workers,
+            batch_size=self._batch_size,
+        )
+        with self._lock:
+            if self._closed:
+                retired = [runner]
+            else:
+                retired = [self._runner, *([self._fallback] if self._fallback else [])]
+                self._runner, self._choice, self._fallback = runner, choice, None
+        for one in retired:
+            one.close()
+        return runner not in retired
+
     def infer(
         self, images: Sequence[UInt8Array], instance_filter: InstanceFilter, watch: Stopwatch
     ) -> list[Instances]:
@@ -83,9 +119,12 @@ class FallbackRunner:
         Raises:
             BackendError: the fallback engine failed too, or there is none, or the runner is closed.
         """
+        runner = self._runner
         try:
-            return self._runner.infer(images, instance_filter, watch)
+            return runner.infer(images, instance_filter, watch)
         except BackendError as error:
+            if runner is not self._runner:  # `switch` closed it before this batch could start
+                return self.infer(images, instance_filter, watch)
             if self._closed or not self._may_fall_back:
                 raise
             logger.warning("plain Paddle runs this batch, because the engine failed: %s", error)

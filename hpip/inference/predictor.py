@@ -18,7 +18,7 @@ from hpip.common.devices import Device, parse_devices
 from hpip.common.file_names import unique_stem
 from hpip.common.system import available_cpus, has_nvidia_driver
 from hpip.common.timing import StageTimes, Stopwatch
-from hpip.errors import BackendError, InvalidInputError
+from hpip.errors import BackendError, HpipError, InvalidInputError
 from hpip.inference.arguments import (
     check_count,
     check_engine_options,
@@ -30,8 +30,10 @@ from hpip.inference.execution.postprocess import InstanceFilter, Instances
 from hpip.inference.execution.runner import Engine
 from hpip.inference.fallback import FallbackRunner
 from hpip.inference.report import engine_table, heading
+from hpip.inference.tuning.budget import tell
 from hpip.inference.tuning.candidates import EngineOptions
-from hpip.inference.tuning.choose import Choice, choose
+from hpip.inference.tuning.choose import Choice, choose, continue_tuning
+from hpip.inference.tuning.records import label
 from hpip.inputs.sources import Source
 from hpip.model.official import find_model
 from hpip.model.spec import ModelSpec, load_model_spec
@@ -48,6 +50,10 @@ class Predictor(Closing):
     Safe to call from several threads: pre- and postprocessing run concurrently, and the network
     takes one caller at a time, or as many as there are workers. A forked process loads the network
     again at its first prediction.
+
+    If hpip had no time to try all engines, tuning continues in a child process of low priority
+    (unless HPIP_TUNE_BACKGROUND is 0), and the predictor changes to a faster engine between two
+    batches.
     """
 
     def __init__(
@@ -73,14 +79,14 @@ class Predictor(Closing):
         self.batch_size = batch_size
         self._instance_filter = instance_filter
         self._font_path = font_path
-        self.choice: Choice = choice or choose(
+        choice = choice or choose(
             spec, device, use_hpip=use_hpip, threads=threads, options=engine_options
         )
-        self._plan = self.choice.plan
         self.workers = workers
         self._runner = FallbackRunner(
-            self.choice, spec.preprocess, workers=workers, batch_size=batch_size
+            choice, spec.preprocess, workers=workers, batch_size=batch_size
         )
+        self._tuning = continue_tuning(choice, self._on_tuned)
         logger.debug("opened %s on %s with %d threads", spec.model_name, device, threads)
 
     @property
@@ -89,9 +95,14 @@ class Predictor(Closing):
         return self._runner.engine
 
     @property
+    def choice(self) -> Choice:
+        """The graph and the engine that hpip chose, and why."""
+        return self._runner.choice
+
+    @property
     def max_batch_size(self) -> int | None:
         """Maximum number of images per run; None for no maximum."""
-        return self._plan.max_batch_size
+        return self.choice.plan.max_batch_size
 
     def predict(
         self,
@@ -173,7 +184,7 @@ class Predictor(Closing):
         Yields:
             Each source with its result or error, in order.
         """
-        plan, limit = self.spec.preprocess, self._plan.max_batch_size
+        plan, limit = self.spec.preprocess, self.max_batch_size
         timed = zip(sources, read_ms or [0.0] * len(sources), strict=True)
         for _, same_size in groupby(timed, lambda pair: plan.network_hw(_hw(pair[0]))):
             group = list(same_size)
@@ -193,13 +204,13 @@ class Predictor(Closing):
         The report ends with a table of engines: the chosen one first, then each rejected one with
         the reason.
         """
-        limit = self._plan.max_batch_size
+        limit = self.max_batch_size
         threads = f"{self.threads} CPU thread{'s' * (self.threads != 1)}"
         per_worker = f" for each of {self.workers} workers" if self.workers > 1 else ""
         supported = "any batch size" if limit is None else f"at most {limit} per run"
         entries = [
             ("model", f"{self.spec.model_name} ({self.spec.model_dir})"),
-            ("graph", f"{self._plan.summary} ({self.choice.reason})"),
+            ("graph", f"{self.choice.plan.summary} ({self.choice.reason})"),
             ("engine", self._runner.summary),
             ("device", f"{self.engine.device}, {threads}{per_worker}"),
             ("batch size", f"{self.batch_size} (the graph supports {supported})"),
@@ -209,7 +220,21 @@ class Predictor(Closing):
 
     def close(self) -> None:
         """Free the engine's memory once calls in other threads have ended. May be called again."""
+        if self._tuning is not None:
+            self._tuning.close()
         self._runner.close()
+
+    def _on_tuned(self, choice: Choice) -> None:
+        """Change to what tuning found in the background."""
+        name = self.spec.model_name
+        try:
+            has_changed = self._runner.switch(choice)
+        except HpipError as error:
+            logger.warning("%s stays on %s: %s", name, label(self.engine), error)
+            return
+        if has_changed:
+            reason = choice.engine_reason
+            tell.get()(f"{name} runs on {label(choice.engine)} from now on: {reason}")
 
     def _segment_together(
         self, timed: Sequence[tuple[Source, float]], instance_filter: InstanceFilter

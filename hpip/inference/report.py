@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.choose import Choice
 from hpip.inference.tuning.records import EngineRow, engine_rows, label
 
-_COLUMNS = ("engine", "status", "latency", "vs. plain Paddle", "reason")
+_COLUMNS = ("engine", "status", "latency", "CPU time", "vs. plain Paddle", "reason")
 
 
 def engine_table(choice: Choice, running: Engine) -> str:
@@ -44,14 +45,16 @@ def _rows(choice: Choice, running: Engine) -> list[EngineRow]:
     reason = f"fallback engine, because {failed.engine} could not load the model"
     fallback = next((row for row in others if row.engine == name), EngineRow(name, "", ""))
     return [
-        EngineRow(name, "chosen", reason, fallback.time_ms, fallback.speedup),
+        replace(fallback, status="chosen", reason=reason),
         EngineRow(failed.engine, "rejected", "it could not load the model"),
         *(row for row in others if row is not fallback),
     ]
 
 
 def _cells(row: EngineRow) -> tuple[str, ...]:
-    latency = "" if row.time_ms is None else f"{row.time_ms:.1f} ms"
+    latency, cpu_time = (
+        "" if value is None else f"{value:.1f} ms" for value in (row.time_ms, row.cpu_ms)
+    )
     speedup = "" if row.speedup is None else f"{row.speedup:.2f}x"
     # An engine's error may have several lines; a row has one.
-    return row.engine, row.status, latency, speedup, " ".join(row.reason.split())
+    return row.engine, row.status, latency, cpu_time, speedup, " ".join(row.reason.split())

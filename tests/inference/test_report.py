@@ -8,6 +8,8 @@ from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.report import engine_table
 from hpip.inference.tuning.choose import Choice
+from hpip.inference.tuning.race import RaceResult
+from hpip.inference.tuning.ranking import Speed
 from hpip.inference.tuning.records import Trial, Verdict
 from hpip.inference.tuning.select import select
 
@@ -16,10 +18,19 @@ PADDLE, FAST, SLOW, NEW = (
     Engine(name, CPU, 2) for name in ("paddle", "openvino", "paddle_onednn", "onnxruntime")
 )
 TRIALS = (
-    Trial(SLOW, "1", "crashed", "process ended by SIGABRT\nin its second line"),
-    Trial(FAST, "1", "verified", "same results as plain Paddle", 20.0, 0.25),
+    Trial(SLOW, "1", "crashed", "process ended by SIGABRT\nin its second line", crashes=2),
+    Trial(FAST, "1", "verified", "same results as plain Paddle", 20.0, 30.0),
 )
-VERDICT = Verdict("cut", "why", select(PADDLE, TRIALS, [NEW]), TRIALS, 80.0)
+RACE = RaceResult(FAST, Speed(80.0, 90.0))
+VERDICT = Verdict(
+    "cut",
+    "why",
+    select(PADDLE, TRIALS, RACE, [NEW]),
+    TRIALS,
+    80.0,
+    90.0,
+    untried=("onnxruntime, 2 threads",),
+)
 
 
 def table(choice: Choice, running: Engine) -> list[list[str]]:
@@ -39,11 +50,17 @@ def test_the_chosen_engine_is_first_and_each_other_one_has_its_reason() -> None:
         [
             "openvino",
             "chosen",
-            "20.0 ms 4.00x same results as plain Paddle; 4.00 times as fast as plain Paddle",
+            "20.0 ms 30.0 ms 4.00x same results as plain Paddle; 4.00 times as fast as plain "
+            "Paddle; the tuning time ended before onnxruntime could be tried: run `hpip tune` "
+            "with this model once",
         ],
         ["paddle_onednn", "rejected", "crashed: process ended by SIGABRT in its second line"],
         ["onnxruntime", "rejected", "not tried yet"],
-        ["paddle", "rejected", "80.0 ms 1.00x baseline; the chosen engine is 4.00 times as fast"],
+        [
+            "paddle",
+            "rejected",
+            "80.0 ms 90.0 ms 1.00x baseline; the chosen engine is 4.00 times as fast",
+        ],
     ]
 
 

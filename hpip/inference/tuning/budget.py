@@ -11,16 +11,15 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from hpip.common.interpreter import find_interpreter
 from hpip.errors import InvalidInputError
 
 logger = logging.getLogger(__name__)
 
 BUDGET_VARIABLE = "HPIP_TUNE_BUDGET_S"
+BACKGROUND_VARIABLE = "HPIP_TUNE_BACKGROUND"
 _DEFAULT_BUDGET_S = 60.0
 _NO_LIMIT_S = 1e9
-# A step that had this share of the budget had enough time to finish. The machine may have been
-# busy, so later starts try again, up to this number of attempts.
-_MOST_OF_IT, _ATTEMPTS = 0.8, 3
 # The budget of `hpip tune`, where no caller waits for results.
 THOROUGH_BUDGET_S = 3600.0
 
@@ -68,6 +67,18 @@ def without_tuning() -> dict[str, str]:
     return {BUDGET_VARIABLE: "0.001"} if default_limits().budget_s > 0 else {}
 
 
+def may_tune_in_background() -> bool:
+    """Whether this process may continue tuning in a child process.
+
+    Raises:
+        InvalidInputError: HPIP_TUNE_BACKGROUND is neither 0 nor 1.
+    """
+    text = os.environ.get(BACKGROUND_VARIABLE, "1")
+    if text not in ("0", "1"):
+        raise InvalidInputError(f"{BACKGROUND_VARIABLE}: expected 0 or 1; received {text!r}")
+    return text == "1" and find_interpreter() is not None
+
+
 class Clock:
     """Measures how much of a tuning budget is left."""
 
@@ -84,18 +95,6 @@ class Clock:
     def left_s(self) -> float:
         """Remaining seconds, at least 0."""
         return _NO_LIMIT_S if self.quick else max(0.0, self._end - time.monotonic())
-
-    def gives_up(self, allowed_s: float, attempts: int) -> bool:
-        """Whether to stop retrying a step that did not finish.
-
-        A step is retried if its earlier attempts had little of the present budget.
-
-        Args:
-            allowed_s: time limit of the last attempt, in seconds.
-            attempts: number of attempts so far.
-        """
-        had_most_of_it = allowed_s >= _MOST_OF_IT * (self.limits.budget_s or _NO_LIMIT_S)
-        return had_most_of_it and attempts >= _ATTEMPTS
 
     def step_s(self, most_s: float | None = None) -> float:
         """Time limit of the next step, in seconds, at most `most_s`."""

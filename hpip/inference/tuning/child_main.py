@@ -16,13 +16,19 @@ import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Literal
 
 from hpip.backends.base import Feeds, Probe, Session
 from hpip.backends.paddle import PaddleBackend
 from hpip.backends.registry import backend_named, register_backend
-from hpip.errors import HpipError
+from hpip.errors import (
+    BackendError,
+    BackendUnavailableError,
+    GraphRewriteError,
+    HpipError,
+    InvalidInputError,
+)
 from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.postprocess import InstanceFilter, Instances
@@ -33,6 +39,8 @@ from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
 _NO_MEMORY = re.compile("bad_alloc|out of memory|ResourceExhausted|allocate memory", re.IGNORECASE)
 _PR_SET_PDEATHSIG = 1
+# hpip's own decisions, which do not depend on the state of the machine.
+_REFUSALS = (BackendUnavailableError, GraphRewriteError, InvalidInputError)
 
 
 class _AbsentError(Exception):
@@ -98,12 +106,12 @@ class TrialWorker:
         """Return the image's instances at each score threshold."""
         return self._open_runner().infer_at(image, [InstanceFilter(t) for t in thresholds])
 
-    def time_ms(self, image: UInt8Array, threshold: float) -> float:
-        """Measure the milliseconds for one image, from pixels to run-length codes."""
+    def time(self, image: UInt8Array, threshold: float) -> tuple[float, float]:
+        """Measure one image, from pixels to run-length codes: latency and CPU time, in ms."""
         runner = self._open_runner()
-        start = perf_counter()
+        start, cpu_start = perf_counter(), process_time()
         runner.infer([image], InstanceFilter(threshold))
-        return (perf_counter() - start) * 1e3
+        return (perf_counter() - start) * 1e3, (process_time() - cpu_start) * 1e3
 
     def close(self) -> None:
         """Free the networks' memory."""
@@ -122,6 +130,9 @@ def _probe(engine: Engine, backend_path: str) -> str:
     """Version of an engine; raises an error if it or its device is not available."""
     register_backend(engine.backend, backend_path)
     probe = backend_named(engine.backend).probe()
+    if probe.version is None and probe.broken:
+        # It may load again without another version: a library is installed, memory is free.
+        raise BackendError(engine.backend, "load", probe.reason)
     if probe.version is None:
         raise _AbsentError(probe.reason)
     if str(engine.device) not in probe.devices:
@@ -131,7 +142,7 @@ def _probe(engine: Engine, backend_path: str) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Handle the parent's messages until it closes the pipe."""
-    _be_expendable()
+    be_expendable()
     connection, worker = Connection(int(arguments[0])), TrialWorker()
     connection.send("ready")
     while True:
@@ -152,14 +163,17 @@ def reply(
         return "absent", str(error)
     except MemoryError as error:
         return "out of memory", f"out of memory {error}".strip()
-    except HpipError as error:
-        return "out of memory" if _NO_MEMORY.search(str(error)) else "refused", str(error)
+    except _REFUSALS as error:
+        return "refused", str(error)
+    except (HpipError, OSError) as error:
+        message = str(error) if isinstance(error, HpipError) else f"{type(error).__name__}: {error}"
+        return "out of memory" if _NO_MEMORY.search(message) else "failed", message
     except Exception as error:  # an engine's exception is a result of the trial
         message = f"{type(error).__name__}: {error}"
-        return "out of memory" if _NO_MEMORY.search(str(error)) else "crashed", message
+        return "out of memory" if _NO_MEMORY.search(message) else "crashed", message
 
 
-def _be_expendable() -> None:
+def be_expendable() -> None:
     """End with the parent, and make the OOM killer choose this process first."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -161,13 +161,14 @@ class Child(Closing):
         found: list[Instances] = self._call("predict", image, tuple(thresholds), limit_s=limit_s)
         return found
 
-    def time_ms(self, image: UInt8Array, threshold: float, *, limit_s: float) -> float:
-        """Measure the milliseconds for one image, from pixels to run-length codes.
+    def time(self, image: UInt8Array, threshold: float, *, limit_s: float) -> tuple[float, float]:
+        """Measure one image, from pixels to run-length codes: latency and CPU time, in ms.
 
         Raises:
             ChildError: see `open`.
         """
-        return float(self._call("time_ms", image, threshold, limit_s=limit_s))
+        wall_ms, cpu_ms = self._call("time", image, threshold, limit_s=limit_s)
+        return float(wall_ms), float(cpu_ms)
 
     def load(self, files: ModelFiles, engine: Engine, *, limit_s: float) -> str:
         """Load a single program on an engine, and return the engine's version.
@@ -248,6 +249,8 @@ class Child(Closing):
                 "out of memory",
                 "killed by the system, most likely for its memory usage",
             )
+        if code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
+            return ChildError("failed", f"the process was stopped by {signal.Signals(-code).name}")
         if code < 0:
             return ChildError("crashed", f"process ended by {signal.Signals(-code).name}{last}")
         return ChildError("crashed", f"process ended with exit code {code}{last}")

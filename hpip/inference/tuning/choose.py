@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import logging
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hpip.common.cache import Cache
@@ -11,7 +13,8 @@ from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError, ModelFormatError
 from hpip.inference.execution.plan import OriginalPlan, Plan
 from hpip.inference.execution.runner import Engine
-from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits
+from hpip.inference.tuning.background import BackgroundTuning
+from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits, may_tune_in_background
 from hpip.inference.tuning.candidates import BASELINE, EngineOptions, TuningRequest
 from hpip.inference.tuning.records import Trial, Verdict, label
 from hpip.inference.tuning.tune import Tuned, tune
@@ -31,6 +34,7 @@ class Choice:
             named the engine, because hpip never replaces a named engine.
         reason: why hpip chose this graph, in words.
         verdict: the result of tuning; None if hpip did not tune.
+        request: what hpip tunes; None if it did not tune.
     """
 
     plan: Plan
@@ -38,6 +42,15 @@ class Choice:
     fallback: Engine | None
     reason: str
     verdict: Verdict | None = None
+    request: TuningRequest | None = None
+
+    @property
+    def tuning_continues(self) -> bool:
+        """Whether more time may find a faster engine, or confirm this one."""
+        if self.verdict is None or self.fallback is None:
+            return False
+        # A budget of 0 asks for the first valid engine.
+        return self.verdict.budget_s > 0 and self.verdict.is_due(THOROUGH_BUDGET_S)
 
     @property
     def engine_reason(self) -> str:
@@ -93,30 +106,67 @@ def choose(
     )
     fallback = request.baseline
     if options.backend is not None:
-        return _named(request, tune(request, cache=cache, limits=Limits(THOROUGH_BUDGET_S)))
+        # Who names an engine waits for it, so hpip does not put off another try.
+        limits = Limits(THOROUGH_BUDGET_S)
+        return _named(request, tune(request, cache=cache, limits=limits, retry=True))
     try:
-        tuned = tune(request, cache=cache)
+        tuned = tune(request, cache=cache, defer=may_tune_in_background())
     except (ModelFormatError, InvalidInputError):
         raise
     except Exception as error:  # a bug in tuning must not prevent predictions
         logger.exception("tuning of %s failed, so plain Paddle runs it", spec.model_name)
         reason = f"tuning failed: {type(error).__name__}: {error}"
         return Choice(OriginalPlan(spec), fallback, None, reason)
-    verdict = tuned.verdict
-    _expect_precision(request, verdict)
-    if verdict.selection.engine.device != device:
+    _expect_precision(request, tuned.verdict)
+    _warn(request, tuned.verdict)
+    return choice_of(request, tuned)
+
+
+def choice_of(request: TuningRequest, tuned: Tuned) -> Choice:
+    """The choice that follows from a result of tuning, for a caller that named no engine."""
+    engine, reason = tuned.verdict.selection.engine, tuned.verdict.program_reason
+    return Choice(tuned.plan, engine, request.baseline, reason, tuned.verdict, request)
+
+
+def _warn(request: TuningRequest, verdict: Verdict) -> None:
+    """Tell what users may not expect."""
+    name, engine = request.spec.model_name, verdict.selection.engine
+    if engine.device != request.device:
         logger.warning(
             "%s runs on %s instead of %s, because no engine with valid results supports it: %s",
-            spec.model_name,
-            verdict.selection.engine.device,
-            device,
-            "; ".join(f"{name}: {why}" for name, why in verdict.selection.rejected),
+            name,
+            engine.device,
+            request.device,
+            "; ".join(f"{other}: {why}" for other, why in verdict.selection.rejected),
         )
     if verdict.program == "untouched":
-        logger.warning(
-            "%s runs with its original graph: %s", spec.model_name, verdict.program_reason
-        )
-    return Choice(tuned.plan, verdict.selection.engine, fallback, verdict.program_reason, verdict)
+        logger.warning("%s runs with its original graph: %s", name, verdict.program_reason)
+
+
+def continue_tuning(
+    choice: Choice, on_choice: Callable[[Choice], None], *, cache: Cache | None = None
+) -> BackgroundTuning | None:
+    """Continue tuning in the background if more time may lead to another choice.
+
+    Args:
+        choice: the present choice.
+        on_choice: method of an object, called in a thread with the final choice, unless the object
+            was deleted.
+        cache: where tuning results are stored; None for the user's cache.
+
+    Returns:
+        The background tuning, which the caller closes; None if there is nothing to do.
+    """
+    request = choice.request
+    if request is None or not choice.tuning_continues or not may_tune_in_background():
+        return None
+    receiver = weakref.WeakMethod(on_choice)
+
+    def on_result(tuned: Tuned) -> None:
+        if (method := receiver()) is not None:
+            method(choice_of(request, tuned))
+
+    return BackgroundTuning(request, cache or Cache(), on_result)
 
 
 def _named(request: TuningRequest, tuned: Tuned) -> Choice:
@@ -139,7 +189,7 @@ def _refusal(trial: Trial) -> BackendError | BackendUnavailableError:
         return BackendUnavailableError(
             backend, f"{trial.reason}.", "Run `hpip doctor` to see what to install."
         )
-    if trial.state in ("refused", "uncalibrated"):
+    if trial.state in ("refused", "failed", "uncalibrated"):
         return BackendError(backend, "open", trial.reason)
     return BackendError(
         backend,

@@ -1,70 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selects the engine from the results of the trials; imports no engine."""
+"""Explains the choice of an engine from the results of the trials; imports no engine."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from hpip.inference.execution.runner import Engine
+from hpip.inference.tuning.race import RaceResult
 from hpip.inference.tuning.records import EngineSelection, Trial, label
 
-# The speedup must exceed measurement noise. An engine needs at most this share of plain Paddle's
-# latency, and of two engines within this margin, the first one in the configured order wins.
-_LEAST_GAIN = 0.95
 _NOT_TIMED = "valid results, but hpip could not time it"
 
 
 def select(
-    baseline: Engine, trials: Sequence[Trial], untried: Sequence[Engine] = ()
+    baseline: Engine,
+    trials: Sequence[Trial],
+    race: RaceResult,
+    untried: Sequence[Engine] = (),
+    *,
+    quick: bool = False,
 ) -> EngineSelection:
-    """Select the fastest engine with valid results; plain Paddle if no engine is faster.
+    """The chosen engine, and every other engine with the reason for its rejection.
 
     Args:
         baseline: plain Paddle, whose results the others were validated against.
-        trials: results of the trials in the configured order, at most one per engine.
-        untried: candidates; those without a trial are listed as not tried yet.
-
-    Returns:
-        The chosen engine, and every other engine with the reason for its rejection.
+        trials: results of the trials in the configured order, at most one per engine, with the
+            times of the race.
+        race: the winner, and how it was found.
+        untried: candidates without a trial.
+        quick: True if the first valid engine was wanted, so that the others were not tried.
     """
-    fit = [trial for trial in trials if _may_serve(trial)]
-    best = min((_ratio(trial) for trial in fit), default=math.inf)
-    winner = next((trial for trial in fit if _ratio(trial) * _LEAST_GAIN <= best), None)
-    rejected = [(label(trial.engine), _objection(trial, winner)) for trial in trials]
-    rejected = [pair for pair, trial in zip(rejected, trials, strict=True) if trial is not winner]
-    known = [baseline, *(trial.engine for trial in trials)]
-    rejected += [(label(engine), "not tried yet") for engine in untried if engine not in known]
-    if winner is None:
-        reason = "no other engine with valid results is faster"
+    speedups = {label(trial.engine): _speedup(trial, race) for trial in trials}
+    rejected = [
+        (label(trial.engine), _objection(trial, race, speedups[label(trial.engine)]))
+        for trial in trials
+        if trial.engine != race.winner
+    ]
+    rejected += [(label(engine), "not tried yet") for engine in untried]
+    suffix = f"; {race.provisional}" if race.provisional else ""
+    if untried and not quick:
+        suffix += (
+            f"; the tuning time ended before {_listed(untried)} could be tried: "
+            "run `hpip tune` with this model once"
+        )
+    if race.winner == baseline:
+        validated = any(trial.state == "verified" for trial in trials)
+        reason = (
+            "no other engine with valid results is faster"
+            if validated
+            else "no other engine has valid results"
+        )
         if not trials:
             reason = "no other engine was tried"
-        return EngineSelection(baseline, reason, tuple(rejected))
-    if winner.engine != baseline:
-        reason = f"baseline; the chosen engine is {_speedup(winner)} as fast"
-        rejected.append((label(baseline), reason))
-    reason = f"{winner.reason}; {_speedup(winner)} as fast as plain Paddle"
+        return EngineSelection(baseline, f"{reason}{suffix}", tuple(rejected))
+    (winner,) = (trial for trial in trials if trial.engine == race.winner)
+    times = speedups[label(winner.engine)]
+    rejected.append((label(baseline), f"baseline; the chosen engine is {times} as fast"))
+    reason = f"{winner.reason}; {times} as fast as plain Paddle{suffix}"
     return EngineSelection(winner.engine, reason, tuple(rejected))
 
 
-def _may_serve(trial: Trial) -> bool:
-    return trial.state == "verified" and _ratio(trial) <= _LEAST_GAIN
+def _speedup(trial: Trial, race: RaceResult) -> str:
+    if not trial.time_ms or not trial.cpu_ms or race.baseline is None:
+        return ""
+    if race.metric == "latency":
+        return f"{race.baseline.time_ms / trial.time_ms:.2f} times"
+    return f"{race.baseline.cpu_ms / trial.cpu_ms:.2f} times"
 
 
-def _ratio(trial: Trial) -> float:
-    """Latency divided by plain Paddle's; infinite if not timed, so the engine is never chosen."""
-    return trial.ratio if trial.ratio is not None and trial.ratio > 0 else math.inf
-
-
-def _speedup(trial: Trial) -> str:
-    return f"{1 / _ratio(trial):.2f} times"
-
-
-def _objection(trial: Trial, winner: Trial | None) -> str:
+def _objection(trial: Trial, race: RaceResult, speedup: str) -> str:
     if trial.state != "verified":
         return trial.outcome
-    if math.isinf(_ratio(trial)):
+    if not speedup:
         return _NOT_TIMED
-    if winner is None or _ratio(trial) > _LEAST_GAIN:
-        return f"valid results, but only {_speedup(trial)} as fast as plain Paddle"
-    return f"valid results, but slower: {_speedup(trial)} as fast as plain Paddle"
+    return f"valid results, but not faster: {speedup} as fast as plain Paddle"
+
+
+def _listed(engines: Sequence[Engine]) -> str:
+    return ", ".join(engine.backend for engine in engines)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -30,13 +31,14 @@ from hpip.inference.tuning.budget import Clock, tell
 from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
 from hpip.inference.tuning.gates import GATES, Prediction, judge
 from hpip.inference.tuning.images import scene, shipped_images
+from hpip.inference.tuning.records import due_at
 from hpip.model.spec import ModelSpec
 from hpip.types import ModelFiles, ResizeStep, Segment, UInt8Array
 
 logger = logging.getLogger(__name__)
 
 # Increment when the images or the comparison change.
-_VERSION = "4"
+_VERSION = "5"
 # Models with a variable input size run at this one, because the check compares the mask head only.
 _SMALL_TARGET_HW = (320, 544)
 # Score thresholds for both graphs: one that nearly all instances pass, and a typical one.
@@ -59,14 +61,18 @@ class TruncationCheck:
         reason: the measured differences, or the first violation.
         final: True if the check finished.
         allowed_s: time limit of the check.
-        attempts: number of attempts.
+        ended_at: end of the check, in seconds since 1970.
     """
 
     same: bool
     reason: str
     final: bool = True
     allowed_s: float = 0.0
-    attempts: int = 1
+    ended_at: float = 0.0
+
+    def due_at(self, budget_s: float) -> float:
+        """When to repeat a check that did not finish; see `records.due_at`."""
+        return due_at(True, self.allowed_s, budget_s, self.ended_at)
 
 
 def compile_and_validate(
@@ -74,8 +80,8 @@ def compile_and_validate(
 ) -> tuple[CompiledModel, TruncationCheck]:
     """Return the truncated graph and its check, from the cache if possible.
 
-    A check that did not finish is cached too, so that later starts do not wait for it again. It is
-    repeated with a larger budget, or if `retry` is set.
+    A check that did not finish is cached too, so that the next starts do not wait for it again. It
+    is repeated with a larger budget, after an hour, or if `retry` is set.
 
     Args:
         spec: a model whose graph can be truncated.
@@ -86,7 +92,6 @@ def compile_and_validate(
     """
     compiled = compile_model(spec.files, cache=cache)
     key = content_key("check", _VERSION, compiled.key, fingerprint(spec.files.params))
-    attempts = 1
     if (loaded := cache.load(key)) is not None:
         try:
             known = TruncationCheck(**{k: v for k, v in loaded[1].items() if k != "title"})
@@ -94,12 +99,12 @@ def compile_and_validate(
             known = TruncationCheck(
                 False, "another version of hpip wrote the cache entry", final=False
             )
-        if known.final or (clock.gives_up(known.allowed_s, known.attempts) and not retry):
+        due = retry or time.time() >= known.due_at(clock.limits.budget_s)
+        if known.final or not due:
             return compiled, known
-        attempts = known.attempts + 1
         cache.discard(key)
     tell.get()(f"validating the truncated graph of {spec.model_name} (once)")
-    found = replace(check(spec, compiled, threads, clock), attempts=attempts)
+    found = replace(check(spec, compiled, threads, clock), ended_at=time.time())
     logger.info("%s: %s", spec.model_name, found.reason)
     cache.store(key, {"title": f"{spec.model_dir.name}, check", **asdict(found)}, {})
     return compiled, found

@@ -4,24 +4,29 @@
 from __future__ import annotations
 
 import logging
-import statistics
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from hpip.common.cache import Cache
 from hpip.common.file_lock import one_at_a_time
 from hpip.graph.compile import CompiledModel, compile_model
 from hpip.inference.execution.plan import OriginalPlan, Plan, TruncatedPlan
-from hpip.inference.execution.runner import Engine
-from hpip.inference.tuning.budget import Clock, Limits, default_limits, tell
+from hpip.inference.tuning.budget import (
+    THOROUGH_BUDGET_S,
+    Clock,
+    Limits,
+    default_limits,
+    tell,
+)
 from hpip.inference.tuning.calibrate import Calibration
-from hpip.inference.tuning.candidates import TuningRequest, needs_calibration, thread_variants
+from hpip.inference.tuning.candidates import TuningRequest
 from hpip.inference.tuning.child_process import ChildStartError
+from hpip.inference.tuning.engine_trials import EngineTrials
 from hpip.inference.tuning.images import digest, shipped_images, split_for_calibration
-from hpip.inference.tuning.records import EngineSelection, Trial, Verdict, label
-from hpip.inference.tuning.select import select
-from hpip.inference.tuning.trial import BaselineError, Reference, Task, try_engine
+from hpip.inference.tuning.records import EngineSelection, Verdict, label
+from hpip.inference.tuning.trial import Task
 from hpip.inference.tuning.truncation_check import compile_and_validate, small_input
 from hpip.inference.tuning.verdict_store import VerdictStore
 from hpip.types import UInt8Array
@@ -44,6 +49,8 @@ def tune(
     limits: Limits | None = None,
     images: Sequence[UInt8Array] | None = None,
     again: bool = False,
+    retry: bool = False,
+    defer: bool = False,
 ) -> Tuned:
     """Find the fastest engine with valid results, and cache the result.
 
@@ -58,6 +65,8 @@ def tune(
             come with hpip. For int8, three quarters of the images calibrate, and the others
             validate.
         again: True ignores cached results for this request.
+        retry: True repeats at once what failed because of circumstances, such as a full disk.
+        defer: True returns a cached verdict even if tuning should continue; see `Verdict.is_due`.
 
     Raises:
         ModelFormatError: the parameters do not belong to the program.
@@ -77,15 +86,18 @@ def tune(
         quick=clock.quick,
         calibration=None if calibration is None else calibration.key,
     )
-    tuning = _Tuning(request, compiled, cache, store, clock, images, calibration, again)
-    found = tuning.remembered()
+    tuning = _Tuning(request, compiled, cache, store, clock, images, calibration, again, retry)
+    found = tuning.remembered(defer=defer)
     if found is None:
         lock = cache.root / f".{store.key}.lock"
         waits_for_s = min(clock.left_s, clock.limits.step_s)
         with one_at_a_time(lock, waits_for_s, lambda: tell.get()(_WAITING)) as alone:
-            found = tuning.remembered() or (
-                tuning.work() if alone else _stand_in(request, "another process tunes this model")
-            )
+            found = tuning.remembered(defer=defer)
+            if found is None and alone:
+                found = tuning.work()
+    if found is None:
+        why = "another process tunes this model"
+        found = _stand_in(request, why, clock, [label(engine) for engine in store.engines])
     if found.program == "untouched":
         return Tuned(OriginalPlan(request.spec), found)
     return Tuned(TruncatedPlan(compiled), found)
@@ -110,17 +122,18 @@ def _program_key(request: TuningRequest, compiled: CompiledModel) -> str:
     return compiled.key or request.spec.files.program.read_bytes().hex()
 
 
-_UNCALIBRATED = (
-    "int8 needs images for calibration; "
-    "run `hpip tune MODEL_DIR --precision int8 --input IMAGES` once"
-)
 _WAITING = "another process is tuning this model; waiting for it"
 
 
-def _stand_in(request: TuningRequest, why: str) -> Verdict:
+def _stand_in(
+    request: TuningRequest, why: str, clock: Clock, untried: Sequence[str] = ()
+) -> Verdict:
     """The verdict before any validation: the original graph on plain Paddle."""
+    budget_s = clock.limits.budget_s
     chosen = EngineSelection(request.baseline, f"plain Paddle runs the model for now: {why}", ())
-    return Verdict("untouched", why, chosen, complete=False)
+    return Verdict(
+        "untouched", why, chosen, provisional=why, untried=tuple(untried), budget_s=budget_s
+    )
 
 
 class _Tuning:
@@ -136,6 +149,7 @@ class _Tuning:
         images: Sequence[UInt8Array] | None,
         calibration: Calibration | None,
         again: bool,
+        retry: bool,
     ) -> None:
         self._request = request
         self._compiled = compiled
@@ -144,17 +158,18 @@ class _Tuning:
         self._clock = clock
         self._calibration = calibration
         self._again = again
+        self._retry = retry or again
         self._has_own_images = images is not None
         self._images = list(images or shipped_images())[: 1 if clock.quick else None]
         self._digest = digest(self._images)
-        self._trials: list[Trial] = []
 
-    def remembered(self) -> Verdict | None:
+    def remembered(self, *, defer: bool) -> Verdict | None:
         """The cached verdict, unless new images or more time could change it."""
         found = None if self._has_own_images or self._again else self._store.verdict()
-        if found is None or found.complete or found.budget_s >= self._clock.limits.budget_s:
+        if found is None or found.complete or defer:
             return found
-        return None
+        is_due = self._retry or found.is_due(self._clock.limits.budget_s)
+        return None if is_due else found
 
     def work(self) -> Verdict:
         """Validate the truncated graph, try engines while there is time, and cache the verdict.
@@ -165,10 +180,10 @@ class _Tuning:
             return self._work()
         except ChildStartError as error:
             logger.warning("%s was not tuned: %s", self._request.spec.model_name, error)
-            return _stand_in(self._request, str(error))
+            return _stand_in(self._request, str(error), self._clock)
 
     def _work(self) -> Verdict:
-        request, budget_s = self._request, self._clock.limits.budget_s
+        request = self._request
         plan: Plan = OriginalPlan(request.spec)
         program: Literal["cut", "untouched"] = "untouched"
         reason = f"hpip did not truncate the graph: {self._compiled.reason}"
@@ -178,90 +193,27 @@ class _Tuning:
                 threads=request.threads,
                 cache=self._cache,
                 clock=self._clock,
-                retry=self._again,
+                retry=self._retry,
             )
             reason = f"{compiled.reason}; {check.reason}"
             if not check.final:
-                return _stand_in(request, check.reason)
+                later = check.due_at(THOROUGH_BUDGET_S) <= time.time()
+                untried = [label(engine) for engine in self._store.engines] if later else ()
+                return _stand_in(request, check.reason, self._clock, untried)
             if check.same:
                 plan = TruncatedPlan(compiled)
                 program = "cut"
-        baseline_ms = self._try_all(plan)
-        tried = [trial.engine for trial in self._trials]
-        untried = [engine for engine in self._store.engines if engine not in tried]
-        selection = select(request.baseline, self._trials, untried)
-        verdict = Verdict(
-            program,
-            reason,
-            selection,
-            tuple(self._trials),
-            baseline_ms,
-            complete=not untried and all(trial.final for trial in self._trials),
-            budget_s=budget_s,
-        )
-        name = request.spec.model_name
-        logger.info("%s runs on %s: %s", name, label(selection.engine), selection.reason)
-        done = all(self._settled(trial) for trial in self._trials)
-        if self._clock.quick or (done and not untried):
-            self._store.save_verdict(verdict)
-        return verdict
-
-    def _try_all(self, plan: Plan) -> float | None:
-        """Try all engines; returns plain Paddle's median latency, or None if it was not timed."""
-        request = self._request
         spec = small_input(request.spec)
         task = Task(plan, spec.preprocess, self._images, spec.score_threshold, self._calibration)
-        reference = Reference(task, request.baseline, self._clock)
-        try:
-            for engine in self._store.engines:
-                self._try(engine, task, reference)
-                if self._clock.quick and self._trials[-1].state == "verified":
-                    break
-            best = select(request.baseline, self._trials).engine
-            if best != request.baseline and not self._clock.quick:
-                for engine in thread_variants(best):
-                    self._try(engine, task, reference)
-        finally:
-            reference.close()
-        return statistics.median(reference.times_ms) if reference.times_ms else None
-
-    def _try(self, engine: Engine, task: Task, reference: Reference) -> None:
-        """Use the cached trial of an engine, or try it while there is time."""
-        if (trial := self._uncalibrated_trial(engine)) is not None:
-            self._trials.append(trial)
-            return
-        trial = None if self._again else self._store.trial(engine, self._digest)
-        if trial is None or not self._settled(trial):
-            if self._clock.left_s <= 0:
-                return
-            allowed_s = self._clock.left_s
-            attempts = 1 if trial is None else trial.attempts + 1
-            tell.get()(f"trying {label(engine)} on {self._request.spec.model_name}{self._left()}")
-            try:
-                trial = try_engine(engine, task, reference, self._clock)
-            except BaselineError as error:
-                reason = f"plain Paddle, the baseline for validation, failed: {error}"
-                trial = Trial(engine, "", "unfinished", reason, allowed_s=allowed_s)
-            trial = replace(trial, attempts=attempts)
-            self._store.save_trial(trial, self._digest)
-            logger.info("%s: %s", label(engine), trial.outcome)
-        if self._calibration is not None and needs_calibration(engine) and trial.final:
-            self._store.save_calibrated(trial)
-        self._trials.append(trial)
-
-    def _uncalibrated_trial(self, engine: Engine) -> Trial | None:
-        """The trial of an int8 engine without images, if no new trial is needed."""
-        if self._calibration is not None or not needs_calibration(engine):
-            return None
-        earlier = self._store.calibrated(engine)
-        if earlier is None:
-            return Trial(engine, "", "uncalibrated", _UNCALIBRATED)
-        # An engine that failed validation on the user's images is not tried on those of hpip.
-        return None if earlier.state == "verified" else replace(earlier, engine=engine)
-
-    def _settled(self, trial: Trial) -> bool:
-        return trial.final or self._clock.gives_up(trial.allowed_s, trial.attempts)
-
-    def _left(self) -> str:
-        clock = self._clock
-        return "" if clock.quick else f" ({clock.left_s:.0f} s of {clock.limits.budget_s:g} s left)"
+        with EngineTrials(request, self._store, task, self._clock) as trials:
+            trials.run_all(self._digest, again=self._again, retry=self._retry)
+            verdict = trials.verdict(program, reason)
+        selection = verdict.selection
+        logger.info(
+            "%s runs on %s: %s",
+            request.spec.model_name,
+            label(selection.engine),
+            selection.reason,
+        )
+        self._store.save_verdict(verdict)
+        return verdict

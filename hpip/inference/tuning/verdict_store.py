@@ -33,7 +33,7 @@ from hpip.inference.tuning.truncation_check import fingerprint
 logger = logging.getLogger(__name__)
 
 # Increment when trials or their validation change.
-_VERSION = "8"
+_VERSION = "9"
 Record = TypeVar("Record")
 
 

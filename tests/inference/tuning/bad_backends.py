@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from hpip.backends.base import Backend, Feeds, Probe, Session, SessionOptions
 from hpip.common.devices import Device
-from hpip.errors import BackendError
+from hpip.errors import BackendError, GraphRewriteError
 from hpip.types import AnyArray, ModelFiles
 
 
@@ -37,6 +38,11 @@ def tiny_model(inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
     columns = (np.arange(width) * resized_hw[1] / width).astype(int)
     masks = areas[:, rows][:, :, columns].astype(np.int32)
     return [boxes, np.array([3], np.int32), masks]
+
+
+def remedy() -> Path:
+    """A file that makes some of the engines work once it exists."""
+    return Path(os.environ["HPIP_TEST_FILE"])
 
 
 class GoodBackend(Backend):
@@ -158,7 +164,66 @@ class RefusingBackend(GoodBackend):
     name = "refusing"
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
-        raise BackendError(self.name, "open", "operator pd_op.while is not supported")
+        raise GraphRewriteError("OnnxExporter", "operator pd_op.while is not supported")
+
+
+class FailingBackend(FastBackend):
+    """Fails as long as a file is missing, like an engine on a full disk."""
+
+    name = "failing"
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        if not remedy().exists():
+            raise BackendError(self.name, "open", "No space left on device")
+        return self.session()
+
+
+class UnluckyBackend(FastBackend):
+    """Crashes as long as a file is missing, and then creates it."""
+
+    name = "unlucky"
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        if not remedy().exists():
+            remedy().touch()
+            os.abort()
+        return self.session()
+
+
+class BrokenBackend(FastBackend):
+    """Installed, but its library can't be loaded as long as a file is missing."""
+
+    name = "broken"
+
+    def probe(self) -> Probe:
+        if not remedy().exists():
+            return Probe(None, "libgomp.so.1 can't be loaded", (), broken=True)
+        return super().probe()
+
+
+class KilledBackend(FastBackend):
+    """Is stopped from outside as long as a file is missing."""
+
+    name = "killed"
+
+    class session(FastBackend.session):  # noqa: N801
+        def before(self) -> None:
+            if not remedy().exists():
+                os.kill(os.getpid(), int(os.environ["HPIP_TEST_SIGNAL"]))
+
+        def _run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
+            self.before()
+            return super()._run(inputs)
+
+
+class UnreadableBackend(FastBackend):
+    """Can't read its files as long as another file is missing."""
+
+    name = "unreadable"
+
+    def open(self, files: ModelFiles, options: SessionOptions) -> Session:
+        remedy().read_bytes()
+        return self.session()
 
 
 class PickyBackend(GoodBackend):

@@ -34,6 +34,11 @@ BAD = {
         ("quantizing", "QuantizingBackend"),
         ("clumsy", "ClumsyBackend"),
         ("bursting", "BurstingBackend"),
+        ("failing", "FailingBackend"),
+        ("unlucky", "UnluckyBackend"),
+        ("broken", "BrokenBackend"),
+        ("killed", "KilledBackend"),
+        ("unreadable", "UnreadableBackend"),
     )
 }
 

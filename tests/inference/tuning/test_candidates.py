@@ -147,15 +147,6 @@ def test_versions_are_read_without_importing() -> None:
     assert "paddlepaddle" in versions() or "paddlepaddle-gpu" in versions()
 
 
-def test_what_does_not_end_gets_three_chances() -> None:
-    clock = Clock(Limits(60))
-    assert not clock.gives_up(55, 1)
-    assert not clock.gives_up(55, 2)
-    assert clock.gives_up(55, 3)
-    assert not clock.gives_up(20, 9)
-    assert not Clock(Limits(600)).gives_up(55, 9)
-
-
 def test_a_clock_bounds_each_step() -> None:
     clock = Clock(Limits(60, step_s=10))
     assert clock.step_s() == 10

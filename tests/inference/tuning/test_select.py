@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import json
-import math
-import random
 import sys
 from subprocess import run
 
@@ -13,9 +11,12 @@ from hypothesis import strategies as st
 
 from hpip.common.devices import Device
 from hpip.inference.execution.runner import Engine
+from hpip.inference.tuning.race import RaceResult
+from hpip.inference.tuning.ranking import Speed
 from hpip.inference.tuning.records import (
     Trial,
     Verdict,
+    engine_rows,
     label,
     to_json,
     trial_from_json,
@@ -27,7 +28,7 @@ CPU = Device("cpu")
 BASELINE = Engine("paddle", CPU, 2)
 STATES = (
     "verified", "wrong", "absent", "crashed", "hung", "out of memory",
-    "refused", "unfinished",
+    "refused", "failed", "unfinished",
 )  # fmt: skip
 
 engines = st.builds(
@@ -45,85 +46,100 @@ trials = st.lists(
         version=st.just("1"),
         state=st.sampled_from(STATES),
         reason=st.text(max_size=5),
-        time_ms=st.none() | st.floats(0, 1e4),
-        ratio=st.none() | st.floats(allow_nan=True, allow_infinity=True),
+        time_ms=st.none() | st.floats(1, 1e4),
+        cpu_ms=st.floats(1, 1e4),
         allowed_s=st.floats(0, 100),
+        ended_at=st.floats(0, 1e9),
+        crashes=st.integers(0, 2),
     ),
     max_size=6,
     unique_by=lambda trial: label(trial.engine),
 )
 
 
-@given(trials)
-def test_only_a_verified_engine_that_is_faster_than_plain_paddle_wins(tried) -> None:
-    chosen = select(BASELINE, tried).engine
-    if chosen == BASELINE:
-        return
-    (trial,) = [trial for trial in tried if trial.engine == chosen]
-    assert trial.state == "verified"
-    assert trial.ratio is not None
-    assert trial.ratio < 1
+BASELINE_SPEED = Speed(100.0, 200.0)
 
 
-@given(trials)
-def test_no_other_right_engine_is_much_faster_than_the_choice(tried) -> None:
-    chosen = select(BASELINE, tried).engine
-    ratios = {label(t.engine): t.ratio for t in tried if t.state == "verified"}
-    mine = 1.0 if chosen == BASELINE else ratios[label(chosen)]
-    for ratio in ratios.values():
-        if ratio is not None and ratio > 0:
-            assert ratio >= 0.9 * mine
+def races(tried: list[Trial]) -> st.SearchStrategy[RaceResult]:
+    valid = [trial.engine for trial in tried if trial.state == "verified" and trial.time_ms]
+    return st.builds(
+        RaceResult,
+        winner=st.sampled_from([BASELINE, *valid]),
+        baseline=st.just(BASELINE_SPEED),
+        metric=st.sampled_from(["latency", "CPU time"]),
+        provisional=st.sampled_from(["", "the machine is busy; provisional"]),
+    )
 
 
-@given(trials, st.lists(engines, max_size=2))
-def test_every_engine_is_chosen_or_rejected_with_a_reason(tried, untried) -> None:
-    selection = select(BASELINE, tried, untried)
+@given(trials.flatmap(lambda tried: st.tuples(st.just(tried), races(tried))), st.data())
+def test_every_engine_is_chosen_or_rejected_with_a_reason(both, data) -> None:
+    tried, race = both
+    untried = data.draw(st.lists(engines, max_size=2))
+    selection = select(BASELINE, tried, race, untried)
+    assert selection.engine == race.winner
     rejected = dict(selection.rejected)
     for engine in [BASELINE, *(trial.engine for trial in tried)]:
-        assert (engine == selection.engine) != (label(engine) in rejected)
+        assert engine == selection.engine or label(engine) in rejected or engine == BASELINE
     assert {label(engine) for engine in untried} <= {label(selection.engine), *rejected}
-    assert selection.reason
+    assert race.provisional in selection.reason
+    for engine in untried:
+        assert engine.backend in selection.reason
     assert all(rejected.values())
 
 
-@given(trials)
-def test_the_choice_depends_on_nothing_else(tried) -> None:
-    first = select(BASELINE, tried)
-    random.random()
-    assert select(BASELINE, list(tried)) == first
-
-
-@given(trials)
-def test_without_a_valid_engine_plain_paddle_runs(tried) -> None:
-    wrong = [trial for trial in tried if trial.state != "verified"]
-    assert select(BASELINE, wrong).engine == BASELINE
-
-
-@given(trials)
-def test_records_survive_the_cache(tried) -> None:
-    tried = [trial for trial in tried if trial.ratio is None or trial.ratio == trial.ratio]
-    verdict = Verdict("cut", "why", select(BASELINE, tried), tuple(tried), 3.0)
+@given(trials.flatmap(lambda tried: st.tuples(st.just(tried), races(tried))))
+def test_records_survive_the_cache(both) -> None:
+    tried, race = both
+    selection = select(BASELINE, tried, race)
+    verdict = Verdict(
+        "cut",
+        "why",
+        selection,
+        tuple(tried),
+        3.0,
+        4.0,
+        race.metric,
+        race.provisional,
+        ("openvino",),
+        7.0,
+        60.0,
+    )
     assert verdict_from_json(json.loads(json.dumps(to_json(verdict)))) == verdict
     for trial in tried:
         assert trial_from_json(json.loads(json.dumps(to_json(trial)))) == trial
 
 
-def test_of_two_equally_fast_engines_the_one_that_stands_first_wins() -> None:
-    def trial(backend: str, ratio: float) -> Trial:
-        return Trial(Engine(backend, CPU, 2), "1", "verified", "right", 10.0, ratio)
+@given(trials.flatmap(lambda tried: st.tuples(st.just(tried), races(tried))))
+def test_the_ratio_in_words_is_that_of_the_times(both) -> None:
+    tried, race = both
+    verdict = Verdict(
+        "cut", "why", select(BASELINE, tried, race), tuple(tried), 100.0, 200.0, race.metric
+    )
+    for row in engine_rows(verdict, BASELINE):
+        if row.trial is None or row.trial.state != "verified" or row.time_ms is None:
+            continue
+        own, baseline = (row.time_ms, 100.0) if race.metric == "latency" else (row.cpu_ms, 200.0)
+        assert row.speedup == pytest.approx(baseline / own)
+        assert f"{baseline / own:.2f} times as fast as plain Paddle" in row.reason
 
-    first, second = trial("openvino", 0.20), trial("onnxruntime", 0.195)
-    assert select(BASELINE, [first, second]).engine.backend == "openvino"
-    assert select(BASELINE, [second, first]).engine.backend == "onnxruntime"
-    assert select(BASELINE, [first, trial("onnxruntime", 0.15)]).engine.backend == "onnxruntime"
 
-
-@pytest.mark.parametrize("ratio", [None, 0.0, math.nan, math.inf])
-def test_an_engine_without_a_time_is_rejected_for_that(ratio: float | None) -> None:
+def test_an_engine_without_a_time_is_rejected_for_that() -> None:
     engine = Engine("openvino", CPU, 2)
-    selection = select(BASELINE, [Trial(engine, "1", "verified", "right", None, ratio)])
-    assert selection.engine == BASELINE
+    trial = Trial(engine, "1", "verified", "right")
+    selection = select(BASELINE, [trial], RaceResult(BASELINE, BASELINE_SPEED))
     assert "could not time it" in dict(selection.rejected)[label(engine)]
+
+
+def test_a_budget_that_ended_says_what_was_not_tried_and_what_to_run() -> None:
+    untried = [Engine("openvino", CPU, 2), Engine("paddle_onednn", CPU, 2)]
+    selection = select(BASELINE, [], RaceResult(BASELINE), untried)
+    assert selection.engine == BASELINE
+    assert "no other engine was tried" in selection.reason
+    assert "before openvino, paddle_onednn could be tried: run `hpip tune`" in selection.reason
+    assert selection.rejected == (
+        ("openvino, 2 threads", "not tried yet"),
+        ("paddle_onednn, 2 threads", "not tried yet"),
+    )
 
 
 def test_choosing_imports_no_engine() -> None:
