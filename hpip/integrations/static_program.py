@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any static Paddle program on the fastest engine that gives the right answer.
+"""Runs any static Paddle program on the fastest engine with valid outputs.
 
-Nothing is known about such a program but its inputs and outputs: it is not cut, engines are tried
-on the first real inputs that it gets, and plain Paddle stays behind it.
+hpip knows only the inputs and outputs of such a program: it does not truncate its graph, tries
+engines on the first real inputs, and keeps plain Paddle as the fallback.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import statistics
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter
-from typing import TypeAlias
 
 import numpy as np
 
@@ -28,26 +25,27 @@ from hpip.graph.interface import read_interface
 from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.runner import Engine, open_session
 from hpip.inference.tuning.budget import default_limits
-from hpip.inference.tuning.candidates import machine_name, versions
-from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
+from hpip.inference.tuning.candidates import BASELINE, machine_name, versions
+from hpip.inference.tuning.child_process import ChildStartError
+from hpip.inference.tuning.records import (
+    EngineSelection,
+    Verdict,
+    label,
+    to_json,
+    verdict_from_json,
+)
 from hpip.inference.tuning.truncation_check import fingerprint
+from hpip.integrations.static_program_tuning import Plain, ProgramTuning, outputs_differ
 from hpip.types import AnyArray, ModelFiles
 
 logger = logging.getLogger(__name__)
 
-Plain: TypeAlias = Callable[[Sequence[AnyArray]], Sequence[AnyArray]]
-
 # Raise when engines are tried or judged in another way.
-_VERSION = "1"
+_VERSION = "2"
 # Engines that take inputs of any size as they come; the others are built for a range of sizes.
 _CANDIDATES = {"cpu": ("onnxruntime", "openvino"), "gpu": ("onnxruntime",)}
-_ROUNDS = 7
-# A gain below this may be noise.
-_LEAST_GAIN = 0.9
 # Each new combination of input sizes runs on both engines, up to this many.
 _CHECKED_SHAPES = 3
-# Share of an output's largest value: float32 sums in another order stay well below it.
-_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ class TunedRun:
             return self._plain(inputs)
         wanted = self._plain(inputs)
         if difference := outputs_differ(wanted, found):
-            self._dismiss(f"{fast.engine.backend} is wrong for inputs of {shapes}: {difference}")
+            self._dismiss(fast.engine, f"for inputs of shapes {shapes}, {difference}")
         self._checked.add(shapes)
         return wanted
 
@@ -179,7 +177,13 @@ class TunedRun:
         known = self._cache.load(self._program.key())
         if known is None:
             return False
-        self._take(known[1].get("backend"), str(known[1].get("reason")))
+        try:
+            verdict = verdict_from_json(known[1]["verdict"])
+        except (KeyError, TypeError, ValueError):  # written by another version of hpip
+            return False
+        if verdict.is_due(self._budget_s):
+            return False
+        self._take(verdict.selection)
         return True
 
     def _settle(self, inputs: Sequence[AnyArray], outputs: Sequence[AnyArray]) -> None:
@@ -188,114 +192,58 @@ class TunedRun:
             return
         try:
             if not self._settled:
-                try:
-                    backend, reason = self._try_all(inputs, outputs)
-                    self._keep(backend, reason)
-                except ChildStartError as error:
-                    # Says nothing about an engine, so the next process tries again.
-                    backend, reason = None, str(error)
-                self._take(backend, reason)
+                self._tune(inputs, outputs)
                 self._settled = True
         finally:
             self._lock.release()
 
-    def _try_all(
-        self, inputs: Sequence[AnyArray], outputs: Sequence[AnyArray]
-    ) -> tuple[str | None, str]:
-        end = perf_counter() + self._budget_s
-        best, least, reasons = None, _LEAST_GAIN, []
-        for backend in _CANDIDATES[self._program.device.kind]:
-            if backend not in backend_names():
-                continue
-            try:
-                ratio = self._try(backend, inputs, outputs, end)
-            except ChildError as failure:
-                reasons.append(f"{backend}: {failure}")
-                continue
-            reasons.append(f"{backend}: right, {ratio:.2f} of plain Paddle's time")
-            if ratio <= least:
-                best, least = backend, ratio
-        return best, "; ".join(reasons)
+    def _tune(self, inputs: Sequence[AnyArray], outputs: Sequence[AnyArray]) -> None:
+        program = self._program
+        names = [name for name in _CANDIDATES[program.device.kind] if name in backend_names()]
+        tuning = ProgramTuning(
+            program.files,
+            program.engine(BASELINE),
+            [program.engine(name) for name in names],
+            self._plain,
+            self._budget_s,
+        )
+        try:
+            verdict = tuning.run(inputs, _feeds(program.input_names(), inputs), outputs)
+        except ChildStartError as error:
+            # Says nothing about an engine, so the next process tries again.
+            self.reason = str(error)
+            return
+        self._keep(verdict)
+        self._take(verdict.selection)
 
-    def _try(
-        self, backend: str, inputs: Sequence[AnyArray], wanted: Sequence[AnyArray], end: float
-    ) -> float:
-        """The engine's time, in a process of its own, as a part of plain Paddle's.
-
-        Rounds of one run each, so that both meet the same disturbances; of the medians' and the
-        least times' ratios the worse counts, since a disturbance may spoil either.
-
-        Raises:
-            ChildError: the engine failed, gave other answers, or the time was up.
-        """
-        feeds = _feeds(self._program.input_names(), inputs)
-
-        def left_s() -> float:
-            return max(1.0, end - perf_counter())
-
-        with Child() as child:
-            child.load(self._program.files, self._program.engine(backend), limit_s=left_s())
-            # The first run of an engine is slower than all others.
-            found, _ = child.run(feeds, limit_s=left_s())
-            if difference := outputs_differ(wanted, found):
-                raise ChildError("wrong", difference)
-            rounds = [
-                (child.run(feeds, limit_s=left_s())[1], self._plain_ms(inputs))
-                for _ in range(_ROUNDS)
-            ]
-        fast_ms, plain_ms = zip(*rounds, strict=True)
-        median = statistics.median(fast / plain for fast, plain in rounds)
-        return float(max(median, min(fast_ms) / min(plain_ms)))
-
-    def _plain_ms(self, inputs: Sequence[AnyArray]) -> float:
-        start = perf_counter()
-        self._plain(inputs)
-        return (perf_counter() - start) * 1e3
-
-    def _take(self, backend: str | None, reason: str) -> None:
-        self.reason = reason
-        logger.info("%s runs on %s: %s", self._program.name, backend or "plain Paddle", reason)
-        if backend is None:
+    def _take(self, selection: EngineSelection) -> None:
+        rejected = (f"{name}: {reason}" for name, reason in selection.rejected)
+        self.reason = "; ".join([f"{label(selection.engine)}: {selection.reason}", *rejected])
+        logger.info("%s runs on %s", self._program.name, self.reason)
+        if selection.engine.backend == BASELINE:
             return
         try:
-            self._fast = EngineRun(self._program, self._program.engine(backend))
+            self._fast = EngineRun(self._program, selection.engine)
         except HpipError as error:
-            logger.warning("plain Paddle serves: %s", error)
+            logger.warning("plain Paddle runs %s: %s", self._program.name, error)
 
-    def _dismiss(self, reason: str) -> None:
-        logger.warning("%s: %s; plain Paddle serves from now on", self._program.name, reason)
-        self.reason = reason
+    def _dismiss(self, engine: Engine, difference: str) -> None:
+        """Stop using an engine whose outputs turned out to be wrong."""
+        baseline = self._program.engine(BASELINE)
+        reason = f"its results differ from plain Paddle's: {difference}"
+        rejected = ((label(engine), reason),)
+        selection = EngineSelection(baseline, "no other engine has valid results", rejected)
+        self._keep(Verdict("untouched", "", selection, budget_s=self._budget_s))
+        logger.warning("plain Paddle runs %s from now on: %s", self._program.name, reason)
+        self.reason = f"{label(engine)}: {reason}"
         fast, self._fast = self._fast, None
-        self._cache.discard(self._program.key())
-        self._keep(None, reason)
         if fast is not None:
             fast.close()
 
-    def _keep(self, backend: str | None, reason: str) -> None:
-        record = {"title": f"{self._program.name}, engine", "backend": backend, "reason": reason}
+    def _keep(self, verdict: Verdict) -> None:
+        self._cache.discard(self._program.key())
+        record = {"title": f"{self._program.name}, engine", "verdict": to_json(verdict)}
         self._cache.store(self._program.key(), record, {})
-
-
-def outputs_differ(wanted: Sequence[AnyArray], found: Sequence[AnyArray]) -> str:
-    """What is different between two runs' outputs, or nothing.
-
-    Floats may differ by a thousandth of the output's largest value; all else has to be equal.
-    """
-    if len(wanted) != len(found):
-        return f"{len(found)} outputs instead of {len(wanted)}"
-    for i, (right, other) in enumerate(zip(map(np.asarray, wanted), found, strict=True)):
-        if right.shape != other.shape:
-            return f"output {i} of shape {other.shape} instead of {right.shape}"
-        if not np.issubdtype(right.dtype, np.floating):
-            if not np.array_equal(right, other):
-                return f"output {i} holds other whole numbers"
-            continue
-        size = float(
-            np.abs(right, where=np.isfinite(right), out=np.zeros_like(right)).max(initial=0)
-        )
-        if not np.allclose(other, right, rtol=0, atol=_TOLERANCE * size, equal_nan=True):
-            return f"output {i} is off by more than {_TOLERANCE * size:.2g}"
-    return ""
 
 
 def _feeds(names: Sequence[str], inputs: Sequence[AnyArray]) -> dict[str, AnyArray]:

@@ -178,14 +178,14 @@ class Child(Closing):
         """
         return str(self._call("load", files, engine, backend_path(engine.backend), limit_s=limit_s))
 
-    def run(self, feeds: Feeds, *, limit_s: float) -> tuple[list[AnyArray], float]:
-        """Run the loaded program; returns its outputs and the time in milliseconds.
+    def run(self, feeds: Feeds, *, limit_s: float) -> tuple[list[AnyArray], tuple[float, float]]:
+        """Run the loaded program; returns its outputs, and its latency and CPU time in ms.
 
         Raises:
             ChildError: see `open`.
         """
-        outputs, took_ms = self._call("run", dict(feeds), limit_s=limit_s)
-        return list(outputs), float(took_ms)
+        outputs, (wall_ms, cpu_ms) = self._call("run", dict(feeds), limit_s=limit_s)
+        return list(outputs), (float(wall_ms), float(cpu_ms))
 
     def close(self) -> None:
         """Kill the process. May be called again."""

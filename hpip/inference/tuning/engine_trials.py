@@ -16,7 +16,7 @@ from hpip.inference.tuning.candidates import TuningRequest, needs_calibration, t
 from hpip.inference.tuning.race import Race, RaceResult
 from hpip.inference.tuning.ranking import Sample
 from hpip.inference.tuning.records import Trial, Verdict, label
-from hpip.inference.tuning.select import select
+from hpip.inference.tuning.select import verdict_on
 from hpip.inference.tuning.trial import (
     BaselineError,
     EngineProcess,
@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 # This part of the tuning time is kept for timing once an engine has valid results.
 _RACE_SHARE = 0.2
-# A start so soon after an uncertain result would meet the same load.
-_CONFIRM_AFTER_S = 60.0
 _UNCALIBRATED = (
     "int8 needs images for calibration; "
     "run `hpip tune MODEL_DIR --precision int8 --input IMAGES` once"
@@ -83,21 +81,10 @@ class EngineTrials(Closing):
         """Time the engines with valid results against each other, and choose the fastest."""
         tried = [trial.engine for trial in self._trials]
         untried = [engine for engine in self._store.engines if engine not in tried]
-        is_settled = self._clock.quick and bool(self._valid())
-        race = self._race() if self._valid() else RaceResult(self._request.baseline)
-        return Verdict(
-            program,
-            program_reason,
-            select(self._request.baseline, self._trials, race, untried, quick=is_settled),
-            tuple(self._trials),
-            None if race.baseline is None else race.baseline.time_ms,
-            None if race.baseline is None else race.baseline.cpu_ms,
-            race.metric,
-            race.provisional,
-            () if is_settled else tuple(label(engine) for engine in untried),
-            time.time() + _CONFIRM_AFTER_S if race.provisional else None,
-            self._clock.limits.budget_s,
-        )
+        baseline = self._request.baseline
+        race = self._race() if self._valid() else RaceResult(baseline)
+        graph = (program, program_reason)
+        return verdict_on(graph, baseline, self._trials, race, untried, self._clock.limits)
 
     def close(self) -> None:
         """End the child processes. May be called again."""

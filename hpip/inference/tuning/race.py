@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from hpip.common.cpu_load import CpuLoadMeter
@@ -82,14 +82,11 @@ class Race:
             uses_cpu=all(process.engine.device.kind == "cpu" for process in self._processes),
             most_rounds=1 if self._clock.quick else None,
         )
-        return RaceResult(
-            self._processes[ranking.winner].engine,
-            ranking.speeds[0],
-            ranking.speeds[1:],
-            tuple((entrant - 1, failure) for entrant, failure in self._failures.items() if entrant),
-            ranking.metric,
-            "" if self._clock.quick else _doubt(ranking),
-        )
+        engines = [process.engine for process in self._processes]
+        result = race_result(engines[0], engines[1:], ranking)
+        failures = [(entrant - 1, error) for entrant, error in self._failures.items() if entrant]
+        provisional = "" if self._clock.quick else result.provisional
+        return replace(result, failures=tuple(failures), provisional=provisional)
 
     def _turn(self, entrant: int, number: int) -> Sample | None:
         if self._clock.left_s <= 0:
@@ -104,6 +101,17 @@ class Race:
             return None
         self._meter.stop(sample.cpu_ms / 1e3)
         return sample
+
+
+def race_result(baseline: Engine, engines: Sequence[Engine], ranking: Ranking) -> RaceResult:
+    """Describe a ranking whose entrants are plain Paddle and the other engines, in this order."""
+    return RaceResult(
+        (baseline, *engines)[ranking.winner],
+        ranking.speeds[0],
+        ranking.speeds[1:],
+        metric=ranking.metric,
+        provisional=_doubt(ranking),
+    )
 
 
 def _doubt(ranking: Ranking) -> str:

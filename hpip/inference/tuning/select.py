@@ -3,13 +3,54 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Literal
 
 from hpip.inference.execution.runner import Engine
+from hpip.inference.tuning.budget import Limits
 from hpip.inference.tuning.race import RaceResult
-from hpip.inference.tuning.records import EngineSelection, Trial, label
+from hpip.inference.tuning.records import EngineSelection, Trial, Verdict, label
 
 _NOT_TIMED = "valid results, but hpip could not time it"
+
+
+# A start so soon after an uncertain result would meet the same load.
+_CONFIRM_AFTER_S = 60.0
+
+
+def verdict_on(
+    graph: tuple[Literal["cut", "untouched"], str],
+    baseline: Engine,
+    trials: Sequence[Trial],
+    race: RaceResult,
+    untried: Sequence[Engine],
+    limits: Limits,
+) -> Verdict:
+    """The verdict that follows from the trials and the race; see `select`.
+
+    Args:
+        graph: the graph that the engines ran, and why.
+        baseline: plain Paddle.
+        trials: results of the trials in the configured order, with the times of the race.
+        race: the winner, and how it was found.
+        untried: candidates without a trial.
+        limits: limits of the tuning; with a budget of 0, candidates after a valid one are not
+            wanted.
+    """
+    is_settled = limits.budget_s == 0 and any(trial.state == "verified" for trial in trials)
+    return Verdict(
+        *graph,
+        select(baseline, trials, race, untried, quick=is_settled),
+        tuple(trials),
+        None if race.baseline is None else race.baseline.time_ms,
+        None if race.baseline is None else race.baseline.cpu_ms,
+        race.metric,
+        race.provisional,
+        () if is_settled else tuple(label(engine) for engine in untried),
+        time.time() + _CONFIRM_AFTER_S if race.provisional else None,
+        limits.budget_s,
+    )
 
 
 def select(
