@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.stock.goals import DEFAULT, MODELS, PLAIN, THRESHOLD, Goal
 from hpip.bench.contender import AUTO
-from hpip.bench.record import MEASURED, Report, Row, load_report
+from hpip.bench.record import DIFFERS, MEASURED, Report, Row, load_report
 from hpip.bench.render.tables import NOTHING, Table, milliseconds
 from hpip.bench.settings import parse_size
 
@@ -86,9 +86,18 @@ def _cells(goal: Goal, own: Row, rows: Sequence[Row]) -> tuple[str, ...]:
         *times,
         "; ".join(text for text, _ in speeds) or NOTHING,
         "; ".join(text for text, _ in memory) or NOTHING,
-        "same" if own.state == MEASURED else own.state,
+        _answer(own, stock),
         "yes" if met else "no",
     )
+
+
+def _answer(own: Row, stock: Row | None) -> str:
+    """Whether hpip's results are plain Paddle's, and those of PaddleX on this processor too."""
+    mine = "same" if own.state == MEASURED else own.state
+    if stock is None or stock.state != DIFFERS:
+        return mine
+    differing = (stock.instances_missing or 0) + (stock.instances_extra or 0)
+    return f"{mine}; PaddleX differs in {differing} instances"
 
 
 def _speed(goal: Goal, own: Row, other: Row | None) -> Iterator[tuple[str, bool]]:

@@ -20,14 +20,16 @@ SCHEMA_VERSION = 1
 
 MEASURED = "measured"
 UNVERIFIED = "unverified"
+# Stock PaddleX whose results differ from plain Paddle's on the same image.
+DIFFERS = "differs"
 WRONG = "wrong"
 FAILED = "failed"
 UNAVAILABLE = "unavailable"
 INTERRUPTED = "interrupted"
 # States of rows that a resumed run does not measure again.
-FINAL_STATES = (MEASURED, UNVERIFIED, WRONG, FAILED, UNAVAILABLE)
+FINAL_STATES = (MEASURED, UNVERIFIED, DIFFERS, WRONG, FAILED, UNAVAILABLE)
 # States in which a contender's latencies are valid.
-GOOD_STATES = (MEASURED, UNVERIFIED)
+GOOD_STATES = (MEASURED, UNVERIFIED, DIFFERS)
 
 STAGES = ("read_ms", "preprocess_ms", "wait_ms", "infer_ms", "postprocess_ms", "other_ms")
 OUTPUT_STAGES = ("draw_ms", "encode_ms")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hpip.bench.environment import environment
 from hpip.bench.images import load_images
 from hpip.bench.measure import Job, WorkloadRun
 from hpip.bench.predictions import Prediction, ReferenceCache
-from hpip.bench.record import FAILED, INTERRUPTED, MEASURED, UNVERIFIED, WRONG, Row
+from hpip.bench.record import DIFFERS, FAILED, INTERRUPTED, MEASURED, UNVERIFIED, WRONG, Row
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import find_subjects
 from hpip.bench.verify import Verifier
@@ -191,6 +192,23 @@ def test_a_wrong_answer_gets_no_time_but_its_error(
     else:
         assert (row.state, row.p50_ms, row.speedup_plain) == (WRONG, None, None)
         assert complaint in row.error
+
+
+def test_stock_paddlex_is_timed_even_if_its_results_differ(
+    tmp_path: Path, photos: Path, sleepers: Sleepers
+) -> None:
+    other = {"sleeps_ms": [5], "answer": {**FOUND, "scores": [0.898]}}
+    sleepers({"sleeps_ms": [5], "answer": FOUND}, other)
+    settings = BenchSettings(
+        rest_s=0, least_rounds=3, budget_s=1e9, width=1e9, paddlex_python=sys.executable
+    )
+    run = workload_run(tmp_path, photos, settings, ["paddle", "paddlex"], model="demo")
+    run.measure()
+    row = row_of(run, "paddlex")
+    assert row.state == DIFFERS
+    assert "largest difference of score: 0.002" in row.error
+    assert row.p50_ms is not None
+    assert row.speedup_plain is not None
 
 
 @pytest.mark.usefixtures("fresh_cache")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hpip.bench.contender import PLAIN
 from hpip.bench.record import (
+    DIFFERS,
     FAILED,
     INTERRUPTED,
     MEASURED,
@@ -24,6 +25,7 @@ NOTHING = "-"
 _STATES = {
     MEASURED: "passed",
     UNVERIFIED: "not compared",
+    DIFFERS: "differs",
     WRONG: "WRONG",
     FAILED: "FAILED",
     UNAVAILABLE: "unavailable",
@@ -82,6 +84,8 @@ def remarks(report: Report) -> list[str]:
                 UNAVAILABLE: "unavailable",
             }
             found.append(f"{name}: {what[row.state]}: {row.error}")
+        elif row.state == DIFFERS:
+            found.append(f"{name}: its results differ from plain Paddle's: {row.error}")
         elif row.error:
             found.append(f"{name}: {row.error}")
         if row.remembered:
