@@ -96,8 +96,7 @@ def _answer(own: Row, stock: Row | None) -> str:
     mine = "same" if own.state == MEASURED else own.state
     if stock is None or stock.state != DIFFERS:
         return mine
-    differing = (stock.instances_missing or 0) + (stock.instances_extra or 0)
-    return f"{mine}; PaddleX differs in {differing} instances"
+    return f"{mine}; PaddleX's scores differ by up to {stock.max_score_diff:.2g}"
 
 
 def _speed(goal: Goal, own: Row, other: Row | None) -> Iterator[tuple[str, bool]]:
