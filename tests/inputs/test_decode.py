@@ -283,7 +283,7 @@ class TestPixelLimit:
         data = encode(suffix, image)
         assert decode_image(data, max_pixels=600).shape == (20, 30, 3)
         with pytest.raises(
-            InvalidInputError, match="at most 599 pixels; .* 30 x 20, which is 600 pixels"
+            InvalidInputError, match=r"at most 599 pixels; .* 30 x 20, which is 600 pixels"
         ):
             decode_image(data, max_pixels=599)
 
