@@ -213,7 +213,7 @@ def _wrap_select(original: Callable[..., Any]) -> Callable[..., Any]:
 def _build_segmentation_runner(
     *, model_name: str, model_dir: Path, engine_config: dict[str, Any], **others: Any
 ) -> Any:
-    """hpip for the whole model, or PaddleX's own runner if hpip does not support the model."""
+    """The whole model on hpip, or PaddleX's own runner if hpip does not support the model."""
     try:
         return SegmentationRunner(open_predictor(model_dir, engine_config))
     except UnsupportedModelError as error:
