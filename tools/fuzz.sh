@@ -44,5 +44,5 @@ for target in "${targets[@]}"; do
       csrc/fuzz/replay.cc "$work/libhpip_kernels.a" -lpthread -o "$program"
     "$program" $((seconds * 500))
   fi
-  echo "fuzz $target: no failures"
+  echo "fuzz $target: clean"
 done
