@@ -81,7 +81,7 @@ class StaticRunner(InferenceRunner):  # type: ignore[misc]
             self._plain.close()
 
 
-class SegmentationPredictor(InstanceSegRunnerPredictor):  # type: ignore[misc]
+class SegmentationRunnerPredictor(InstanceSegRunnerPredictor):  # type: ignore[misc]
     """PaddleX's predictor; hpip replaces its preprocessing, network and postprocessing."""
 
     def _get_result_class(self) -> type:
@@ -170,7 +170,7 @@ def _register_models() -> None:
             registration = create_binding_registration(
                 model_name, runner_builder=_build_segmentation_runner
             )
-            register_predictor_binding_map(SegmentationPredictor, {_NAME: registration})
+            register_predictor_binding_map(SegmentationRunnerPredictor, {_NAME: registration})
         else:
             register_predictor_binding_map(plain.predictor, {_NAME: model_name})
 

@@ -17,7 +17,7 @@ import hpip.ops as ops
 from hpip.types import AnyArray, Float64Array, Int64Array, RleMask
 
 
-class Instances(Protocol):
+class ComparableInstances(Protocol):
     """N instances of one image, in any order; every result has these attributes."""
 
     @property
@@ -131,8 +131,8 @@ class Comparison:
 
 
 def compare(
-    reference: Instances,
-    candidate: Instances,
+    reference: ComparableInstances,
+    candidate: ComparableInstances,
     threshold: float,
     tolerance: Tolerance = FLOAT32,
 ) -> Comparison:
@@ -212,7 +212,9 @@ def _overlap(mask: RleMask, other: RleMask) -> tuple[int, int]:
     return intersection, int(union)
 
 
-def _match(reference: Instances, candidate: Instances, least_iou: float) -> Int64Array:
+def _match(
+    reference: ComparableInstances, candidate: ComparableInstances, least_iou: float
+) -> Int64Array:
     """Match instances: (P, 2) indices into reference and candidate, each at most once."""
     ious = _box_ious(_float64(reference.boxes_xyxy), _float64(candidate.boxes_xyxy))
     same_class = np.asarray(reference.class_ids)[:, None] == np.asarray(candidate.class_ids)
