@@ -185,17 +185,12 @@ def compare(
     )
 
 
-def mask_iou(mask: RleMask, other: RleMask) -> float:
-    """IoU of two masks in image coordinates; 1 if both are empty."""
-    return _iou(*_overlap(mask, other))
-
-
 def _iou(intersection: int, union: int) -> float:
     return intersection / union if union else 1.0
 
 
 def _overlap(mask: RleMask, other: RleMask) -> tuple[int, int]:
-    """Intersection and union of two masks, in pixels."""
+    """Intersection and union of two masks in image coordinates, in pixels."""
     dense, other_dense = (ops.decode_rle(m.counts, m.crop_hw) for m in (mask, other))
     y0, x0 = np.maximum(mask.offset_yx, other.offset_yx)
     y1, x1 = np.minimum(
