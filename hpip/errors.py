@@ -57,7 +57,7 @@ class DatasetError(InvalidInputError):
 
 
 class SaveError(HpipError, OSError):
-    """A file can't be written: read-only folder, full disk, or too long a name."""
+    """A file can't be written: the folder is read-only, the disk full, or the name too long."""
 
 
 class ModelFormatError(HpipError, ValueError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fails when a source file does not name its licence in the first two lines."""
+"""Checks that every given source file has an SPDX licence line in its first two lines."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make demo`: segments the pictures that come with hpip and shows what was found."""
+"""`make demo`: segments the sample images of hpip, and shows the results."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ def main() -> None:
             (result,) = pipeline.predict(path)
             latency_ms = (time.perf_counter() - began) * 1e3
             console.print(instances_table(result, latency_ms))
-            _, picture = result.save_all(arguments.save_path)
-            drawings.append(cv2.imread(str(picture)))
+            _, drawing = result.save_all(arguments.save_path)
+            drawings.append(cv2.imread(str(drawing)))
         console.print(pipeline.explain(), highlight=False)
     montage = arguments.save_path / "demo.jpg"
     cv2.imwrite(str(montage), side_by_side(drawings))
-    console.print(f"pictures and JSON are in {arguments.save_path}, all side by side in {montage}")
+    console.print(
+        f"saved drawings and JSON files to {arguments.save_path}, and a montage to {montage}"
+    )
 
 
 def instances_table(result: hpip.InstanceSegResult, latency_ms: float) -> Table:
-    """One row per instance: class, score, box and area."""
+    """Create a table with one row per instance: class, score, box and mask area."""
     name = Path(str(result.input_path)).name
     table = Table(title=f"{name}: {len(result.scores)} instances in {latency_ms:.0f} ms")
     for column in ("class", "score", "box x0 y0 x1 y1 (pixels)", "mask area (pixels)"):
@@ -55,11 +57,11 @@ def instances_table(result: hpip.InstanceSegResult, latency_ms: float) -> Table:
     return table
 
 
-def side_by_side(pictures: list[np.ndarray], height: int = 300) -> np.ndarray:
-    """The pictures at one height, next to each other."""
+def side_by_side(images: list[np.ndarray], height: int = 300) -> np.ndarray:
+    """Scale images to the same height, and concatenate them horizontally."""
     scaled = [
-        cv2.resize(picture, (round(picture.shape[1] * height / picture.shape[0]), height))
-        for picture in pictures
+        cv2.resize(image, (round(image.shape[1] * height / image.shape[0]), height))
+        for image in images
     ]
     return np.hstack(scaled)
 

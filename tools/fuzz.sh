@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Fuzzes the native operators with AddressSanitizer and UndefinedBehaviorSanitizer.
-#   tools/fuzz.sh SECONDS [TARGET...]     by default every csrc/fuzz/fuzz_*.cc, SECONDS each
-# Needs Clang with libFuzzer (Debian: clang and libclang-rt-14-dev). What is found stays in
-# build/fuzz-libfuzzer. With FUZZER=replay, any compiler in CXX runs random inputs instead.
+#   tools/fuzz.sh SECONDS [TARGET...]     SECONDS per target; default: all of csrc/fuzz/fuzz_*.cc
+# Requires Clang with libFuzzer (Debian: clang and libclang-rt-14-dev). Inputs that fail are saved in
+# build/fuzz-libfuzzer. With FUZZER=replay, any compiler in CXX works, and random inputs run instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

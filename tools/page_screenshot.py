@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes the pictures of the server's page that the documentation shows.
+"""Takes the screenshots of the server's web page for the documentation.
 
     python tools/page_screenshot.py docs/images
 
-Needs playwright and Chromium.
+Requires playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ VIEWS = {
 
 
 def take(browser: Browser, url: str, folder: Path) -> None:
-    """Show the sample in every view, with its second instance chosen."""
+    """Save a screenshot of the sample image in every view, with its second instance highlighted."""
     for name, options in VIEWS.items():
         page = browser.new_page(**options)
         page.goto(url)
         page.wait_for_selector("#server[data-state=ready]")
         page.click("#sample")
         page.wait_for_selector("#found:not([hidden])")
-        # The second answer: its times are those of a server that runs.
+        # Show the second response, whose latency does not include the warm-up.
         page.click("#sample")
         page.wait_for_selector("#busy", state="hidden")
         if name == "page":
@@ -47,7 +47,7 @@ def take(browser: Browser, url: str, folder: Path) -> None:
 
 
 def main() -> None:
-    """Start a server and a browser, and write the pictures."""
+    """Start a server and a browser, and save the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder

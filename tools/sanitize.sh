@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs the tests on builds with sanitizers, which also check all preconditions (HPIP_DCHECK).
 #   tools/sanitize.sh                     the C++ tests, then tests/kernels
-#   tools/sanitize.sh --cpp               the C++ tests alone: presets asan-ubsan and tsan
-#   tools/sanitize.sh PYTEST_ARGUMENTS    pytest alone, with AddressSanitizer and
+#   tools/sanitize.sh --cpp               only the C++ tests: presets asan-ubsan and tsan
+#   tools/sanitize.sh PYTEST_ARGUMENTS    only pytest, with AddressSanitizer and
 #                                         UndefinedBehaviorSanitizer
-# The builds live in build/, where the next run finds them; the installed hpip stays as it is.
-# PYTHON chooses the interpreter, which needs the packages of the `dev` extra; CXX the compiler,
-# which must be GCC.
+# The builds are in build/, and the next run reuses them; the installed hpip does not change.
+# PYTHON selects the interpreter, which must have the packages of the `dev` extra; CXX selects the
+# compiler, which must be GCC.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,7 @@ CXX=$cxx "$python" -m pip install --quiet --no-deps --no-build-isolation --targe
   --config-settings=cmake.define.HPIP_WERROR=ON \
   --config-settings=install.strip=false .
 
-# Every process below, the children of tests too, starts with this module.
+# Every process below, including the child processes of tests, imports this module at its start.
 cat >"$work/site/sitecustomize.py" <<'PYTHON'
 import sys
 from importlib.machinery import PathFinder
@@ -43,25 +43,25 @@ from pathlib import Path
 
 
 class SanitizedBuild:
-    """Finds hpip beside this file, before an editable install or a source tree is looked at."""
+    """Finds hpip next to this file, before an editable install or a source tree."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        # Submodules too: an editable install's finder knows each of them.
+        # Submodules too, because the finder of an editable install would find each of them.
         if name.partition(".")[0] != "hpip":
             return None
         return PathFinder.find_spec(name, path or [str(Path(__file__).parent)], target)
 
 
 sys.meta_path.insert(0, SanitizedBuild)
-# Paddle frees with `delete` what it did not get from `new`, as soon as it is imported: tests that
-# need it skip.
+# On import, Paddle frees memory with `delete` that was not allocated with `new`, so tests that need
+# Paddle are skipped.
 sys.modules["paddle"] = None
 PYTHON
 
-# libasan must come first in a process that does not link it; libstdc++ must be there when libasan
-# looks for __cxa_throw. Leaks are CPython's and numpy's own. PYTHONMALLOC puts every Python object
-# on the watched heap.
+# libasan must be loaded first in a process that is not linked with it; libstdc++ must be loaded when
+# libasan looks up __cxa_throw. Leak detection is off because of leaks in CPython and NumPy.
+# PYTHONMALLOC=malloc allocates every Python object on the heap that AddressSanitizer checks.
 export LD_PRELOAD="$("$cxx" -print-file-name=libasan.so) $("$cxx" -print-file-name=libstdc++.so)"
 export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1

@@ -11,8 +11,8 @@
 #include "hpip/check.h"
 #include "hpip/image_view.h"
 
-// From numpy arrays to raw views. Everything here needs the GIL; the views do not, but the array
-// must outlive them, so a binding keeps its py::array parameter while the GIL is released.
+// Converts NumPy arrays to raw views. Everything here requires the GIL; the views do not, but the
+// array must outlive them, so a binding keeps its py::array parameter while the GIL is released.
 namespace hpip::bindings {
 
 enum class Layout {
@@ -20,7 +20,7 @@ enum class Layout {
   kContiguous,  // C order without gaps
 };
 
-// Stands for any length in a shape.
+// Matches any length in a shape.
 inline constexpr pybind11::ssize_t kAnyLength = -1;
 
 // "(4, 3)"; kAnyLength is written as "any".
@@ -61,8 +61,8 @@ inline bool is_contiguous(const pybind11::array& array) {
   return (array.flags() & pybind11::array::c_style) != 0;
 }
 
-// Aligned, and every stride a whole number of items: a field of a structured array may break
-// either.
+// Whether the array is aligned and all strides are multiples of the item size; a field of a
+// structured array may violate both.
 inline bool has_whole_strides(const pybind11::array& array) {
   if ((array.flags() & pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) {
     return false;
@@ -75,8 +75,8 @@ inline bool has_whole_strides(const pybind11::array& array) {
   return true;
 }
 
-// Checks dtype (T, native byte order), shape and layout, and, where T is not const, that the array
-// may be written to. Throws InvalidInput that names the argument, what was expected, what came.
+// Checks dtype (T, native byte order), shape and layout and, if T is not const, that the array is
+// writeable. Throws InvalidInput with the argument's name, what is expected and what was received.
 template <typename T>
 void require_array(const char* name, const pybind11::array& array,
                    std::initializer_list<pybind11::ssize_t> lengths, Layout layout) {
@@ -87,14 +87,15 @@ void require_array(const char* name, const pybind11::array& array,
                ", received a ", array_text(array));
   HPIP_REQUIRE(layout != Layout::kContiguous || is_contiguous(array), name,
                ": expected a C-contiguous array, received a ", array_text(array),
-               " with gaps or in another order; pass numpy.ascontiguousarray(...)");
-  HPIP_REQUIRE(has_whole_strides(array), name,
-               ": expected an aligned array whose strides are whole items, received a ",
-               array_text(array), "; pass a copy");
+               " that is not contiguous; pass numpy.ascontiguousarray(...)");
+  HPIP_REQUIRE(
+      has_whole_strides(array), name,
+      ": expected an aligned array whose strides are multiples of the item size, received a ",
+      array_text(array), "; pass numpy.ascontiguousarray(...)");
   if constexpr (!std::is_const_v<T>) {
     HPIP_REQUIRE(array.writeable(), name,
                  ": expected an array that can be written to, received a read-only ",
-                 array_text(array));
+                 array_text(array), "; pass a copy");
   }
 }
 
@@ -108,13 +109,13 @@ T* array_data(pybind11::array& array) {
   }
 }
 
-// Distance between neighbours along `axis`, in items; may be negative or zero.
+// Stride of `axis` in items; may be negative or zero.
 inline std::ptrdiff_t item_stride(const pybind11::array& array, pybind11::ssize_t axis) {
   return array.strides(axis) / array.itemsize();
 }
 
 // A view of a (height, width) or (height, width, channels) image whose pixels are contiguous within
-// a row. Throws InvalidInput for another dtype, rank or layout. Does not judge sizes.
+// a row. Throws InvalidInput for another dtype, rank or layout. Does not check sizes.
 template <typename T>
 ImageView<T> image_view(const char* name, pybind11::array& array) {
   if (array.ndim() == 2) {

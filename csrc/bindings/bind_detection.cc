@@ -30,7 +30,7 @@ Rows first_rows_of(py::array& counts, py::ssize_t rows) {
   Rows first{0};
   for (py::ssize_t image = 0; image < counts.shape(0); ++image) {
     HPIP_REQUIRE(data[image] >= 0 && data[image] <= rows - first.back(), "counts[", image,
-                 "]: expected 0 to ", rows - first.back(), ", what is left of ", rows,
+                 "]: expected 0 to ", rows - first.back(), ", the remaining number of ", rows,
                  " boxes, received ", data[image]);
     first.push_back(first.back() + static_cast<std::ptrdiff_t>(data[image]));
   }
@@ -211,7 +211,7 @@ const std::int64_t* out_rows_of(const py::array& rows, py::ssize_t boxes, py::ss
     HPIP_REQUIRE(
         data[i] >= 0 && data[i] < out_length && !is_taken[static_cast<std::size_t>(data[i])],
         "out_rows[", i, "]: expected a row of out from 0 to below ", out_length,
-        " that no other box fills, received ", data[i]);
+        " that no other box uses, received ", data[i]);
     is_taken[static_cast<std::size_t>(data[i])] = true;
   }
   return data;

@@ -40,7 +40,7 @@ void bind_threshold_masks(const py::array& values, double mask_threshold, bool i
   threshold_masks(view, {mask_threshold, inclusive}, target, threads);
 }
 
-// Boxes may be None where the convention does not read them: whole images of it.
+// Boxes may be None for the convention "image" with targets of the size of the image.
 void bind_paste_masks(const py::array& masks, std::optional<py::array> boxes, const Pair& image_hw,
                       const std::string& convention, double mask_threshold, bool inclusive,
                       py::array out, int threads) {

@@ -71,7 +71,7 @@ TensorLayout layout_of(const std::string& name) {
   throw InvalidInput(concat("layout: expected 'nchw' or 'nhwc', received '", name, "'"));
 }
 
-// The tensor in `out`, which is an array of T; halves come as uint16.
+// The tensor in `out`, which is an array of T; float16 is passed as uint16.
 template <typename T>
 BatchView<T> batch_view(py::array& out, TensorLayout layout) {
   if (layout == TensorLayout::kNhwc) {

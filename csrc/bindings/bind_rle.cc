@@ -34,7 +34,7 @@ py::list bytes_list(const std::vector<std::string>& strings) {
   return list;
 }
 
-// Rows of `count` masks, checked.
+// The indices of masks, each of them checked against `mask_count`.
 const std::int64_t* indices_data(py::array& indices, py::ssize_t mask_count) {
   require_array<const std::int64_t>("indices", indices, {kAnyLength}, Layout::kContiguous);
   const auto* rows = array_data<const std::int64_t>(indices);
@@ -45,7 +45,7 @@ const std::int64_t* indices_data(py::array& indices, py::ssize_t mask_count) {
   return rows;
 }
 
-// Boxes may be None where the convention does not read them and the frame is the image.
+// Boxes may be None for the convention "image" with the whole image as the frame.
 py::tuple bind_encode_masks(const py::array& masks, std::optional<py::array> boxes,
                             py::array indices, const Pair& image_hw, const std::string& convention,
                             double mask_threshold, bool inclusive, bool whole_image,
@@ -194,7 +194,7 @@ py::bytes bind_combine_rle(const std::vector<py::bytes>& counts, const Pair& siz
   {
     ReleasedGil released;
     std::vector<Runs> runs = runs_of(texts, size);
-    // Also for a single mask, whose runs may be empty anywhere.
+    // Removes empty runs, which the first mask may have anywhere.
     Runs all = unite_runs(runs[0], runs[0]);
     for (std::size_t i = 1; i < runs.size(); ++i) {
       all = intersect ? intersect_runs(all, runs[i]) : unite_runs(all, runs[i]);

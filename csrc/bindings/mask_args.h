@@ -13,7 +13,7 @@
 #include "array_args.h"
 #include "hpip/mask_ops.h"
 
-// Arguments that the operators on masks share. Everything here needs the GIL.
+// Converts the arguments that the mask operators have in common. Everything here requires the GIL.
 namespace hpip::bindings {
 
 using Boxes = std::vector<PixelBox>;
@@ -49,9 +49,10 @@ inline StridedArray strided_array(const char* name, const pybind11::array& array
   HPIP_REQUIRE(rank == kAnyLength || array.ndim() == rank, name, ": expected ", rank,
                " axes, received a ", array_text(array));
   StridedArray view{array.data(), dtype_of(name, array), {}, {}};
-  HPIP_REQUIRE(has_whole_strides(array), name,
-               ": expected an aligned array whose strides are whole items, received a ",
-               array_text(array), "; pass numpy.ascontiguousarray(...)");
+  HPIP_REQUIRE(
+      has_whole_strides(array), name,
+      ": expected an aligned array whose strides are multiples of the item size, received a ",
+      array_text(array), "; pass numpy.ascontiguousarray(...)");
   for (pybind11::ssize_t axis = 0; axis < array.ndim(); ++axis) {
     view.shape.push_back(array.shape(axis));
     view.strides.push_back(item_stride(array, axis));

@@ -24,7 +24,7 @@ std::string supported_isa_names() {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-  module.doc() = "Native kernels of hpip; use hpip.ops.";
+  module.doc() = "Native operators of hpip; the public interface is hpip.ops.";
   module.attr("__version__") = HPIP_VERSION;
   module.def("build_info", [] {
     return py::dict(py::arg("version") = HPIP_VERSION, py::arg("compiler") = HPIP_COMPILER,
@@ -34,9 +34,9 @@ PYBIND11_MODULE(_core, module) {
                     py::arg("isa") = hpip::isa_name(hpip::active_isa()),
                     py::arg("supported_isas") = supported_isa_names());
   });
-  hpip::active_isa();  // a wrong HPIP_FORCE_ISA fails the import, not the first image
+  hpip::active_isa();  // an invalid HPIP_FORCE_ISA fails at import, not at the first image
 
-  // Imported when an error is raised, so that importing _core imports nothing of Python's.
+  // Imports hpip.errors only when an error is raised, so that _core does not depend on it.
   // pybind11 gives the parameter's type. NOLINTNEXTLINE(performance-unnecessary-value-param)
   py::register_exception_translator([](std::exception_ptr pending) {
     try {

@@ -8,12 +8,12 @@
 
 namespace hpip::bindings {
 
-// Releases the GIL for a scope, as pybind11's gil_scoped_release does, in daemon threads too.
+// Releases the GIL for a scope, like pybind11's gil_scoped_release, and is safe in daemon threads.
 //
-// A thread that asks for the GIL while the interpreter ends is ended by Python before 3.14 with
-// pthread_exit, which unwinds the stack as an exception of its own kind. pybind11's destructor lets
-// none pass and its dispatcher swallows it, and either aborts the process (SIGABRT at exit). Such a
-// thread sleeps here until the process is gone, which is what Python 3.14 does itself.
+// Before Python 3.14, a thread that requests the GIL during the finalization of the interpreter is
+// terminated with pthread_exit, which unwinds the stack with a special exception. In pybind11, a
+// noexcept destructor and a dispatcher that swallows this exception abort the process (SIGABRT at
+// exit). Here, such a thread sleeps until the process has ended, as in Python 3.14.
 class ReleasedGil {
  public:
   ReleasedGil() : state_(PyEval_SaveThread()) {}
@@ -22,7 +22,7 @@ class ReleasedGil {
   ~ReleasedGil() {
     try {
       PyEval_RestoreThread(state_);
-    } catch (...) {  // nothing but the end of the interpreter is thrown from C
+    } catch (...) {  // C code throws nothing but the exception of pthread_exit
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }
   }

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-// Reads arguments off a fuzzer's input; zeros follow its end.
+// Reads arguments from a fuzzer's input; returns zeros after its end.
 class FuzzBytes {
  public:
   FuzzBytes(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
@@ -24,7 +24,7 @@ class FuzzBytes {
     return value;
   }
 
-  // 0 to `limit`, both included.
+  // A number from 0 to `limit`, inclusive.
   std::ptrdiff_t take_up_to(std::ptrdiff_t limit) { return take<std::uint16_t>() % (limit + 1); }
 
   template <typename T>

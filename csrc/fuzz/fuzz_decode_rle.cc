@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any string and size: refused, or decoded to what it encodes to again.
+// Any string and size must be rejected, or decode to a mask that encodes and decodes to the same
+// mask.
 #include <cstdlib>
 
 #include "fuzz_bytes.h"

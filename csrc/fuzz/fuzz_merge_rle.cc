@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any string, crop and image: refused, or laid into the image and cut out of it again.
+// Any string, crop and image must be rejected, or merge into the image and crop from it again
+// unchanged.
 #include <cstdlib>
 
 #include "fuzz_bytes.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any values, boxes and sizes: refused, or pasted and encoded, both of which must fit the crop.
+// Any values, boxes and sizes must be rejected, or paste and encode to masks that fit the crop.
 #include <cstdlib>
 
 #include "fuzz_bytes.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any picture, size, row stride and interpolation: refused, or every float of the batch written.
+// Any image, size, row stride and interpolation must be rejected, or write every float of the
+// batch.
 #include <cmath>
 #include <cstdlib>
 #include <limits>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for libFuzzer where the compiler has none: RUNS random inputs from a fixed seed.
+// Replaces libFuzzer for compilers without it: calls the target with RUNS random inputs of a fixed
+// seed.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +15,7 @@ int main(int argc, char** argv) {
   std::mt19937 random(0);
   for (long run = 0; run < runs; ++run) {
     std::vector<std::uint8_t> input(random() % 400);
-    // Half of them of the characters of run-length strings.
+    // Half of the inputs consist of the characters of RLE strings.
     const bool is_text = random() % 2 == 0;
     for (std::uint8_t& byte : input) {
       byte = static_cast<std::uint8_t>(is_text ? '0' + random() % 64 : random());

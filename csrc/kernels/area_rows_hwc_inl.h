@@ -10,8 +10,8 @@
 
 namespace hpip::kernels {
 
-// Shrinking by area, one source row at a time: the row's share of each output pixel is added to
-// `sums`, and the last step turns sums into values.
+// Area downscaling, one source row at a time: each source row adds its weighted pixels to `sums`,
+// and the last step converts the sums of an output row to values.
 
 // Cells of any size. Output pixel x covers entries first[x] .. first[x + 1] of `index` and
 // `weight`. The row's own weighted sum is rounded before `row_weight` is applied, as OpenCV does.
@@ -35,7 +35,7 @@ void area_add_row_hwc(const T* __restrict source, const std::int32_t* __restrict
   }
 }
 
-// Whole cells of `cell_width` pixels, in integers.
+// Cells of exactly `cell_width` pixels, in integer arithmetic.
 template <int kChannels>
 void area_add_row_hwc_u8(const std::uint8_t* __restrict source, std::ptrdiff_t cell_width,
                          std::ptrdiff_t width, std::int32_t* __restrict sums) noexcept {
@@ -61,8 +61,8 @@ void area_store(const float* __restrict sums, std::ptrdiff_t count, T* __restric
   }
 }
 
-// The mean over whole cells of `cell_area` pixels: ties go up for 2 x 2 cells and to even for all
-// others, as in OpenCV.
+// The mean over cells of exactly `cell_area` pixels; as in OpenCV, ties are rounded up for 2 x 2
+// cells, and to even for all others.
 inline void area_store_cells_u8(const std::int32_t* __restrict sums, bool is_2x2, float cell_area,
                                 std::ptrdiff_t count, std::uint8_t* __restrict out) noexcept {
   HPIP_DCHECK(cell_area, >=, 1.0F);

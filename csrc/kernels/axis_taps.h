@@ -6,8 +6,8 @@
 
 namespace hpip {
 
-// Where pixels' values come from along one axis: pixel i is made of the source items first[i] and
-// second[i], weighted 1 - second_weight[i] and second_weight[i].
+// The taps of linear interpolation along one axis: pixel i is source item first[i] with the weight
+// 1 - second_weight[i], plus source item second[i] with the weight second_weight[i].
 template <typename Index, typename Weight>
 struct BasicAxisTaps {
   Index* first;
@@ -17,7 +17,7 @@ struct BasicAxisTaps {
 using AxisTaps = BasicAxisTaps<const std::int32_t, const float>;
 using MutableAxisTaps = BasicAxisTaps<std::int32_t, float>;
 
-// Items by which kernels may write beyond the last tap.
+// Number of items that kernels may write beyond the last tap.
 inline constexpr std::size_t kTapPadding = 16;
 
 }  // namespace hpip

@@ -10,11 +10,11 @@
 #include "kernels/tap_limits.h"
 #include "kernels/target.h"
 
-// The vertical half of the fused resize, of one channel: filtered rows to a row of the network's
-// input, level * factor + offset with the level of uint8 that a resized picture would have.
+// The vertical pass of the fused resize for one channel: blends filtered rows to a row of the
+// network's input, level * factor + offset, where level is the value of the resized uint8 image.
 namespace hpip::HPIP_TARGET {
 
-// Adds as blend_rows_cubic does.
+// The order of the additions is that of blend_rows_cubic.
 inline void blend_normalize_cubic_u8(const float* const rows[4], const float* weight, float factor,
                                      float offset, std::ptrdiff_t count,
                                      float* __restrict out) noexcept {
@@ -34,8 +34,8 @@ inline void blend_normalize_cubic_u8(const float* const rows[4], const float* we
   }
 }
 
-// OpenCV's fixed point, as in blend_rows_linear_u8; the low 4 bits are gone already, so that the
-// products' upper halves are one instruction per 16-bit lane.
+// OpenCV's fixed-point arithmetic, as in blend_rows_linear_u8. The horizontal pass has removed the
+// low 4 bits, so one instruction per 16-bit lane computes the upper half of a product.
 inline void blend_normalize_linear_u8(const std::int16_t* __restrict upper,
                                       const std::int16_t* __restrict lower,
                                       std::int16_t upper_weight, std::int16_t lower_weight,

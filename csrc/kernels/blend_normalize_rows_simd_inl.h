@@ -10,9 +10,9 @@
 
 namespace hpip::HPIP_TARGET {
 
-// blend_normalize_linear_u8 with the instruction for a product's upper half, which GCC 12 does not
-// find: it multiplies in 32 bits and packs the results again. Rows are in the order in which
-// filter_taps_u8<Vector> writes them, and readable up to a multiple of 2 Vector::kLanes values.
+// blend_normalize_linear_u8 with the instruction for the upper half of a product. GCC 12 does not
+// use it: it multiplies in 32 bits and packs the results. Rows have the order that
+// filter_taps_u8<Vector> writes, and are readable up to a multiple of 2 Vector::kLanes values.
 template <typename Vector>
 void blend_normalize_linear_u8_simd(const std::int16_t* upper, const std::int16_t* lower,
                                     std::int16_t upper_weight, std::int16_t lower_weight,

@@ -11,9 +11,9 @@
 
 namespace hpip::HPIP_TARGET {
 
-// The vertical half of a cubic resize: four filtered rows into one output row of `count` values of
-// T, which is float or uint8_t (rounded to nearest, ties to even, and clamped). Each outer row is
-// fused with its inner neighbour, as in IPP.
+// The vertical pass of a cubic resize: blends four filtered rows to one output row of `count`
+// values of T, which is float or uint8_t (rounded to nearest, ties to even, and clamped). As in
+// IPP, each outer row is combined with its inner neighbour by a fused multiply-add.
 template <typename T>
 void blend_rows_cubic(const float* const rows[4], const float* weight, std::ptrdiff_t count,
                       T* __restrict out) noexcept {

@@ -11,10 +11,11 @@
 
 namespace hpip::HPIP_TARGET {
 
-// The vertical half of a linear resize: two filtered rows into one output row of `count` values.
+// The vertical pass of a linear resize: blends two filtered rows to one output row of `count`
+// values.
 
-// Both halves carry 11 fractional bits. OpenCV drops 4 of them before, and 16 after the product, of
-// each row on its own, and rounds the 2 that are left: kept to the bit.
+// Both passes have 11 fractional bits. OpenCV removes 4 of them before and 16 after the product of
+// each row, and rounds the remaining 2; this kernel is bit-exact to it.
 inline void blend_rows_linear_u8(const std::int32_t* __restrict upper,
                                  const std::int32_t* __restrict lower, const std::int32_t* weight,
                                  std::ptrdiff_t count, std::uint8_t* __restrict out) noexcept {
@@ -30,7 +31,7 @@ inline void blend_rows_linear_u8(const std::int32_t* __restrict upper,
   }
 }
 
-// IPP's form, fused: kept to the bit.
+// IPP's formula with fused multiply-adds; bit-exact to it.
 inline void blend_rows_linear_f32(const float* __restrict upper, const float* __restrict lower,
                                   const float* weight, std::ptrdiff_t count,
                                   float* __restrict out) noexcept {

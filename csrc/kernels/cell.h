@@ -6,7 +6,7 @@
 
 namespace hpip {
 
-// The pixels that are sampled between the same four source items lie in one cell.
+// A cell: the pixels that are interpolated between the same four source items.
 struct Cell {
   float top_left;
   float bottom_left;
@@ -14,24 +14,24 @@ struct Cell {
   float bottom_right;
 };
 
-// Columns of a cell that fit into a word; further ones are another cell.
+// Maximum number of columns in a cell, one per bit of a word; wider cells are split.
 inline constexpr std::size_t kCellColumns = 64;
 
-// Items by which kernels may read beyond the weights that they are told of.
+// Number of items that kernels may read beyond the given weights.
 inline constexpr std::size_t kCellReadAhead = 16;
 
-// On which side of a limit all samples lie that are taken between two neighbours of a column: bit y
-// of word w stands for items 64 w + y and the next one. Neither if rounding, NaN or infinity may
-// decide.
+// On which side of the threshold all samples between two neighbouring items of a column lie: bit y
+// of word w is for items 64 w + y and 64 w + y + 1. Neither bit is set if rounding, NaN or infinity
+// may affect the comparison.
 struct Sides {
   std::uint64_t above;
   std::uint64_t below;
 };
 inline constexpr std::ptrdiff_t kSidesItems = 64;
 
-// Rows 0 to `last` of a cell, which are rows `first` and so on of the picture; row y is sampled at
-// bottom_weights[y]. Weights rise evenly but for rounding, by which row y is off by at most
-// `bend_rows` of the distance between two rows.
+// Rows 0 to `last` of a cell, which begin at row `first` of the image; row y is sampled at
+// bottom_weights[y]. Weights increase linearly except for rounding, which shifts a row by at most
+// `bend_rows` times the distance between two rows.
 struct CellRows {
   const float* bottom_weights;
   std::ptrdiff_t first;
@@ -39,11 +39,11 @@ struct CellRows {
   float bend_rows;
 };
 
-// What happens along each column of a cell.
+// Where the values along each column of a cell cross the threshold.
 struct CellColumns {
-  std::uint64_t first;  // bit x: pixel (x, 0) passes
-  std::uint64_t last;   // bit x: pixel (x, last) passes
-  std::uint64_t sure;   // bit x: where the column crosses the limit is certain
+  std::uint64_t first;  // bit x: pixel (x, 0) is above the threshold
+  std::uint64_t last;   // bit x: pixel (x, last) is above the threshold
+  std::uint64_t sure;   // bit x: rounding can't affect the row at which column x crosses it
 };
 
 }  // namespace hpip

@@ -11,25 +11,26 @@
 
 namespace hpip::HPIP_TARGET {
 
-// Rounded as blend_rows and sample_row round.
+// Rounds like blend_rows and sample_row.
 template <typename Value>
 Value blend(Value first, Value second, Value second_weight) noexcept {
   return first * (1.0F - second_weight) + second * second_weight;
 }
 
-// Whether what pasting computes for a pixel, first along y, then along x, is above the limit.
+// Whether the value that pasting interpolates for a pixel, first along y, then along x, is above
+// the threshold.
 inline bool cell_pixel_passes(const Cell& cell, float right_weight, float bottom_weight,
                               float limit) noexcept {
   return blend(blend(cell.top_left, cell.bottom_left, bottom_weight),
                blend(cell.top_right, cell.bottom_right, bottom_weight), right_weight) > limit;
 }
 
-// Which pixels of the first and last row are above the limit, and where the straight line between
-// them meets it. A crossing is sure when it is farther from both neighbouring rows than all that is
-// rounded can move it: weights by bend_rows, values by 2^-20 of the items (see side_of), the line
-// by four roundings. changes[x] becomes the row of the picture from which on column x is as in the
-// last one. 1 to 64 columns; rows.last >= 1; finite items; `right_weights` is readable, and
-// `changes` has room, for up to kCellReadAhead items more.
+// Compares the pixels of the first and last row with the threshold, and computes where the straight
+// line between them crosses it. A crossing is sure if its distance to both neighbouring rows
+// exceeds all rounding errors: of weights bend_rows, of values 2^-20 of the items (see side_of), of
+// the line four roundings. changes[x] is set to the first image row from which column x is as in
+// its last row. Requires 1 to 64 columns, rows.last >= 1 and finite items; `right_weights` must be
+// readable and `changes` writeable up to kCellReadAhead items further.
 inline CellColumns cell_columns(const Cell& cell, const float* right_weights, std::size_t columns,
                                 const CellRows& rows, float limit, std::int32_t* changes) noexcept {
   HPIP_DCHECK(columns, >=, 1U);
@@ -77,8 +78,8 @@ inline CellColumns cell_columns(const Cell& cell, const float* right_weights, st
   return found;
 }
 
-// Bit x tells whether pixel x of a row is above the limit, NaN and infinities allowed. Reads as
-// cell_columns does.
+// Bit x is set if pixel x of a row is above the threshold; values may be NaN or infinite. Reads as
+// many items as cell_columns.
 inline std::uint64_t cell_row_bits(const Cell& cell, const float* right_weights,
                                    std::size_t columns, float bottom_weight, float limit) noexcept {
   HPIP_DCHECK(columns, >=, 1U);
@@ -92,8 +93,8 @@ inline std::uint64_t cell_row_bits(const Cell& cell, const float* right_weights,
   return bits & ~std::uint64_t{0} >> (kCellColumns - columns);
 }
 
-// Where a column whose first and last row differ becomes as the last one, by pasting's own
-// arithmetic around `guess`; both are rows of the picture.
+// The image row from which a column, whose first and last row differ, is as in its last row. Uses
+// the arithmetic of pasting, and searches from image row `guess`.
 inline std::int32_t search_crossing(const Cell& cell, float right_weight, const CellRows& rows,
                                     std::int32_t guess, bool last_passes, float limit) noexcept {
   HPIP_DCHECK(rows.last, >=, 1);

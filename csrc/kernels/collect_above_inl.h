@@ -10,8 +10,9 @@
 
 namespace hpip::HPIP_TARGET {
 
-// Writes the ascending positions of values above the limit to `out`, which has room for `count`,
-// and returns how many. Few values pass, so 64 are first compared without a branch for each.
+// Writes the positions of values above the threshold to `out` in ascending order, and returns their
+// number; `out` has room for `count`. Few values are above it, so 64 at a time are compared without
+// branches first.
 inline std::ptrdiff_t collect_above(const float* values, std::ptrdiff_t count, float limit,
                                     std::int32_t* out) noexcept {
   HPIP_DCHECK(count, >=, 0);

@@ -10,13 +10,14 @@
 
 namespace hpip::HPIP_TARGET {
 
-// The sides of the limit on which samples between a column's items lie, count / kSidesItems words,
-// rounded up; returns whether the sum of any four items is finite. Reads up to kCellReadAhead items
-// more, of any value; they may turn that to false, and the bit of the last item means little.
+// Computes on which side of the threshold the samples between a column's items lie, in count /
+// kSidesItems words, rounded up; returns whether the sum of any four items is finite. Reads up to
+// kCellReadAhead further items of any value, which may make the return value false; the bit of the
+// last item is not meaningful.
 //
-// A sample between items rounds eight times at most, each time by 2^-24 of what the items' weighted
-// magnitudes sum up to. An item that is beyond the limit by 2^-20 of its own magnitude therefore
-// pulls no sample across.
+// A sample has at most eight roundings, each with an error of 2^-24 of the sum of the items'
+// weighted magnitudes. So if all items are beyond the threshold by 2^-20 of their magnitude, no
+// sample crosses it.
 inline bool column_sides(const float* items, std::size_t count, float limit,
                          Sides* sides) noexcept {
   constexpr auto kWord = static_cast<std::size_t>(kSidesItems);

@@ -7,7 +7,7 @@
 
 namespace hpip::kernels {
 
-// What a decoded box is clipped to and measured by.
+// The image size for clipping decoded boxes, and their minimum size.
 struct ProposalBounds {
   float height;
   float width;
@@ -15,12 +15,12 @@ struct ProposalBounds {
   float offset;  // 1 where a box includes its last pixel, else 0
 };
 
-// Moves and scales an anchor by (dx, dy, dw, dh), each times its variance where `variance` is not
-// null, and clips it. Rounds as Paddle does: centres in double, all else in float.
+// Moves and scales an anchor by (dx, dy, dw, dh), multiplied by the variances if `variance` is not
+// null, and clips it. Rounds as Paddle does: centres in double, everything else in float.
 inline void decode_anchor(const float* anchor, const float* delta, const float* variance,
                           const ProposalBounds& bounds, float* box) noexcept {
   HPIP_DCHECK(bounds.offset == 0.0F || bounds.offset == 1.0F, ==, true);
-  constexpr float kMostGrowth = 4.135166556742356F;  // ln(1000 / 16), against overflow of exp
+  constexpr float kMostGrowth = 4.135166556742356F;  // ln(1000 / 16), prevents overflow of exp
   const float limits[2] = {bounds.width - bounds.offset, bounds.height - bounds.offset};
   for (int axis = 0; axis < 2; ++axis) {
     const float shift = variance == nullptr ? delta[axis] : variance[axis] * delta[axis];
@@ -33,14 +33,14 @@ inline void decode_anchor(const float* anchor, const float* delta, const float* 
     const float scaled = std::exp(kMostGrowth < growth ? kMostGrowth : growth) * length;
     const float corners[2] = {centre - scaled / 2.0F, centre + scaled / 2.0F - bounds.offset};
     for (int end = 0; end < 2; ++end) {
-      // In this order a NaN stays one.
+      // This order of the operands propagates NaN.
       const float below = limits[axis] < corners[end] ? limits[axis] : corners[end];
       box[axis + 2 * end] = below < 0.0F ? 0.0F : below;
     }
   }
 }
 
-// Whether a decoded box is large enough and, with an offset, has its centre in the image.
+// Whether a decoded box has the minimum size and, with an offset, its centre is in the image.
 inline bool is_proposal(const float* box, const ProposalBounds& bounds) noexcept {
   const float width = box[2] - box[0] + bounds.offset;
   const float height = box[3] - box[1] + bounds.offset;

@@ -11,8 +11,9 @@
 
 namespace hpip::HPIP_TARGET {
 
-// The columns of a strip on their way down. How many of them change in a cell, and whether they do
-// between two, is as good as random, so nothing that is usual depends on it.
+// The state of a strip's columns during the pass from top to bottom. How many columns change in a
+// cell, and whether any changes between two cells, is unpredictable, so the common path has no
+// branch that depends on it.
 class StripWalker {
  public:
   StripWalker(const Strip& strip, const StripRows& rows, float limit,
@@ -25,7 +26,7 @@ class StripWalker {
 
   ColumnChanges* end() const noexcept { return end_; }
 
-  // From row y on, all columns are foreground, or none.
+  // From row y on, all columns are foreground, or all are background.
   void set_side(bool is_above, std::ptrdiff_t y) noexcept { set_state(is_above ? all_ : 0, y); }
 
   void walk_cell(const SampleSpan& span) noexcept {
@@ -34,7 +35,7 @@ class StripWalker {
                     strip_.right[span.second]};
     const CellRows rows{rows_.bottom_weights + span.begin, span.begin, span.end - span.begin - 1,
                         rows_.bend_rows};
-    // Not a number as soon as one of them is, or infinite.
+    // NaN or infinite if one of the items is.
     const float zero =
         (cell.top_left + cell.top_right + cell.bottom_left + cell.bottom_right) * 0.0F;
     if (rows.last == 0 || zero != 0.0F) {
@@ -54,7 +55,7 @@ class StripWalker {
                                       (found.last >> x & 1) != 0, limit_);
     }
     const std::uint64_t twice = crossing & (state_ ^ found.first);
-    if (twice != 0) {  // at the first row, and back
+    if (twice != 0) {  // columns that change at the first row and back again
       end_[1] = end_[0];
       set_rows(span.begin);
       end_++->columns = twice;
@@ -90,12 +91,12 @@ class StripWalker {
   std::uint64_t state_ = 0;
 };
 
-// Finds the changes of a strip's columns, from background above the first row to background below
-// the last, and returns their end; a column's rows ascend. Pixels between four source items form a
-// cell, in which the values along a column lie on a straight line: cells whose items are on one
-// side of the limit are skipped, in the others columns change at most once. Room is needed for two
-// changes per span and two more, or, where the sum of a cell's items may not be finite, for as many
-// and two more as there are rows of pixels.
+// Writes the changes of a strip's columns, from background above the first row to background below
+// the last one, and returns their end; the rows of a column ascend. The pixels between four source
+// items form a cell, in which the values along a column lie on a straight line: cells whose items
+// are all on one side of the threshold are skipped, and in the others each column changes at most
+// once. The output needs room for two changes per span plus two; if the sum of a cell's items may
+// not be finite, for one change per row of pixels plus two.
 inline ColumnChanges* encode_strip(const Strip& strip, const StripRows& rows, float limit,
                                    ColumnChanges* changes) noexcept {
   HPIP_DCHECK(strip.columns, >=, 1U);
@@ -124,7 +125,7 @@ inline ColumnChanges* encode_strip(const Strip& strip, const StripRows& rows, fl
       walker.set_side((near.above >> item % kSidesItems & 1) != 0, span->begin);
     }
   }
-  const SampleSpan* next = rows.spans + rows.regular;  // the first that is not done with
+  const SampleSpan* next = rows.spans + rows.regular;  // the first unprocessed span
   const SampleSpan* const end = rows.spans + rows.count;
   while (next != end) {
     const std::ptrdiff_t item = next->first - rows.items_begin;

@@ -11,11 +11,11 @@
 
 namespace hpip::HPIP_TARGET {
 
-// The horizontal half of a separable resize: output pixel x is the sum over k of
-// source[index[x * kTaps + k]] * weight[x * kTaps + k]. Integers follow OpenCV's own code, floats
-// IPP's: a cubic filter adds its products with one rounding each, in the order of k, and a linear
-// filter is left + (right - left) * weight. Indices count pixels of kChannels values and are inside
-// the row already. Sum is also the weights' type.
+// The horizontal pass of a separable resize: output pixel x is the sum over k of
+// source[index[x * kTaps + k]] * weight[x * kTaps + k]. Integer arithmetic follows OpenCV, floating
+// point IPP: a cubic filter adds its products in the order of k with fused multiply-adds, and a
+// linear filter is left + (right - left) * weight. Indices count pixels of kChannels values, and
+// must be inside the row. Sum is the type of the weights, too.
 template <int kTaps, int kChannels, typename T, typename Sum>
 void filter_row_hwc(const T* __restrict source, const std::int32_t* __restrict index,
                     const Sum* __restrict weight, std::ptrdiff_t width,

@@ -9,14 +9,14 @@
 #include "kernels/tap_limits.h"
 #include "kernels/target.h"
 
-// The horizontal half of the fused resize: one interleaved uint8 row to planes, so that everything
-// after it runs along dense rows. Target pixel x of `count`, a multiple of kTapBlock, reads kTaps
-// neighbouring source pixels from byte `begin[x]` of `pixels` on; nothing is clamped here. Weights
-// of tap k start at `weight + k * plane`, values of channel c at `out + c * plane`.
+// The horizontal pass of the fused resize: filters one interleaved uint8 row to planes, so that all
+// later steps process contiguous rows. Target pixel x of `count`, a multiple of kTapBlock, reads
+// kTaps neighbouring source pixels from byte `begin[x]` of `pixels` on, without clamping. The
+// weights of tap k start at `weight + k * plane`, the values of channel c at `out + c * plane`.
 namespace hpip::HPIP_TARGET {
 
-// Floats, added as filter_row_hwc adds them; with kAffine of value * factor[c] + offset[c] in place
-// of the value, which is normalization before the resize.
+// Floating point, in the order of filter_row_hwc. With kAffine, normalizes each value before the
+// resize: value * factor[c] + offset[c].
 template <int kTaps, bool kAffine>
 void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* __restrict begin,
                      const float* __restrict weight, const float* factor, const float* offset,
@@ -48,8 +48,8 @@ void filter_taps_f32(const std::uint8_t* __restrict pixels, const std::int32_t* 
   }
 }
 
-// The second of four taps alone, its weight being 1 and the others 0: what a cubic filter is where
-// every target pixel lies on a source pixel, as from 1920 columns to 640.
+// Copies the second of four taps, whose weight is 1: the cubic filter if every target pixel
+// coincides with a source pixel, such as from 1920 columns to 640.
 inline void pick_taps_f32(const std::uint8_t* __restrict pixels,
                           const std::int32_t* __restrict begin, std::ptrdiff_t count,
                           std::ptrdiff_t plane, float* __restrict out) noexcept {
@@ -62,8 +62,8 @@ inline void pick_taps_f32(const std::uint8_t* __restrict pixels,
   }
 }
 
-// Two taps with weights of 11 bits that add up to at most 2048. Of the sum's 19 bits OpenCV's
-// fixed point uses all but the low 4, and what is left fits an int16.
+// Two taps with 11-bit weights whose sum is at most 2048. OpenCV's fixed-point arithmetic removes
+// the low 4 of the sum's 19 bits; the remaining 15 fit an int16.
 inline void filter_taps_u8(const std::uint8_t* __restrict pixels,
                            const std::int32_t* __restrict begin,
                            const std::int16_t* __restrict weight, std::ptrdiff_t count,

@@ -9,8 +9,9 @@
 
 namespace hpip::kernels {
 
-// Taps of pixels first_pixel, first_pixel + 1, ... of an image of `image_length`, from a source of
-// `source_length` over the whole image. float32 in the order of Paddle's bilinear_interp kernel.
+// Taps of pixels first_pixel, first_pixel + 1, ... of an image of `image_length`; the source of
+// `source_length` covers the whole image. float32 arithmetic in the order of Paddle's
+// bilinear_interp kernel.
 inline void image_taps(std::ptrdiff_t source_length, std::ptrdiff_t image_length,
                        std::ptrdiff_t first_pixel, std::size_t count,
                        const MutableAxisTaps& taps) noexcept {

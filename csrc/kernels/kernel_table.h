@@ -12,12 +12,13 @@
 
 namespace hpip {
 
-// Characters that write_counts may change beyond its last.
+// Number of characters that write_counts may overwrite beyond the end of its output.
 inline constexpr std::size_t kTextPadding = 64;
 
-// The kernels that gain from an instruction set, one pointer each. What they do is said where the
-// portable one is defined. A table starts as a copy of the next narrower one, so a kernel is
-// written for an instruction set only where that was measured to be faster.
+// The kernels that benefit from an instruction set, one pointer each; their documentation is at the
+// portable implementation. A table starts as a copy of the one for the next lower instruction set,
+// so a kernel has an implementation only for instruction sets on which it was measured to be
+// faster.
 struct KernelTable {
   using FilterTaps = void(const std::uint8_t* pixels, const std::int32_t* begin,
                           const float* weight, const float* factor, const float* offset,
@@ -28,7 +29,7 @@ struct KernelTable {
 
   Isa isa = Isa::kScalar;
 
-  // Resizing; filters by the number of channels, 1, 3 or 4, less than which are null.
+  // Resizing; filters are indexed by the number of channels, 1, 3 or 4; other entries are null.
   FilterRow* filter_linear_hwc_f32[5];
   FilterRow* filter_cubic_hwc_f32[5];
   void (*blend_cubic_u8)(const float* const rows[4], const float* weight, std::ptrdiff_t count,
@@ -59,7 +60,7 @@ struct KernelTable {
   void (*interleave_f16)(const std::uint16_t* const rows[3], std::ptrdiff_t width,
                          std::uint16_t* out) noexcept;
 
-  // Both null where nothing is stored past the caches.
+  // Both null on instruction sets without non-temporal stores.
   void (*stream_f32)(const float* values, std::ptrdiff_t count, float* out) noexcept;
   void (*fence_streams)() noexcept;
 
@@ -89,7 +90,7 @@ struct KernelTable {
                       const RegionColumns& columns, float* row, float* out) noexcept;
 };
 
-// Each may only be called where is_supported(isa), and exists only where it can be.
+// Each function may only be called if is_supported(isa), and exists only on its architecture.
 KernelTable scalar_kernels();
 #if defined(__x86_64__)
 KernelTable avx2_kernels();

@@ -13,8 +13,8 @@
 #include <arm_neon.h>
 #endif
 
-// As many floats as a register of the instruction set holds, by the compiler's own vector types,
-// which add, compare and choose lane by lane on every processor.
+// Vectors with as many floats as a register of the instruction set, by the compiler's vector
+// extension, which adds, compares and selects lane by lane on every processor.
 namespace hpip::HPIP_TARGET {
 
 #if defined(__AVX512DQ__)
@@ -52,7 +52,7 @@ inline FloatLanes to_floats(IntLanes lanes) noexcept {
   return __builtin_convertvector(lanes, FloatLanes);
 }
 
-// Towards zero.
+// Rounds towards zero.
 inline IntLanes to_ints(FloatLanes lanes) noexcept {
   return __builtin_convertvector(lanes, IntLanes);
 }
@@ -68,7 +68,7 @@ inline IntLanes lane_numbers() noexcept {
 
 inline FloatLanes all_lanes(float value) noexcept { return FloatLanes{} + value; }
 
-// Bit i is set where lane i of a comparison's result is true.
+// Bit i is set if lane i of a comparison's result is true.
 inline std::uint64_t lane_bits(IntLanes is_true) noexcept {
 #if defined(__AVX512DQ__)
   return static_cast<std::uint32_t>(_mm512_movepi32_mask(reinterpret_cast<__m512i>(is_true)));

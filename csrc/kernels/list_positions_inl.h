@@ -10,12 +10,12 @@
 
 namespace hpip::HPIP_TARGET {
 
-// Appends the positions at which a strip's columns change, column by column of `height` pixels, the
-// first of them at `position`, and returns their end. The closing change of a column that is
-// foreground down to its end and the opening one of the next cancel out. out[-1] is the position
-// before, anything else if there is none; there is room for all changes of all columns, and one
-// more. All changes are written and the count decides which stay: whether a column changes is
-// nothing that a branch could predict.
+// Appends the positions at which a strip's columns change, column by column of `height` pixels, and
+// returns their end; the first column starts at `position`. If a column is foreground down to its
+// end and the next one starts with foreground, their two changes cancel out. out[-1] is the
+// previous position, or any other value if there is none; `out` has room for all changes of all
+// columns plus one. All changes are written, and the advance of the output pointer determines which
+// remain, because branches on the changes of a column would be mispredicted.
 inline std::uint32_t* list_positions(const ColumnChanges* changes, const ColumnChanges* changes_end,
                                      std::size_t columns, std::uint32_t position,
                                      std::uint32_t height, std::uint32_t* out) noexcept {

@@ -11,7 +11,7 @@
 
 namespace hpip::HPIP_TARGET {
 
-// narrow_row_f16 by the processor's own conversion, eight at a time.
+// narrow_row_f16 with the processor's conversion instruction, eight values at a time.
 inline void narrow_row_f16_f16c(const float* values, std::ptrdiff_t count,
                                 std::uint16_t* out) noexcept {
   std::ptrdiff_t i = 0;

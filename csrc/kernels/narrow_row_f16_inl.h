@@ -9,9 +9,10 @@
 
 namespace hpip::HPIP_TARGET {
 
-// IEEE binary16 bits of the nearest half, ties to even; too large values become infinite, NaN stays
-// NaN. Halves from 2^-14 up keep 10 bits: adding half of the last kept one, less one where it is
-// even, rounds. Below, adding 0.5 leaves the half's bits at the end of the float.
+// Converts to the nearest IEEE binary16 value, ties to even; values that are too large become
+// infinite, NaN stays NaN. Normal numbers (from 2^-14 on) keep 10 bits: they are rounded by adding
+// half a unit in the last place, minus one if it is even. For subnormal numbers, adding 0.5 leaves
+// the bits of the result at the end of the float.
 inline std::uint16_t half_bits(float value) noexcept {
   std::uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);

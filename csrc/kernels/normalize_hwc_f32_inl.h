@@ -5,7 +5,7 @@
 
 namespace hpip::kernels {
 
-// value * factor[c] + offset[c] over one interleaved row; product and sum are rounded apart.
+// value * factor[c] + offset[c] for one interleaved row; product and sum are rounded separately.
 template <int kChannels, typename T>
 void normalize_hwc_f32(const T* __restrict source, const float* __restrict factor,
                        const float* __restrict offset, std::ptrdiff_t width,

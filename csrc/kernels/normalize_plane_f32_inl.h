@@ -7,8 +7,8 @@
 
 namespace hpip::kernels {
 
-// value * factor + offset over `width` values, `step` apart in the source and `out_step` apart in
-// `out`: one channel of a row. Product and sum are rounded apart.
+// value * factor + offset for one channel of a row: `width` values with the stride `step` in the
+// source and `out_step` in `out`. Product and sum are rounded separately.
 template <typename T>
 void normalize_plane_f32(const T* __restrict source, std::ptrdiff_t step, float factor,
                          float offset, std::ptrdiff_t width, std::ptrdiff_t out_step,

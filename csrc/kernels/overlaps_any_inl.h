@@ -8,7 +8,7 @@
 
 namespace hpip::HPIP_TARGET {
 
-// A candidate, and what counts as an overlap with it.
+// A candidate box, and the criterion of an overlap.
 struct Candidate {
   const float* box;  // x0, y0, x1, y1
   float area;
@@ -16,8 +16,8 @@ struct Candidate {
   float threshold;
 };
 
-// Whether one of kBlock kept boxes meets the candidate; without a branch for each, which would be a
-// matter of luck.
+// Whether one of kBlock kept boxes intersects the candidate; without branches per box, which would
+// be mispredicted.
 template <std::ptrdiff_t kBlock>
 inline bool overlaps_in_block(const float* __restrict kept, std::ptrdiff_t stride,
                               const Candidate& candidate) noexcept {
@@ -56,14 +56,14 @@ inline bool overlaps_in_block(const float* __restrict kept, std::ptrdiff_t strid
   return suppressed != 0;
 }
 
-// Whether the box (x0, y0, x1, y1) of area `area` overlaps one of `count` kept boxes by more than
-// `threshold`, as intersection over union, or by a NaN: two boxes of no area that touch. `kept` has
-// five rows of `stride` floats, x0, y0, x1, y1 and area, those beyond `count` up to a multiple of
-// 64 of boxes that meet no other; `extra` is added to the sides of an intersection. A kept box that
-// only misses the other is no overlap whatever the threshold.
+// Whether the IoU of the box (x0, y0, x1, y1) of area `area` with one of `count` kept boxes exceeds
+// `threshold`, or is NaN (for two boxes without area that touch). `kept` has five rows of `stride`
+// floats: x0, y0, x1, y1 and area. It must be filled up from `count` to a multiple of 64 with boxes
+// that intersect no other. `extra` is added to the sides of an intersection. Disjoint boxes never
+// overlap, whatever the threshold.
 //
-// 64 kept boxes at a time, since a candidate may be compared with hundreds; few when few are left:
-// most classes keep no more.
+// Compares 64 kept boxes at a time, because there may be hundreds; a smaller block for few boxes,
+// because most classes keep only few.
 inline bool overlaps_any(const float* __restrict kept, std::ptrdiff_t stride, std::ptrdiff_t count,
                          const float* __restrict box, float area, float extra,
                          float threshold) noexcept {
@@ -72,7 +72,7 @@ inline bool overlaps_any(const float* __restrict kept, std::ptrdiff_t stride, st
   HPIP_DCHECK(stride % kMany, ==, 0);
   HPIP_DCHECK(count, <=, stride);
   for (std::ptrdiff_t i = count; i % kMany != 0; ++i) {
-    HPIP_DCHECK(kept[i], >, kept[2 * stride + i]);  // meets no other
+    HPIP_DCHECK(kept[i], >, kept[2 * stride + i]);  // intersects no other
   }
   const Candidate candidate{box, area, extra, threshold};
   std::ptrdiff_t begin = 0;

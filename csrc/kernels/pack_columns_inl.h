@@ -14,7 +14,7 @@
 
 namespace hpip::kernels {
 
-// Columns that one word holds.
+// Number of columns in one word.
 inline constexpr std::ptrdiff_t kWordColumns = 64;
 
 // Bit i of the result is bytes[i], each 0 or 1, for 64 bytes.
@@ -29,8 +29,8 @@ inline std::uint64_t gather_bits(const std::uint8_t* bytes) noexcept {
   }
 #else
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "gather_bits reads bytes in order");
-  // The product moves bit 8 i of a little-endian number to bit 56 + i; no two of its terms meet
-  // below, so nothing carries into the top byte.
+  // The product moves bit 8 i of a little-endian number to bit 56 + i; its terms do not overlap
+  // below, so there is no carry into the top byte.
   for (std::size_t i = 0; i < kWordColumns; i += 8) {
     std::uint64_t part;
     std::memcpy(&part, bytes + i, sizeof part);
@@ -46,7 +46,7 @@ std::uint64_t pack_dense_row(const T* row, std::size_t columns, Predicate predic
   HPIP_DCHECK(columns, >=, 1U);
   HPIP_DCHECK(columns, <=, std::size_t{kWordColumns});
   std::uint8_t passes[kWordColumns];
-  if (columns == kWordColumns) {  // apart, so that the compiler can vectorise it
+  if (columns == kWordColumns) {  // a case of its own, which the compiler can vectorise
     for (std::size_t x = 0; x < kWordColumns; ++x) {
       passes[x] = predicate(row[x]) ? 1 : 0;
     }
@@ -59,8 +59,9 @@ std::uint64_t pack_dense_row(const T* row, std::size_t columns, Predicate predic
   return gather_bits(passes);
 }
 
-// Bit x of words[block * height + y] tells whether item (y, 64 * block + x) of the plane passes;
-// bits beyond the plane's columns are 0. Walks along whichever axis is denser in memory.
+// Sets bit x of words[block * height + y] if item (y, 64 * block + x) of the plane satisfies the
+// predicate; bits beyond the plane's columns are 0. Iterates along the axis with the smaller
+// stride.
 template <typename T, typename Predicate>
 void pack_columns(const Plane<T>& plane, Predicate predicate, std::uint64_t* words) noexcept {
   if (plane.column_stride == 1) {

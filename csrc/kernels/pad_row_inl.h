@@ -9,7 +9,7 @@
 
 namespace hpip::kernels {
 
-// Pixels that a padded row has room for beyond either end: enough for four taps from any position.
+// Number of padding pixels at both ends of a row: enough for four taps at any position.
 inline constexpr std::ptrdiff_t kRowPad = 3;
 
 // The pixel of a row that is nearest to x.
@@ -18,9 +18,10 @@ inline std::ptrdiff_t inside_row(std::ptrdiff_t x, std::ptrdiff_t width) noexcep
   return x < width ? x : width - 1;
 }
 
-// Pixels [begin, end) of a row of `channels` (1 or 3) as three channels, the first and the last
-// repeated beyond the row's ends: filters need neither clamp nor know grey. `out` is where pixel 0
-// goes, kRowPad pixels after the beginning of its memory; begin >= -kRowPad.
+// Writes pixels [begin, end) of a row of `channels` (1 or 3) as three channels, and replicates the
+// first and the last pixel beyond the ends of the row, so that filters need neither clamping nor a
+// case for grey. `out` is the address of pixel 0, kRowPad pixels after the start of the memory;
+// begin >= -kRowPad.
 inline void pad_pixels(const std::uint8_t* row, std::ptrdiff_t width, std::ptrdiff_t channels,
                        std::ptrdiff_t begin, std::ptrdiff_t end,
                        std::uint8_t* __restrict out) noexcept {
@@ -46,8 +47,8 @@ inline void pad_pixels(const std::uint8_t* row, std::ptrdiff_t width, std::ptrdi
   }
 }
 
-// Asks for a row's bytes before they are needed, into the second-level cache. Filtering a row takes
-// so long that the processor's own prefetcher gives up between two rows.
+// Prefetches the bytes of a row into the L2 cache. Filtering a row takes so long that the
+// processor's hardware prefetcher stops between two rows.
 inline void prefetch_row(const std::uint8_t* row, std::ptrdiff_t bytes) noexcept {
   constexpr std::ptrdiff_t kCacheLine = 64;
   for (std::ptrdiff_t i = 0; i < bytes; i += kCacheLine) {

@@ -9,7 +9,7 @@
 
 namespace hpip::HPIP_TARGET {
 
-// out[x] = the weighted sum of kCount rows of `plane`, on top of out[x] if kAdd.
+// out[x] = the weighted sum of kCount rows of `plane`, plus out[x] if kAdd.
 template <std::size_t kCount, bool kAdd>
 void blend_row_group(const float* __restrict plane, std::ptrdiff_t row_stride,
                      const RegionTap* __restrict taps, std::ptrdiff_t width,
@@ -47,7 +47,7 @@ void blend_rest(const float* plane, std::ptrdiff_t row_stride, const RegionTap* 
   }
 }
 
-// At least one tap. Four rows at a time: few enough to stay in registers, and most bins have no
+// Requires at least one tap. Four rows at a time, which fit into registers; most bins do not have
 // more.
 inline void blend_region_rows(const float* plane, std::ptrdiff_t row_stride, const RegionTap* taps,
                               std::ptrdiff_t count, std::ptrdiff_t width, float* out) noexcept {
@@ -63,8 +63,8 @@ inline void blend_region_rows(const float* plane, std::ptrdiff_t row_stride, con
   blend_rest<true>(plane, row_stride, taps, count, width, out);
 }
 
-// kTaps taps for each bin; 0 stands for columns.taps_per_bin. A loop of a known, small length is
-// unrolled, which is what makes bins of two to four taps fast.
+// kTaps taps per bin; 0 for columns.taps_per_bin. The compiler unrolls loops of a constant, small
+// length, which makes bins of two to four taps fast.
 template <int kTaps>
 void blend_region_columns(const float* __restrict row, const RegionColumns& columns,
                           float* __restrict out) noexcept {
@@ -81,9 +81,10 @@ void blend_region_columns(const float* __restrict row, const RegionColumns& colu
   }
 }
 
-// Mean of bilinear samples in each bin of a region, as two passes: the samples of a bin form a
-// grid, so that their weights are products of one for the row and one for the column. Rows of a bin
-// are blended first, along memory, then columns. `row` has place for columns.length floats.
+// Computes the mean of the bilinear samples in each bin of a region, in two passes: the samples of
+// a bin form a grid, so each weight is the product of a row weight and a column weight. The first
+// pass blends the rows of a bin along contiguous memory, the second pass its columns. `row` has
+// room for columns.length floats.
 inline void pool_region(const float* plane, std::ptrdiff_t row_stride, const RegionRows& rows,
                         const RegionColumns& columns, float* row, float* out) noexcept {
   const RegionTap* taps = rows.taps;

@@ -13,10 +13,10 @@
 
 namespace hpip::HPIP_TARGET {
 
-// pool_region with a row of cells in two registers, from which one instruction takes a tap of every
-// bin. Regions that need more cells or bins go the other way.
+// pool_region with a row of cells in two registers; one instruction selects a tap of every bin.
+// Regions with more cells or bins use the general kernel.
 //
-// 100 x 256 x 14 x 14 of 192 x 336 cells, Zen 4: 21 ms instead of 40.
+// 100 x 256 x 14 x 14 from 192 x 336 cells, Zen 4: 21 ms instead of 40 ms.
 inline void pool_region_lanes(const float* plane, std::ptrdiff_t row_stride, const RegionRows& rows,
                               const RegionColumns& columns, float* row, float* out) noexcept {
   if (columns.lane_taps == nullptr) {

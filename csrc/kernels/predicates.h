@@ -27,7 +27,7 @@ struct AtLeast {
   bool operator()(T value) const noexcept { return value >= limit; }
 };
 
-// Calls visitor(predicate) with the predicate on T that `threshold` means.
+// Calls visitor(predicate) with the comparison on T that is equivalent to `threshold`.
 template <typename T, typename Visitor>
 auto visit_threshold(const Threshold& threshold, Visitor&& visitor) {
   if constexpr (std::is_floating_point_v<T>) {

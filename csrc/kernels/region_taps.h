@@ -6,21 +6,20 @@
 
 namespace hpip {
 
-// A source cell and its share of a bin.
+// A source cell and its weight in a bin.
 struct RegionTap {
   std::int32_t index;
   float weight;
 };
 
-// Rows of bins of a region: row i blends the next counts[i] of `taps`, none where it lies outside
-// of the map.
+// Rows of bins of a region: row i blends the next counts[i] of `taps`; 0 outside the feature map.
 struct RegionRows {
   const RegionTap* taps;
   const std::int32_t* counts;
   std::ptrdiff_t bins;
 };
 
-// Cells and bins of a region that fit into registers, and the taps number t of all its bins.
+// Maximum number of cells and bins of a region in registers, and tap number t of all its bins.
 inline constexpr std::ptrdiff_t kLaneCells = 32;
 inline constexpr std::ptrdiff_t kLaneBins = 16;
 struct LaneTaps {
@@ -28,15 +27,15 @@ struct LaneTaps {
   float weights[kLaneBins];
 };
 
-// Columns of bins: each blends the next `taps_per_bin` of `taps`, some of weight 0, whose indices
-// count from cell `low` and stay below `length`. No cell is read where that is 0.
+// Columns of bins: each blends the next `taps_per_bin` of `taps`, some with weight 0. Indices are
+// relative to cell `low` and less than `length`; if `length` is 0, no cell is read.
 struct RegionColumns {
   const RegionTap* taps;
   std::ptrdiff_t taps_per_bin;
   std::ptrdiff_t bins;
   std::ptrdiff_t low;
   std::ptrdiff_t length;
-  const LaneTaps* lane_taps;  // the same taps once more, taps_per_bin of these; null if too many
+  const LaneTaps* lane_taps;  // the same taps for registers, taps_per_bin items; null if too many
 };
 
 }  // namespace hpip

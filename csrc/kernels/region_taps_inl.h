@@ -11,10 +11,11 @@
 
 namespace hpip::HPIP_TARGET {
 
-// Taps of pixels first_pixel, ... from a source of `source_length` over [low, high) that was padded
-// with one zero on either side (so item 0 is a zero). float32 in the order of PaddleDetection's
-// mask pasting and Paddle's grid_sample kernel. Pixels that see only zeros, and all pixels when
-// low == high, get 0, 0 and the weight 0. Writes up to kTapPadding items more.
+// Taps of pixels first_pixel, ... for a source of `source_length` that covers [low, high) and is
+// padded with one zero on either side (so item 0 is a zero). float32 arithmetic in the order of
+// PaddleDetection's mask pasting and Paddle's grid_sample kernel. Pixels between zeros only, and
+// all pixels if low == high, get the taps 0 and 0 with weight 0. Writes up to kTapPadding further
+// items.
 inline void region_taps(float low, float high, std::int32_t source_length, std::int32_t first_pixel,
                         std::size_t count, const MutableAxisTaps& taps) noexcept {
   HPIP_DCHECK(source_length, >=, 1);
@@ -25,7 +26,7 @@ inline void region_taps(float low, float high, std::int32_t source_length, std::
     const FloatLanes position = ((normalized + 1.0F) * length - 1.0F) * 0.5F;
     const IntLanes sees_source = (position > -1.0F) & (position < length);  // not NaN, infinities
     const FloatLanes seen = sees_source ? position : all_lanes(-1.0F);
-    // std::floor: a comparison that holds is -1.
+    // std::floor: a comparison that is true is -1.
     const IntLanes truncated = to_ints(seen);
     const IntLanes below = truncated + (to_floats(truncated) > seen);
     store_lanes(taps.first + i, below + 1);

@@ -10,8 +10,8 @@
 namespace hpip::HPIP_TARGET {
 
 // Nearest integer, ties to even, clamped to 0..255; |value| < 2^22.
-// Adding 1.5 * 2^23 leaves a float no bits for a fraction, so the addition itself rounds and the
-// low bits hold the integer. Unlike lrintf, and unlike a clamp of floats, this vectorises.
+// After adding 1.5 * 2^23, a float has no fractional bits: the addition rounds, and the low bits
+// are the integer. Unlike lrintf and a clamp of floats, this can be vectorised.
 inline std::int32_t round_to_level(float value) noexcept {
   HPIP_DCHECK(value, >, -4194304.0F);
   HPIP_DCHECK(value, <, 4194304.0F);

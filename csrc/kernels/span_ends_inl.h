@@ -11,8 +11,8 @@
 
 namespace hpip::HPIP_TARGET {
 
-// Bit i tells whether tap i is made of other items than tap i + 1, for 1 to 64 taps. Reads up to
-// kTapPadding taps more.
+// Bit i is set if tap i uses other items than tap i + 1, for 1 to 64 taps. Reads up to kTapPadding
+// further taps.
 inline std::uint64_t span_ends(const AxisTaps& taps, std::size_t count) noexcept {
   HPIP_DCHECK(count, >=, 1U);
   HPIP_DCHECK(count, <=, 64U);

@@ -11,9 +11,9 @@
 
 namespace hpip::HPIP_TARGET {
 
-// Copies `count` values past the caches: whole cache lines of `out` go to memory without being read
-// first, and without pushing out what the caches hold. Lines that the row has only a part of are
-// stored as usual. Whoever hands `out` to another thread must fence_streams() first.
+// Copies `count` values with non-temporal stores: complete cache lines of `out` are written to
+// memory without reading them first and without evicting other data from the caches. Incomplete
+// cache lines are stored as usual. Call fence_streams() before another thread reads `out`.
 inline void stream_row_f32(const float* __restrict values, std::ptrdiff_t count,
                            float* __restrict out) noexcept {
   constexpr std::ptrdiff_t kLine = 64 / sizeof(float);
@@ -39,7 +39,7 @@ inline void stream_row_f32(const float* __restrict values, std::ptrdiff_t count,
   }
 }
 
-// Makes what this thread has streamed visible before what it stores afterwards.
+// Orders this thread's non-temporal stores before its later stores.
 inline void fence_streams() noexcept { _mm_sfence(); }
 
 }  // namespace hpip::HPIP_TARGET

@@ -8,8 +8,8 @@
 
 namespace hpip {
 
-// Neighbouring pixels [begin, end) that are sampled between the same two source items, with weights
-// of the second one that rise evenly but for rounding.
+// Neighbouring pixels [begin, end) that are interpolated between the same two source items; the
+// weights of the second item increase linearly except for rounding.
 struct SampleSpan {
   std::int32_t first;
   std::int32_t second;
@@ -17,7 +17,7 @@ struct SampleSpan {
   std::ptrdiff_t end;
 };
 
-// The pixels between two columns of the source: up to kCellColumns of them, sampled at
+// The pixels between two columns of the source, at most kCellColumns of them, sampled at
 // right_weights, which is readable up to kCellReadAhead items further.
 struct Strip {
   const float* left;   // items of the left column
@@ -28,8 +28,8 @@ struct Strip {
   std::size_t columns;
 };
 
-// Rows of pixels, the same for all strips; see CellRows. From span number `regular` on, each begins
-// one item after the one before it. Sides are those of the items from `items_begin` on.
+// Rows of pixels, the same for all strips; see CellRows. From span number `regular` on, each span
+// begins one item after the previous one. Sides are those of the items from `items_begin` on.
 struct StripRows {
   const SampleSpan* spans;
   std::ptrdiff_t count;
@@ -39,7 +39,7 @@ struct StripRows {
   float bend_rows;
 };
 
-// The columns x of a strip whose bit is set change between background and foreground at rows[x].
+// Each column x of a strip whose bit is set changes between background and foreground at rows[x].
 struct ColumnChanges {
   std::uint64_t columns;
   std::int32_t rows[kCellColumns];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels that need NEON's own instructions. Every AArch64 processor has it, and the compiler
-// uses it in the portable kernels too; this is what it can't find there.
+// The kernels that need NEON intrinsics. Every AArch64 processor has NEON, which the compiler also
+// uses for the portable kernels; these are the kernels that it can't vectorise.
 #define HPIP_TARGET neon
 
 #include "kernels/filter_taps_simd_inl.h"

@@ -10,7 +10,7 @@ namespace hpip::kernels {
 template <typename T, typename Predicate>
 void threshold_row(const T* in, std::ptrdiff_t stride, std::size_t count, Predicate predicate,
                    std::uint8_t* out) noexcept {
-  if (stride == 1) {  // apart, so that the compiler can vectorise it
+  if (stride == 1) {  // a case of its own, which the compiler can vectorise
     for (std::size_t i = 0; i < count; ++i) {
       out[i] = predicate(in[i]) ? 1 : 0;
     }

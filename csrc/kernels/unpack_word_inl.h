@@ -9,8 +9,8 @@
 
 namespace hpip::kernels {
 
-// Byte i of the result is 1 where bit i of the low byte is set: each byte keeps its own bit, and
-// adding 0x7F carries that into the byte's highest.
+// Byte i of the result is 1 if bit i of the low byte is set: each byte keeps one bit, and the
+// addition of 0x7F carries it to the highest bit of the byte.
 inline std::uint64_t spread_bits(std::uint64_t byte) noexcept {
   const std::uint64_t own = ((byte & 0xFF) * 0x0101010101010101U) & 0x8040201008040201U;
   return ((own + 0x7F7F7F7F7F7F7F7FU) >> 7) & 0x0101010101010101U;

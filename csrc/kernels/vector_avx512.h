@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// What filter_taps_simd_inl.h needs, on 16 lanes.
+// The vector operations of filter_taps_simd_inl.h with 16 lanes.
 namespace hpip::avx512 {
 
 struct Vector {
@@ -62,14 +62,14 @@ struct Vector {
 
   static Ints multiply_pairs(Ints a, Ints b) noexcept { return _mm512_madd_epi16(a, b); }
 
-  // On twice as many lanes of int16.
+  // For twice as many lanes of int16.
   static Ints set_shorts(std::int16_t value) noexcept { return _mm512_set1_epi16(value); }
   static Ints add_shorts(Ints a, Ints b) noexcept { return _mm512_add_epi16(a, b); }
   static Ints shift_shorts_by_2(Ints a) noexcept { return _mm512_srai_epi16(a, 2); }
   static Ints multiply_high(Ints a, Ints b) noexcept { return _mm512_mulhi_epi16(a, b); }
 
-  // sums >> 4, which fit an int16, in the order of the packing instruction, which works on each 16
-  // bytes alone; what comes out of the two that follow is in the order of pixels again.
+  // sums >> 4, which fit an int16, in the order of the packing instruction, which processes groups
+  // of 16 bytes; after the two instructions that follow, values are in the order of pixels again.
   static void store_shifted(std::int16_t* to, Ints first, Ints second) noexcept {
     const Ints packed =
         _mm512_packs_epi32(_mm512_srai_epi32(first, 4), _mm512_srai_epi32(second, 4));

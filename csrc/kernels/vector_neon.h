@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// What filter_taps_simd_inl.h needs, on 4 lanes.
+// The vector operations of filter_taps_simd_inl.h with 4 lanes.
 namespace hpip::neon {
 
 struct Vector {

@@ -7,8 +7,8 @@
 
 namespace hpip {
 
-// Uninitialised room for `size` numbers that starts at a cache line, so that no vector of a row
-// straddles two.
+// Uninitialised memory for `size` numbers, aligned to a cache line, so that no vector of a row
+// crosses a cache line.
 template <typename T>
 class AlignedBuffer {
  public:

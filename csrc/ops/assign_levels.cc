@@ -17,8 +17,8 @@ float side_of_square(const float* box, float extra) {
   return std::sqrt((box[2] - box[0] + extra) * (box[3] - box[1] + extra));
 }
 
-// The level of one box. In float32, as Paddle does: which side of a border a box falls on depends
-// on it.
+// The level of one box, in float32 as in Paddle: the rounding decides about boxes between two
+// levels.
 int level_of(const float* box, const FpnLevels& rules) {
   const float side = side_of_square(box, rules.pixel_offset ? 1.0F : 0.0F);
   HPIP_REQUIRE(std::isfinite(side), "boxes_xyxy: expected finite areas, received a box (", box[0],

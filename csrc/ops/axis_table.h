@@ -11,7 +11,8 @@
 
 namespace hpip {
 
-// Memory for the taps of an axis. Weights are readable up to kCellReadAhead items beyond the last.
+// Memory for the taps of an axis; weights are readable up to kCellReadAhead items beyond the last
+// one.
 class AxisTable {
  public:
   std::size_t size() const { return count_; }
@@ -19,15 +20,15 @@ class AxisTable {
   const std::int32_t* second() const { return second_.data(); }
   const float* second_weight() const { return second_weight_.data(); }
 
-  // From pixel `begin` on.
+  // The taps from pixel `begin` on.
   AxisTaps taps(std::size_t begin) const {
     HPIP_DCHECK(begin, <=, count_);
     return {first() + begin, second() + begin, second_weight() + begin};
   }
 
-  // To be filled through what it returns.
+  // Resizes the table; the caller writes the taps to the returned pointers.
   MutableAxisTaps resize(std::size_t count) {
-    static_assert(kCellReadAhead <= kTapPadding, "what is read must have been written");
+    static_assert(kCellReadAhead <= kTapPadding, "kernels must not read unwritten items");
     count_ = count;
     first_.resize(count + kTapPadding);
     second_.resize(count + kTapPadding);

@@ -11,13 +11,13 @@
 namespace hpip {
 
 // Collects a mask's runs, column by column from the left. Each column starts and ends with
-// background: one whose last pixel is foreground has a change behind it, which the first change of
-// the next column may undo.
+// background: if its last pixel is foreground, there is a change after it, which the first change
+// of the next column may cancel.
 class ColumnRuns {
  public:
   explicit ColumnRuns(std::int64_t height) : height_(height) {}
 
-  // [rows, end): where the next column changes, ascending, an even number of rows.
+  // Adds a column that changes at the rows [rows, end), ascending and even in number.
   void add_column(const std::uint32_t* rows, const std::uint32_t* end) {
     HPIP_DCHECK((end - rows) % 2, ==, 0);
     if (ends_in_foreground_) {
@@ -39,10 +39,10 @@ class ColumnRuns {
     first_position_ += static_cast<std::uint32_t>(height_);
   }
 
-  // Adds the columns of another part of the mask, to the right of all of ours.
+  // Appends the columns of another part of the mask, to the right of this part.
   void append(const ColumnRuns& other);
 
-  // COCO's string of all columns.
+  // Encodes all columns as COCO's compressed string.
   std::string finish();
 
  private:
@@ -53,8 +53,8 @@ class ColumnRuns {
   }
 
   std::int64_t height_;
-  std::uint32_t first_position_ = 0;  // of the next column
-  std::uint32_t previous_ = 0;        // where the last run ends
+  std::uint32_t first_position_ = 0;  // first position of the next column
+  std::uint32_t previous_ = 0;        // end of the last run
   bool ends_in_foreground_ = false;
   Runs runs_;
 };

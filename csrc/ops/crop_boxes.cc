@@ -40,7 +40,7 @@ void crop_boxes(const float* boxes_xyxy, std::ptrdiff_t count, ImageSize image, 
         std::all_of(box, box + 4, [](float value) { return std::isfinite(value); });
     HPIP_REQUIRE(is_finite && box[0] <= box[2] && box[1] <= box[3], "boxes_xyxy[", i,
                  "]: expected finite x0 <= x1 and y0 <= y1, received (", box[0], ", ", box[1], ", ",
-                 box[2], ", ", box[3], "); drop such boxes first");
+                 box[2], ", ", box[3], "); remove such boxes first");
     HPIP_REQUIRE(std::isfinite(box[2] - box[0]) && std::isfinite(box[3] - box[1]), "boxes_xyxy[", i,
                  "]: expected a width and a height that float32 can hold, received (", box[0], ", ",
                  box[1], ", ", box[2], ", ", box[3], "); clip the boxes first");

@@ -15,7 +15,7 @@ DcheckValue::DcheckValue(unsigned long long value) noexcept {
 }
 
 DcheckValue::DcheckValue(double value) noexcept {
-  // Enough digits to tell any two floats apart.
+  // Enough digits to distinguish any two floats.
   std::snprintf(text_, sizeof text_, "%.9g", value);
 }
 

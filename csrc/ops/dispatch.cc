@@ -12,7 +12,7 @@ namespace {
 
 bool is_supported(Isa isa) {
 #if defined(__x86_64__)
-  // These also ask whether the operating system saves the wide registers.
+  // These functions also check that the operating system saves the wide registers.
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   switch (isa) {

@@ -14,7 +14,7 @@
 namespace hpip {
 namespace {
 
-// What stays the same for all masks.
+// The arguments that are the same for all masks.
 struct EncodeJob {
   const StridedArray& masks;
   PasteConvention convention;
@@ -23,9 +23,9 @@ struct EncodeJob {
   UpsampleTaps taps;
 };
 
-// What one thread encodes its masks with.
+// The encoder and buffers of one thread.
 struct EncodeTools {
-  AxisMaker columns{kCellColumns};  // columns of a strip are bits of a word
+  AxisMaker columns{kCellColumns};  // the columns of a strip are the bits of a word
   AxisMaker rows{std::numeric_limits<std::size_t>::max() / 2};
   MaskEncoder encoder;
 };
@@ -53,7 +53,7 @@ std::string encode_mask(const EncodeJob& job, std::ptrdiff_t mask_index, std::pt
   return tools.encoder.encode(columns, xs, ys, limit);
 }
 
-// "At least x" is "above the next smaller float".
+// "At least x" is equivalent to "above the next smaller float".
 float exclusive_limit(const Threshold& threshold) {
   const auto limit = static_cast<float>(threshold.value);
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
@@ -64,15 +64,15 @@ void require_upsampling(const Upsampling& upsampling, std::ptrdiff_t count) {
   const auto [size, kept, windows] = upsampling;
   HPIP_REQUIRE(size.height >= 1 && size.width >= 1 && kept.height >= 1 && kept.width >= 1 &&
                    kept.height <= size.height && kept.width <= size.width,
-               "upsampling: expected a size of at least 1 x 1 and a part of it to keep, received ",
+               "upsampling: expected a size of at least 1 x 1 and a kept_hw inside it, received ",
                size.height, " x ", size.width, " and ", kept.height, " x ", kept.width);
   for (std::ptrdiff_t n = 0; n < count; ++n) {
     const PixelBox& window = windows[n];
     HPIP_REQUIRE(window.x0 >= 0 && window.y0 >= 0 && window.x0 <= window.x1 &&
                      window.y0 <= window.y1 && window.x1 <= kept.width && window.y1 <= kept.height,
-                 "windows_xyxy[", n, "]: expected a window inside of ", kept.height, " x ",
-                 kept.width, ", received rows ", window.y0, " to ", window.y1, " and columns ",
-                 window.x0, " to ", window.x1);
+                 "windows_xyxy[", n, "]: expected a window inside ", kept.height, " x ", kept.width,
+                 ", received rows ", window.y0, " to ", window.y1, " and columns ", window.x0,
+                 " to ", window.x1);
   }
 }
 

@@ -21,12 +21,12 @@ std::ptrdiff_t round_up(std::ptrdiff_t value, std::ptrdiff_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// The byte of a row, of which there are some before the first, where the taps of a target pixel
-// begin: neighbours whose clamped positions are `index`.
+// The byte offset in a padded row at which the taps of a target pixel begin, given their clamped
+// positions `index`; negative in the padding before the row.
 std::int32_t first_byte(const std::int32_t* index, int taps) {
   int pixel = index[0];
   for (int k = 1; k < taps && index[k] == 0; ++k) {
-    --pixel;  // one more tap lies before the row
+    --pixel;  // one more tap is before the row
   }
   return static_cast<std::int32_t>(3 * pixel);
 }
@@ -38,18 +38,18 @@ struct Columns {
   std::ptrdiff_t count() const { return end - begin; }
 };
 
-// Horizontal taps, `plane` target pixels of them; those beyond the width read what the last one
-// does.
+// Horizontal taps of `plane` target pixels; those beyond the width read the same pixels as the last
+// one.
 template <typename Weight>
 struct TapTable {
   std::ptrdiff_t plane;
-  bool only_picks;  // of four taps the second has all the weight, for every target pixel
+  bool only_picks;  // for every target pixel, the second of four taps has the weight 1
   AlignedBuffer<std::int32_t> begin;
   AlignedBuffer<Weight> weight;
-  Columns direct;  // whose taps, and what is loaded with them, lie within a row of `row_bytes`
+  Columns direct;  // columns whose loads are entirely within a row of `row_bytes`
 
-  // In the filter table a pixel's weights are neighbours, which kInterleaved keeps; else a tap's
-  // are.
+  // The filter table stores the weights of a pixel next to each other, which kInterleaved keeps;
+  // otherwise, the weights of a tap are next to each other.
   template <typename FilterWeight>
   TapTable(const FilterTable<FilterWeight>& table, int taps, bool interleaved,
            std::ptrdiff_t row_bytes)
@@ -81,8 +81,8 @@ struct TapTable {
   }
 };
 
-// What the passes differ in. `Weight` is the type of the vertical filter table, Filtered that of a
-// row after the horizontal filter; `affine` is in the picture's own channel order.
+// The differences between the passes. `Weight` is the type of the vertical filter table, `Filtered`
+// that of a row after the horizontal filter; `affine` is in the channel order of the image.
 struct LinearLevels {
   static constexpr int kTaps = 2;
   using Weight = std::int32_t;
@@ -123,7 +123,7 @@ struct CubicLevels {
   }
 };
 
-// Normalization first, so that nothing is rounded to levels.
+// Normalization before the resize: values are not rounded to uint8 levels.
 template <int kTapCount>
 struct NormalizedValues {
   static constexpr int kTaps = kTapCount;
@@ -151,12 +151,12 @@ template <typename Rule>
 struct FusedTables {
   PreprocessItem item;
   const PreprocessParams& params;
-  ChannelAffine affine;  // in the picture's own channel order
+  ChannelAffine affine;  // in the channel order of the image
   FilterTable<typename Rule::Weight> y;
   TapTable<typename Rule::Filtered> x;
 };
 
-// At most kTaps rows of a picture.
+// At most kTaps rows of an image.
 template <int kTaps>
 class RowList {
  public:
@@ -169,9 +169,9 @@ class RowList {
   std::size_t count_ = 0;
 };
 
-// Source rows are filtered once, and kept while output rows need them: the rows of one output row
-// are neighbours, so `row % kTaps` never collides. That is all that a thread holds: for 640 columns
-// 31 kB, which stay in the first-level cache, for 4096 columns 197 kB.
+// Source rows are filtered once, and kept while output rows need them: an output row needs
+// neighbouring rows, so `row % kTaps` never collides. A thread has no other memory: 31 kB for 640
+// columns, which stay in the L1 cache, and 197 kB for 4096 columns.
 template <typename Rule>
 class FusedRows final : public PlanarRows {
   using Filtered = typename Rule::Filtered;
@@ -225,7 +225,7 @@ class FusedRows final : public PlanarRows {
     return tables_.y.index.data() + y * Rule::kTaps;
   }
 
-  // The rows that have to be filtered for output row `y`.
+  // The source rows that must be filtered for output row `y`.
   Rows hold_rows(std::ptrdiff_t y) {
     Rows rows;
     for (const std::int32_t* row = source_rows(y); row != source_rows(y + 1); ++row) {
@@ -237,7 +237,7 @@ class FusedRows final : public PlanarRows {
     return rows;
   }
 
-  // The rows that the output row after `y` needs besides those of `y`.
+  // The source rows that output row `y + 1` needs in addition to those of row `y`.
   Rows rows_after(std::ptrdiff_t y) const {
     Rows rows;
     if (y + 1 < tables_.item.resized_height) {
@@ -252,7 +252,8 @@ class FusedRows final : public PlanarRows {
     return rows;
   }
 
-  // Straight from the picture, but for target pixels at the row's ends, and for grey.
+  // Reads directly from the image, except for target pixels at the ends of a row and for grey
+  // images.
   void filter(std::int32_t source_y) {
     const ImageView<const std::uint8_t>& image = tables_.item.image;
     HPIP_DCHECK(image.channels == 1 || image.channels == 3, ==, true);
@@ -282,7 +283,7 @@ class FusedRows final : public PlanarRows {
   void blend(std::ptrdiff_t y, float* const out_rgb[3]) const {
     const ChannelAffine& affine = tables_.params.affine_rgb;
     for (std::size_t c = 0; c < 3; ++c) {
-      const std::ptrdiff_t plane =  // filtered rows have three channels, grey ones too
+      const std::ptrdiff_t plane =  // filtered rows have three channels, even for grey images
           source_channel(tables_.params.order, 3, static_cast<std::ptrdiff_t>(c));
       const Filtered* rows[Rule::kTaps];
       for (int k = 0; k < Rule::kTaps; ++k) {
@@ -302,7 +303,7 @@ class FusedRows final : public PlanarRows {
 
   const FusedTables<Rule>& tables_;
   AlignedBuffer<std::uint8_t> padded_;
-  AlignedBuffer<float> values_;  // of the row that is streamed, with zeros behind it
+  AlignedBuffer<float> values_;  // the row for non-temporal stores, with its padding of zeros
   std::array<AlignedBuffer<Filtered>, static_cast<std::size_t>(Rule::kTaps)> filtered_;
   std::array<std::int32_t, static_cast<std::size_t>(Rule::kTaps)> held_;
 };

@@ -18,10 +18,10 @@
 namespace hpip {
 namespace {
 
-// Uninitialised at first: there are hundreds of thousands of them.
+// Not initialised, because there are hundreds of thousands of items.
 struct ScoredAnchors {
   std::ptrdiff_t count;
-  std::unique_ptr<ScoredIndex[]> items;  // indices go cell by cell, as the anchors
+  std::unique_ptr<ScoredIndex[]> items;  // indices are in the order of the anchors, cell by cell
 };
 
 ScoredAnchors scores_by_cell(const ProposalLevel& level, const float* scores) {
@@ -50,9 +50,9 @@ ScoredAnchors scores_by_cell(const ProposalLevel& level, const float* scores) {
   return anchors;
 }
 
-// The anchors to decode, best first. Of the best thousand of 193,536 scores two are often equal,
-// and Paddle's order of equal scores is that of the C++ library's unstable algorithms on this very
-// sequence; items hold their score because looking it up takes longer.
+// Returns the anchors to decode in descending order of the scores. The best thousand of 193,536
+// scores often contain ties, and Paddle's order of ties is that of the C++ library's unstable
+// algorithms on this exact sequence. Items contain their score, because a lookup takes longer.
 std::vector<ScoredIndex> top_anchors(const ProposalLevel& level, const float* scores,
                                      int pre_nms_top_n) {
   const ScoredAnchors anchors = scores_by_cell(level, scores);
@@ -65,7 +65,7 @@ std::vector<ScoredIndex> top_anchors(const ProposalLevel& level, const float* sc
     count = pre_nms_top_n;
     select_best(items, anchors.count, count);
   }
-  // Suppression takes the last of equal scores first.
+  // Suppression processes the last one of equal scores first.
   std::vector<std::uint64_t> keys;
   keys.reserve(static_cast<std::size_t>(count));
   for (std::ptrdiff_t i = count - 1; i >= 0; --i) {
@@ -80,7 +80,7 @@ std::vector<ScoredIndex> top_anchors(const ProposalLevel& level, const float* sc
   return best;
 }
 
-// Decodes the chosen anchors of one image and drops those that are too small.
+// Decodes the selected anchors of one image, and removes boxes that are too small.
 Proposals decode(const ProposalLevel& level, std::ptrdiff_t image,
                  const std::vector<ScoredIndex>& chosen, const kernels::ProposalBounds& bounds) {
   const float* deltas = level.deltas + 4 * image * level.count();
@@ -98,8 +98,8 @@ Proposals decode(const ProposalLevel& level, std::ptrdiff_t image,
                            level.variances == nullptr ? nullptr : level.variances + row, bounds,
                            box);
     HPIP_REQUIRE(std::none_of(box, box + 4, [](float value) { return std::isnan(value); }),
-                 "bbox_deltas: expected numbers that make a box of the anchor, received (",
-                 delta[0], ", ", delta[1], ", ", delta[2], ", ", delta[3], ") for anchor ", anchor,
+                 "bbox_deltas: expected numbers that decode to a finite box, received (", delta[0],
+                 ", ", delta[1], ", ", delta[2], ", ", delta[3], ") for anchor ", anchor,
                  " of cell ", cell);
     if (kernels::is_proposal(box, bounds)) {
       decoded.boxes_xyxy.insert(decoded.boxes_xyxy.end(), box, box + 4);
@@ -142,7 +142,7 @@ void require_arguments(const std::vector<ProposalLevel>& levels, std::ptrdiff_t 
   HPIP_REQUIRE(std::isfinite(rules.nms_threshold) && rules.nms_threshold > 0.0F,
                "nms_threshold: expected a finite number above 0, received ", rules.nms_threshold);
   HPIP_REQUIRE(!std::isnan(rules.min_size), "min_size: expected a number, received NaN");
-  HPIP_REQUIRE(rules.eta > 0.0F, "eta: expected above 0, received ", rules.eta);
+  HPIP_REQUIRE(rules.eta > 0.0F, "eta: expected a number above 0, received ", rules.eta);
   for (std::ptrdiff_t i = 0; i < 2 * batch; ++i) {
     HPIP_REQUIRE(std::isfinite(image_hw[i]) && image_hw[i] > 0.0F, "image_hw[", i / 2,
                  "]: expected a finite height and width above 0, received ", image_hw[i]);

@@ -27,8 +27,8 @@ inline void require_threads(int threads) {
   HPIP_REQUIRE(threads >= 1, "threads: expected at least 1, received ", threads);
 }
 
-// Fewest rows worth a thread: starting one costs about 20 us, in which the slowest of these kernels
-// makes some 16,000 values.
+// Minimum number of rows per thread: the start of a thread takes about 20 us, in which the slowest
+// of these kernels computes about 16,000 values.
 inline std::ptrdiff_t row_grain(std::ptrdiff_t values_per_row) {
   constexpr std::ptrdiff_t kValuesPerThread = 1 << 15;
   return 1 + kValuesPerThread / std::max<std::ptrdiff_t>(1, values_per_row);

@@ -12,8 +12,8 @@
 namespace hpip {
 namespace {
 
-// Rows below which a thread costs more than it saves: starting one takes 20 to 100 us, in which
-// one thread maps some 10^5 pixels.
+// Minimum number of rows per thread: the start of a thread takes 20 to 100 us, in which one thread
+// maps about 10^5 pixels.
 constexpr std::ptrdiff_t kGrainRows = 128;
 
 // Calls visit(first, count) for each run of ones, from the lowest bit up.

@@ -48,7 +48,7 @@ std::string MaskEncoder::encode(SourceColumns& source, const SampleAxis& xs, con
   const auto encode_strip = active_kernels().encode_strip;
   const auto list_positions = active_kernels().list_positions;
   const auto height = static_cast<std::uint32_t>(ys.spans.back().end);
-  reserve_positions(1);  // what is before the first change equals no position
+  reserve_positions(1);  // the item before the first change must not equal any position
   positions_[0] = std::numeric_limits<std::uint32_t>::max();
   std::size_t count = 1;
   right_.index = -1;

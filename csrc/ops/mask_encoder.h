@@ -11,16 +11,16 @@
 
 namespace hpip {
 
-// Encodes one mask after another without a pixel, in memory that is used again and again.
+// Encodes masks one after another without decoded pixels, and reuses its memory.
 class MaskEncoder {
  public:
-  // COCO's string of the pixels `xs` x `ys` of `source` that are above the limit. Both axes have
-  // pixels; spans of `xs` are no longer than kCellColumns.
+  // Encodes the pixels `xs` x `ys` of `source` that are above the threshold as COCO's compressed
+  // string. Both axes must have pixels; spans of `xs` must not be longer than kCellColumns.
   std::string encode(SourceColumns& source, const SampleAxis& xs, const SampleAxis& ys,
                      float limit);
 
  private:
-  // A column of the source; items before the first sampled one are not filled.
+  // A column of the source; items before the first sampled one are not initialised.
   struct Column {
     std::int32_t index = -1;
     bool is_finite = true;
@@ -32,13 +32,13 @@ class MaskEncoder {
                    Column* column);
   void reserve_changes(const SampleAxis& ys, bool is_finite);
   void reserve_positions(std::size_t count);
-  // Of the changes at positions_[1] to before positions_[count].
+  // Encodes the changes at positions_[1] to positions_[count - 1].
   std::string finish(std::size_t count, std::uint32_t pixels);
 
   Column left_;
   Column right_;
   std::vector<ColumnChanges> changes_;
-  std::vector<std::uint32_t> positions_;  // where pixels change, column by column
+  std::vector<std::uint32_t> positions_;  // positions of the changes, column by column
 };
 
 }  // namespace hpip

@@ -18,13 +18,13 @@ namespace {
 
 using Form = ScoredBoxes::Form;
 
-// Candidates worth a thread: starting one takes about 20 us.
+// Minimum number of candidates per thread: the start of a thread takes about 20 us.
 constexpr std::ptrdiff_t kGrainCandidates = 512;
 
-// Rows counted within an image.
+// Row numbers within an image.
 using Rows = std::vector<std::int32_t>;
 
-// One image's part of the arrays.
+// The parts of the arrays that belong to one image.
 struct ImageBoxes {
   Form form;
   const float* scores;
@@ -56,14 +56,14 @@ ImageBoxes image_boxes(const ScoredBoxes& boxes, std::size_t image) {
 // Positions of the scores above the threshold.
 std::vector<std::int32_t> passing_scores(const float* scores, std::ptrdiff_t count,
                                          float score_threshold) {
-  // Not a vector: most of it is never touched.
+  // Not a vector, which would initialise memory that is mostly unused.
   const std::unique_ptr<std::int32_t[]> found(new std::int32_t[static_cast<std::size_t>(count)]);
   const std::ptrdiff_t length =
       active_kernels().collect_above(scores, count, score_threshold, found.get());
   return {found.get(), found.get() + length};
 }
 
-// Rows of each class of one image whose score passes, ascending.
+// For each class of one image, the rows with a score above the threshold, ascending.
 std::vector<Rows> candidates_of(const ImageBoxes& image, const NmsRules& rules) {
   std::vector<Rows> candidates(static_cast<std::size_t>(image.classes));
   if (image.form == Form::kShared) {
@@ -99,7 +99,7 @@ void require_boxes(const ImageBoxes& image, std::ptrdiff_t label,
   }
 }
 
-// The best of the rows, the earlier of equals first.
+// The rows with the highest scores; for ties, the earlier row is first.
 std::vector<std::ptrdiff_t> best_rows(const ImageBoxes& image, std::ptrdiff_t label,
                                       const Rows& rows, int top_k) {
   std::vector<std::uint64_t> keys;
@@ -119,7 +119,8 @@ std::vector<std::ptrdiff_t> best_rows(const ImageBoxes& image, std::ptrdiff_t la
   return best;
 }
 
-// Which of the rows, best first, are kept: in this order for kShared, else ascending.
+// Suppresses rows, given in descending order of the scores. Returns the kept rows in this order for
+// kShared, ascending for kPerClass.
 std::vector<std::ptrdiff_t> kept_rows(const ImageBoxes& image, std::ptrdiff_t label,
                                       const std::vector<std::ptrdiff_t>& rows,
                                       const NmsRules& rules) {
@@ -136,7 +137,8 @@ std::vector<std::ptrdiff_t> kept_rows(const ImageBoxes& image, std::ptrdiff_t la
   return kept;
 }
 
-// The `most` detections of highest score, in the order in which they are; the earlier of equals.
+// The `most` detections with the highest scores, in their original order; of ties, the earlier
+// ones.
 void keep_best(std::ptrdiff_t most, std::vector<Detection>& detections) {
   if (most < 0 || static_cast<std::size_t>(most) >= detections.size()) {
     return;
@@ -195,7 +197,7 @@ void require_rules(const ScoredBoxes& boxes, const NmsRules& rules) {
                rules.score_threshold);
   HPIP_REQUIRE(rules.nms_threshold >= 0.0F, "nms_threshold: expected at least 0, received ",
                rules.nms_threshold);
-  HPIP_REQUIRE(rules.eta > 0.0F, "nms_eta: expected above 0, received ", rules.eta);
+  HPIP_REQUIRE(rules.eta > 0.0F, "nms_eta: expected a number above 0, received ", rules.eta);
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ void normalize(ImageView<const T> image, const ChannelAffine& affine, ImageView<
   HPIP_REQUIRE(
       image.height == out.height && image.width == out.width && image.channels == out.channels,
       "out: expected ", image.height, " x ", image.width, " x ", image.channels,
-      ", as the image is, received ", out.height, " x ", out.width, " x ", out.channels);
+      ", the shape of the image, received ", out.height, " x ", out.width, " x ", out.channels);
   require_threads(threads);
   switch (image.channels) {
     case 1:

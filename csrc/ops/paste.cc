@@ -18,8 +18,8 @@
 namespace hpip {
 namespace {
 
-// Rows below which a thread costs more than it saves: starting one takes about 20 us, in which one
-// thread resamples some ten rows of 1080p.
+// Minimum number of rows per thread: the start of a thread takes about 20 us, in which one thread
+// resamples about ten rows of 1080p.
 constexpr std::ptrdiff_t kGrainRows = 32;
 
 struct RowRange {
@@ -27,7 +27,7 @@ struct RowRange {
   std::ptrdiff_t end;
 };
 
-// Taps of a row's or column's pixels; those outside [begin, end) see only zeros.
+// Taps of the pixels of a row or column; pixels outside [begin, end) are zero.
 struct Axis {
   AxisTable table;
   std::ptrdiff_t begin = 0;
@@ -62,7 +62,7 @@ Axis region_axis(float low, float high, std::ptrdiff_t source_length, std::int64
   return axis;
 }
 
-// A copy of `mask` with a border of one zero.
+// A copy of `mask`, padded with one zero on each side.
 std::vector<float> pad_with_zeros(const Plane<float>& mask) {
   const auto width = static_cast<std::size_t>(mask.width);
   std::vector<float> padded((width + 2) * (static_cast<std::size_t>(mask.height) + 2));
@@ -73,7 +73,8 @@ std::vector<float> pad_with_zeros(const Plane<float>& mask) {
   return padded;
 }
 
-// Resamples `source` at the pixels of `ys` x `xs` into `out`, a dense row for each of `ys`.
+// Resamples `source` at the pixels `ys` x `xs`, and writes a contiguous row of `out` for each of
+// `ys`.
 template <typename Predicate>
 void resample_rows(const Plane<float>& source, const Axis& xs, const Axis& ys, Predicate predicate,
                    std::uint8_t* out) {
@@ -85,7 +86,7 @@ void resample_rows(const Plane<float>& source, const Axis& xs, const Axis& ys, P
   }
   const auto begin = static_cast<std::size_t>(xs.begin);
   const auto end = static_cast<std::size_t>(xs.end);
-  // Only the source columns that are sampled are blended.
+  // Blends only the source columns that are sampled.
   const auto low = static_cast<std::ptrdiff_t>(xs.table.first()[begin]);
   const std::ptrdiff_t high = xs.table.second()[end - 1];
   std::vector<float> row(static_cast<std::size_t>(source.width));
@@ -103,7 +104,7 @@ void resample_rows(const Plane<float>& source, const Axis& xs, const Axis& ys, P
   }
 }
 
-// What stays the same for all rows of all masks.
+// The arguments that are the same for all rows of all masks.
 struct PasteJob {
   const StridedArray& masks;
   PasteConvention convention;
@@ -112,7 +113,7 @@ struct PasteJob {
   const PixelBox* windows;
   std::uint8_t* const* targets;
 
-  // Fills rows [rows.begin, rows.end) of target n.
+  // Writes rows [rows.begin, rows.end) of target n.
   template <typename T, typename Predicate>
   void fill(std::ptrdiff_t n, RowRange rows, Predicate predicate) const {
     const PixelBox& whole = windows[n];
@@ -155,13 +156,14 @@ void require_masks(const StridedArray& masks, PasteConvention convention, ImageS
   const std::ptrdiff_t width = masks.shape[2];
   if (convention == PasteConvention::kPasted) {
     HPIP_REQUIRE(height == image.height && width == image.width,
-                 "masks: pasted ones are expected to have the image's size (", image.height, ", ",
+                 "masks: expected pasted masks of the image's size (", image.height, ", ",
                  image.width, "), received (", height, ", ", width, ")");
     return;
   }
   constexpr std::ptrdiff_t kLongestSide = std::numeric_limits<std::int32_t>::max() - 2;
   HPIP_REQUIRE(masks.dtype == DType::kFloat32 && (width <= 1 || masks.strides[2] == 1),
-               "masks: expected float32 with dense rows for this convention, received others");
+               "masks: expected float32 with contiguous rows for conventions 'region' and 'image', "
+               "received another dtype or layout; pass numpy.ascontiguousarray(masks, 'float32')");
   HPIP_REQUIRE(height >= 1 && width >= 1 && std::max(height, width) <= kLongestSide,
                "masks: expected at least one row and one column, received (", height, ", ", width,
                ")");

@@ -14,7 +14,7 @@
 namespace hpip {
 namespace {
 
-// The rows of a uint8 picture after normalization: R, G and B interleaved in float32.
+// The rows of a uint8 image after normalization: R, G and B interleaved in float32.
 class NormalizedRows final : public RowSource<float> {
  public:
   NormalizedRows(ImageView<const std::uint8_t> image, const PreprocessParams& params)
@@ -37,8 +37,8 @@ class NormalizedRows final : public RowSource<float> {
   std::vector<float> buffer_;
 };
 
-// Any resize of interleaved rows, taken apart into planes afterwards. T is the type that is
-// resized: uint8_t, or float when normalization comes first.
+// Any resize of interleaved rows, which are split into planes afterwards. T is the type of the
+// resize: uint8_t, or float after normalization.
 template <typename T>
 class SplitPlan final : public PlanarPlan {
   static constexpr bool kNormalizeFirst = std::is_same_v<T, float>;

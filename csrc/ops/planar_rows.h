@@ -6,40 +6,41 @@
 
 #include "hpip/preprocess_ops.h"
 
-// A picture, resized and normalized, as a stream of planar float32 rows.
+// A resized and normalized image as a stream of planar float32 rows.
 namespace hpip {
 
-// Where a row goes: `width` values of R, G and B each.
+// The destination of a row: `width` values each of R, G and B.
 struct RowTarget {
   float* channels[3];
   std::ptrdiff_t width;
-  bool streams;  // may be stored past the caches; KernelTable::stream_f32 is there
+  bool streams;  // use non-temporal stores; requires KernelTable::stream_f32
 };
 
-// Writes row `y` of the resized picture, and zeros behind it. Fastest when y ascends; every thread
-// needs its own.
+// Writes row `y` of the resized image, padded with zeros. Fastest if y ascends. Not thread-safe:
+// every thread needs its own object.
 class PlanarRows {
  public:
   virtual ~PlanarRows() = default;
   virtual void row(std::ptrdiff_t y, const RowTarget& out) = 0;
 };
 
-// The tables of one picture, shared by the threads. Must outlive the rows that it makes.
+// The tables of one image, which all threads share. Must outlive the rows that it creates.
 class PlanarPlan {
  public:
   virtual ~PlanarPlan() = default;
   virtual std::unique_ptr<PlanarRows> rows() const = 0;
 };
 
-// `item` has been checked. `params` must outlive the plan.
+// `item` must be valid. `params` must outlive the plan.
 std::unique_ptr<PlanarPlan> make_planar_plan(const PreprocessItem& item,
                                              const PreprocessParams& params);
 
-// Linear and cubic resizes in one fused pass; make_planar_plan picks it where it applies.
+// Linear and cubic resizes in one fused pass; make_planar_plan selects it if it is applicable.
 std::unique_ptr<PlanarPlan> make_fused_plan(const PreprocessItem& item,
                                             const PreprocessParams& params);
 
-// The channel of a picture that holds R (0), G (1) or B (2), of its three or of its only one.
+// The index of the channel with R (0), G (1) or B (2) in an image of three channels; 0 for grey
+// images.
 inline std::ptrdiff_t source_channel(ChannelOrder order, std::ptrdiff_t channels,
                                      std::ptrdiff_t rgb) {
   if (channels == 1) {

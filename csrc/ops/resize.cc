@@ -14,7 +14,7 @@ void resize(ImageView<const T> image, Interpolation interpolation, ImageView<T> 
   require_image("image", image);
   require_sides("size_hw", out.height, out.width);
   HPIP_REQUIRE(image.channels == out.channels, "out: expected ", image.channels,
-               " channels, as the image has, received ", out.channels);
+               " channels, as in the image, received ", out.channels);
   require_threads(threads);
   const std::unique_ptr<ResizePlan<T>> plan = make_resize_plan<T>(
       {image.height, image.width, out.height, out.width, image.channels}, interpolation);

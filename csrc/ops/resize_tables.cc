@@ -11,10 +11,10 @@
 namespace hpip {
 namespace {
 
-// OpenCV leaves out an area cell's sliver of less than a thousandth of a source pixel.
+// OpenCV ignores a part of an area cell that covers less than a thousandth of a source pixel.
 constexpr double kSmallestShare = 1e-3;
 
-// Source pixels per target pixel, by OpenCV's two divisions.
+// Source pixels per target pixel, with the same two divisions as in OpenCV.
 double source_step(std::ptrdiff_t source, std::ptrdiff_t target) {
   HPIP_DCHECK(source, >=, 1);
   HPIP_DCHECK(source, <=, kMaxSide);
@@ -27,7 +27,8 @@ std::int32_t clamp_index(std::ptrdiff_t index, std::ptrdiff_t source) {
   return static_cast<std::int32_t>(std::clamp<std::ptrdiff_t>(index, 0, source - 1));
 }
 
-// A position on the source axis: `base` pixels and a fraction in [0, 1] of the way to the next.
+// A position on the source axis: pixel `base` plus a fraction in [0, 1] of the distance to the next
+// one.
 template <typename Real>
 struct Position {
   std::ptrdiff_t base;
@@ -41,7 +42,7 @@ Position<Real> centre_position(std::ptrdiff_t i, double step) {
   return {static_cast<std::ptrdiff_t>(base), position - base};
 }
 
-// In float32 for every type: where rounding makes the fraction 1, OpenCV takes it for 0.
+// In float32 for every type: if rounding makes the fraction 1, OpenCV uses 0.
 template <typename Real>
 Position<Real> area_position(std::ptrdiff_t i, double step, double targets_per_source) {
   const double base = std::floor(static_cast<double>(i) * step);
@@ -102,7 +103,7 @@ FilterTable<float> linear_table_f32(std::ptrdiff_t source, std::ptrdiff_t target
 FilterTable<float> cubic_table(std::ptrdiff_t source, std::ptrdiff_t target) {
   constexpr double a = -0.75;
   const double step = source_step(source, target);
-  // Weight of a sample d pixels away, and of one 1 + d pixels away; d is at most 1.
+  // The weights of samples at the distances d and 1 + d, in pixels; d is at most 1.
   const auto near_weight = [](double d) { return ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0; };
   const auto far_weight = [](double d) { return a * d * (1.0 - d) * (1.0 - d); };
   FilterTable<float> table;
@@ -110,8 +111,8 @@ FilterTable<float> cubic_table(std::ptrdiff_t source, std::ptrdiff_t target) {
   table.weight.reserve(static_cast<std::size_t>(target) * 4);
   for (std::ptrdiff_t i = 0; i < target; ++i) {
     const Position<double> at = centre_position<double>(i, step);
-    // IPP holds the distance to the farther left sample in float32: the bits that this costs are
-    // lost for all four weights, and seen in the result.
+    // IPP stores the distance to the farther left sample in float32; this loss of precision affects
+    // all four weights, and is visible in the result.
     const float far_distance = 1.0F + static_cast<float>(at.fraction);
     const double left = static_cast<double>(far_distance - 1.0F);
     const double right = 1.0 - left;

@@ -14,11 +14,10 @@
 namespace hpip {
 namespace {
 
-// Pixels below which a thread costs more than it saves; decoding runs at about memory speed.
+// Minimum number of pixels per thread; decoding is limited by the memory bandwidth.
 constexpr std::ptrdiff_t kGrainPixels = 1 << 18;
 
-// Calls visit(begin, end) for each run of ones that is not empty, with positions in column-major
-// order.
+// Calls visit(begin, end) for each non-empty run of ones, with positions in column-major order.
 template <typename Visitor>
 void for_each_foreground_run(const Runs& runs, Visitor&& visit) {
   std::int64_t position = 0;
@@ -31,7 +30,7 @@ void for_each_foreground_run(const Runs& runs, Visitor&& visit) {
   }
 }
 
-// Calls visit(x, y0, y1) for each column's part of the foreground positions [begin, end).
+// Calls visit(x, y0, y1) for the part of the foreground positions [begin, end) in each column.
 template <typename Visitor>
 void for_each_column(std::int64_t begin, std::int64_t end, std::int64_t height, Visitor&& visit) {
   std::int64_t x = begin / height;
@@ -42,7 +41,7 @@ void for_each_column(std::int64_t begin, std::int64_t end, std::int64_t height, 
   }
 }
 
-// Collects foreground in column-major order into runs; what touches becomes one run.
+// Collects foreground in column-major order as runs; adjacent parts become one run.
 class RunBuilder {
  public:
   void add_foreground(std::int64_t begin, std::int64_t end) {
@@ -102,7 +101,7 @@ PixelBox rle_to_bbox(const Runs& runs, ImageSize size) {
   for_each_foreground_run(runs, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t first_column = begin / size.height;
     const std::int64_t last_column = (end - 1) / size.height;
-    // A run that goes on in the next column touches the bottom of one and the top of the other.
+    // A run continues in the next column if it touches the bottom of one and the top of the other.
     const bool is_one_column = first_column == last_column;
     box.x0 = std::min(box.x0, first_column);
     box.x1 = std::max(box.x1, last_column + 1);

@@ -22,20 +22,20 @@ namespace {
 
 using kernels::kWordColumns;
 
-// Pixels below which a thread costs more than it saves: starting one takes 20 to 100 us, in which
-// one thread encodes some 5 * 10^5 pixels of uint8.
+// Minimum number of pixels per thread: the start of a thread takes 20 to 100 us, in which one
+// thread encodes about 5 * 10^5 uint8 pixels.
 constexpr std::ptrdiff_t kGrainPixels = 1 << 19;
 
-// Blocks of 64 columns that are packed together, row by row: each row of a large mask is another
-// page. A dense 4K mask took 2.5 ms one block after the other, 1.7 ms eight at once (Zen 4,
-// loaded).
+// Number of blocks of 64 columns that are packed together, row by row, because each row of a large
+// mask is in another memory page. A contiguous 4K mask took 2.5 ms with one block at a time and 1.7
+// ms with eight (Zen 4, with other load).
 constexpr std::ptrdiff_t kTileBlocks = 8;
 
-// The changes of a block of at most 64 columns, found row by row and sorted by column.
+// Finds the changes of a block of at most 64 columns row by row, and sorts them by column.
 class BlockChanges {
  public:
-  // A word for each of `height` rows. Few rows differ from the one above: four are looked at at
-  // once, and a dense 1080p mask takes 0.070 ms instead of 0.087.
+  // `words` has one word for each of `height` rows. Few rows differ from the row above, so four are
+  // compared at once: a contiguous 1080p mask takes 0.070 ms instead of 0.087 ms.
   void add_block(const std::uint64_t* words, std::ptrdiff_t height) {
     std::uint64_t above = 0;
     std::ptrdiff_t y = 0;
@@ -56,7 +56,7 @@ class BlockChanges {
     add(above, height);
   }
 
-  // Moves them to `runs`, as the next columns.
+  // Appends the changes to `runs` as the next columns.
   void end(std::ptrdiff_t columns, ColumnRuns* runs) {
     std::array<std::uint32_t, kWordColumns + 1> next{};
     for (const std::uint64_t change : found_) {
@@ -79,7 +79,7 @@ class BlockChanges {
   }
 
  private:
-  // Changes at row y of those columns whose bit is set.
+  // Adds a change at row y for each column whose bit is set.
   void add(std::uint64_t columns, std::ptrdiff_t y) {
     for (; columns != 0; columns &= columns - 1) {
       const auto column = static_cast<std::uint64_t>(__builtin_ctzll(columns));
@@ -87,15 +87,15 @@ class BlockChanges {
     }
   }
 
-  std::vector<std::uint64_t> found_;  // column in the upper half
+  std::vector<std::uint64_t> found_;  // column in the upper half, row in the lower half
   std::vector<std::uint32_t> rows_;
 };
 
 std::uint8_t lowest_passing(kernels::NonZero<std::uint8_t> /*predicate*/) { return 1; }
 std::uint8_t lowest_passing(kernels::AtLeast<std::uint8_t> predicate) { return predicate.limit; }
 
-// As kernels::pack_columns; whole words of dense uint8 rows, as masks mostly are, by the kernel of
-// the instruction set.
+// Same as kernels::pack_columns; uses the kernel of the instruction set for complete words of
+// contiguous uint8 rows, the most common masks.
 template <typename T, typename Predicate>
 void pack_tile(const Plane<T>& tile, Predicate predicate, std::uint64_t* words) {
   std::ptrdiff_t blocks = 0;
@@ -112,7 +112,7 @@ void pack_tile(const Plane<T>& tile, Predicate predicate, std::uint64_t* words) 
   }
 }
 
-// Adds the columns of blocks [begin, end), at most kTileBlocks of them. `words` is room for
+// Adds the columns of blocks [begin, end), at most kTileBlocks of them. `words` has room for
 // plane.height words per block.
 template <typename T, typename Predicate>
 void encode_tile(const Plane<T>& plane, std::ptrdiff_t begin, std::ptrdiff_t end,
@@ -140,7 +140,7 @@ std::string encode_plane(const Plane<T>& plane, Predicate predicate, int threads
   const std::ptrdiff_t grain_blocks =
       kGrainPixels / (kWordColumns * std::max<std::ptrdiff_t>(1, plane.height)) + 1;
   std::mutex mutex;
-  std::map<std::ptrdiff_t, ColumnRuns> parts;  // by first block
+  std::map<std::ptrdiff_t, ColumnRuns> parts;  // the key is the first block
   parallel_for(block_count, grain_blocks, threads, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
     ColumnRuns runs(plane.height);
     std::vector<std::uint64_t> words(static_cast<std::size_t>(plane.height * kTileBlocks));

@@ -7,7 +7,8 @@
 namespace hpip {
 namespace {
 
-// Calls visit(length, in_a, in_b) for stretches in which neither mask changes; lengths may be 0.
+// Calls visit(length, in_a, in_b) for each interval in which neither mask changes; lengths may be
+// 0.
 template <typename Visitor>
 void for_each_stretch(const Runs& a, const Runs& b, Visitor&& visit) {
   std::size_t i = 0;
@@ -28,7 +29,7 @@ void for_each_stretch(const Runs& a, const Runs& b, Visitor&& visit) {
   }
 }
 
-// Collects stretches into runs without empty ones.
+// Collects intervals as runs, without empty runs.
 class StretchJoiner {
  public:
   void add(std::uint32_t length, bool is_foreground) {

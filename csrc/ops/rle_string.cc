@@ -34,7 +34,7 @@ class NumberReader {
       if ((symbol & kMoreBit) == 0) {
         const bool only_extends_sign = group == ((previous & kSignBit) != 0 ? kGroupMask : 0);
         HPIP_REQUIRE(groups == 0 || !only_extends_sign, "counts: the run that ends at character ",
-                     position_ - 1, " is written in more characters than it needs");
+                     position_ - 1, " has more characters than necessary; encode the mask again");
         const bool is_negative = (group & kSignBit) != 0;
         return is_negative ? number - (std::int64_t{1} << (5 * (groups + 1))) : number;
       }
@@ -47,7 +47,7 @@ class NumberReader {
  private:
   int next_symbol() {
     HPIP_REQUIRE(!at_end(), "counts: the string ends within a run, after ", position_,
-                 " characters; is it truncated?");
+                 " characters; check if it is truncated");
     const int symbol = static_cast<unsigned char>(text_[position_]) - '0';
     HPIP_REQUIRE(symbol >= 0 && symbol <= (kGroupMask | kMoreBit),
                  "counts: expected characters '0' to 'o', received code ", symbol + '0', " at ",
@@ -65,7 +65,8 @@ class NumberReader {
 std::string rle_to_string(const Runs& runs) { return rle_to_string(runs.data(), runs.size()); }
 
 std::string rle_to_string(const std::uint32_t* runs, std::size_t count) {
-  // Of the longest that it may become; not a string, whose memory would be cleared and kept.
+  // Has the maximum length of the output; not a std::string, which would be initialised and
+  // returned with all of its capacity.
   const std::unique_ptr<char[]> text(new char[kMostGroups * count + kTextPadding]);
   char* const end = active_kernels().write_counts(runs, 0, count, text.get());
   HPIP_DCHECK(static_cast<std::size_t>(end - text.get()), <=, kMostGroups * count);
@@ -84,7 +85,7 @@ Runs rle_from_string(std::string_view counts) {
                  " pixels, received ", run, " before character ", reader.position());
     sum += run;
     HPIP_REQUIRE(sum <= kLargestRun, "counts: expected at most ", kLargestRun,
-                 " pixels in all, received more before character ", reader.position());
+                 " pixels in total, received more before character ", reader.position());
     runs.push_back(static_cast<std::uint32_t>(run));
   }
   return runs;
@@ -99,12 +100,13 @@ Runs rle_from_string(std::string_view counts, ImageSize size) {
   for (const std::uint32_t run : runs) {
     sum += run;
   }
-  // Divided, since the product of hostile sides may not fit into 64 bits.
+  // A division, because the product of malicious sizes may not fit into 64 bits.
   const bool fits = size.width == 0 || size.height == 0
                         ? sum == 0
                         : sum % size.height == 0 && sum / size.height == size.width;
   HPIP_REQUIRE(fits, "counts: expected runs that cover a mask of ", size.height, " x ", size.width,
-               " pixels, received runs over ", sum, " pixels; is the size (height, width)?");
+               " pixels, received runs over ", sum,
+               " pixels; check that the size is (height, width)");
   return runs;
 }
 

@@ -12,10 +12,11 @@
 namespace hpip {
 namespace {
 
-// Beyond this many cells a coordinate is a mistake, and its table of taps would fill the memory.
+// Maximum coordinate in cells: larger ones are errors, and their tap tables would exhaust the
+// memory.
 constexpr std::ptrdiff_t kMostCells = 1 << 20;
 
-// The taps of all boxes, one after another.
+// The taps of all boxes, concatenated.
 struct RowTables {
   std::ptrdiff_t bins = 0;
   std::vector<RegionTap> taps;
@@ -31,7 +32,7 @@ struct RowTables {
 struct ColumnTables {
   std::vector<RegionTap> taps;
   std::vector<LaneTaps> lane_taps;
-  std::vector<RegionColumns> boxes;          // their taps are found by those below
+  std::vector<RegionColumns> boxes;          // their tap pointers are set from the offsets below
   std::vector<std::size_t> first_taps;       // per box
   std::vector<std::size_t> first_lane_taps;  // per box
 
@@ -43,7 +44,7 @@ struct ColumnTables {
     return columns;
   }
 
-  // Of the box added last, whose taps are complete.
+  // Adds the register taps of the last box, whose taps must be complete.
   void add_lane_taps() {
     const RegionColumns& columns = boxes.back();
     first_lane_taps.push_back(lane_taps.size());
@@ -64,7 +65,7 @@ struct ColumnTables {
 
 bool comes_before(const RegionTap& a, const RegionTap& b) { return a.index < b.index; }
 
-// The samples of one box along one axis, in cells of the map.
+// The samples of one box along one axis, in cells of the feature map.
 struct Samples {
   float start;
   float bin_length;
@@ -93,7 +94,7 @@ void add_tap(std::size_t first, std::ptrdiff_t index, float weight, std::vector<
   taps.push_back({static_cast<std::int32_t>(index), weight});
 }
 
-// Adds the two cells around a sample; nothing for one that lies more than a cell outside.
+// Adds the two cells around a sample; none if the sample is more than one cell outside the map.
 void add_sample(float position, std::ptrdiff_t length, float share, std::size_t first,
                 std::vector<RegionTap>& taps) {
   if (position < -1.0F || position > static_cast<float>(length)) {
@@ -110,7 +111,7 @@ void add_sample(float position, std::ptrdiff_t length, float share, std::size_t 
   add_tap(first, low + 1, (1.0F - low_weight) * share, taps);
 }
 
-// Adds the taps of each bin to `taps`, and their numbers to `counts`.
+// Appends the taps of each bin to `taps`, and the number of taps to `counts`.
 void add_bins(const Samples& samples, std::ptrdiff_t bins, std::ptrdiff_t length,
               std::vector<RegionTap>& taps, std::vector<std::int32_t>& counts) {
   const auto per_bin = static_cast<float>(samples.per_bin);
@@ -124,14 +125,15 @@ void add_bins(const Samples& samples, std::ptrdiff_t bins, std::ptrdiff_t length
   }
 }
 
-// Floats of a whole number of vectors: the widest have 16, and what is over is done one by one.
+// Number of floats in the widest vector; rows of cells are read in multiples of it if possible.
 constexpr std::ptrdiff_t kVector = 16;
 
-// Adds the columns of one box, whose bins have `counts` of the `found` taps. `most_length` cells of
-// the map are left from the start of the last row that the box reads.
+// Adds the columns of one box, whose bins have `counts` of the `found` taps. The map has
+// `most_length` cells from the start of the last row that the box reads.
 void add_columns(const std::vector<RegionTap>& found, const std::vector<std::int32_t>& counts,
                  std::ptrdiff_t most_length, ColumnTables& tables) {
-  // Not the first and the last: the bins of an inverted box run backwards.
+  // The minimum and maximum, not the first and last tap: the bins of an inverted box are in reverse
+  // order.
   const auto [lowest, highest] = std::minmax_element(found.begin(), found.end(), comes_before);
   const std::int32_t low = found.empty() ? 0 : lowest->index;
   const std::ptrdiff_t length = found.empty() ? 0 : highest->index - low + 1;
@@ -178,7 +180,7 @@ std::pair<RowTables, ColumnTables> tables_of(const FeatureMaps& features, const 
     counts.clear();
     add_bins(samples_of(box[0], box[2], rules.pooled_width, rules), rules.pooled_width,
              features.width, taps, counts);
-    // From the box's last row, so much of the map is left.
+    // The number of cells from the start of the box's last row to the end of the map.
     const auto first_tap = rows.taps.begin() + static_cast<std::ptrdiff_t>(rows.first_taps[i]);
     const auto last_tap = std::max_element(first_tap, rows.taps.end(), comes_before);
     const std::ptrdiff_t last_row = last_tap == rows.taps.end() ? 0 : last_tap->index;
@@ -216,9 +218,8 @@ void roi_align(const FeatureMaps& features, const float* boxes_xyxy,
   const auto [rows, columns] = tables_of(features, boxes_xyxy, count, rules);
   const std::ptrdiff_t bins = rules.pooled_height * rules.pooled_width;
   const std::ptrdiff_t plane_size = features.height * features.width;
-  // By channel, not by box: boxes overlap, and a channel of the largest map of a 768 x 1344 input
-  // (258 KB) stays in L2 while all boxes read it. 1000 x 256 x 7 x 7 that way takes ... of the
-  // time.
+  // The outer loop is over channels, not boxes: boxes overlap, and one channel of the largest map
+  // of a 768 x 1344 input (258 KB) stays in the L2 cache while all boxes read it.
   const auto pool_channels = [&, &row_tables = rows, &column_tables = columns](std::ptrdiff_t begin,
                                                                                std::ptrdiff_t end) {
     const auto pool_region = active_kernels().pool_region;

@@ -19,7 +19,7 @@
 namespace hpip {
 namespace {
 
-// Up to this many pixels of 255 add up in an int32.
+// The sum of this many pixels with the value 255 still fits an int32.
 constexpr std::ptrdiff_t kMaxIntegerCell = (std::ptrdiff_t{1} << 31) / 256;
 
 // Calls body with the channel count as a compile-time constant.
@@ -36,7 +36,7 @@ void with_channels(std::ptrdiff_t channels, const Body& body) {
   }
 }
 
-// Makes resizers of one class, each from the shape, the tables and a source of rows.
+// Creates resizers of one class from a shape, tables and a source of rows.
 template <typename T, typename Resizer>
 class PlanOf final : public ResizePlan<T> {
  public:
@@ -86,8 +86,8 @@ class NearestResizer final : public RowResizer<T> {
   RowSource<T>& source_;
 };
 
-// Separable filters of kTaps x kTaps. Source rows are filtered along x once and kept while output
-// rows need them: the rows of one output row are neighbours, so `row % kTaps` never collides.
+// Separable filters of kTaps x kTaps. Source rows are filtered along x once, and kept while output
+// rows need them: an output row needs neighbouring rows, so `row % kTaps` never collides.
 template <typename T, typename Weight, int kTaps>
 class FilterResizer final : public RowResizer<T> {
   static constexpr std::size_t kSlots = kTaps;
@@ -162,7 +162,7 @@ class FilterResizer final : public RowResizer<T> {
     });
   }
 
-  // The row in the type that the filter reads.
+  // The row in the input type of the filter.
   const auto* filter_input(const T* source_row) {
     if constexpr (kWidens) {
       active_kernels().widen_row(source_row, shape_.source_width * shape_.channels,
@@ -217,7 +217,7 @@ class AreaResizer final : public RowResizer<T> {
   std::vector<float> sums_;
 };
 
-// Area average over whole cells, in integers.
+// Area average over cells of whole pixels, in integer arithmetic.
 class CellResizer final : public RowResizer<std::uint8_t> {
  public:
   struct Tables {

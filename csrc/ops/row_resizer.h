@@ -6,11 +6,11 @@
 
 #include "hpip/preprocess_ops.h"
 
-// Resizing as a stream of rows: tables are made once per image and shared by the threads; each
-// thread walks its own range of output rows with its own small buffers.
+// Resizing as a stream of rows: the tables are computed once per image and shared by the threads;
+// each thread processes its own range of output rows with its own small buffers.
 namespace hpip {
 
-// Rows of an image with values of T. The row stays valid until the next call.
+// The rows of an image with values of T. A returned row is valid until the next call.
 template <typename T>
 class RowSource {
  public:
@@ -18,7 +18,7 @@ class RowSource {
   virtual const T* row(std::ptrdiff_t y) = 0;
 };
 
-// The rows of a view, as they lie in memory.
+// The rows of a view, without copies.
 template <typename T>
 class ViewRows final : public RowSource<T> {
  public:
@@ -29,7 +29,7 @@ class ViewRows final : public RowSource<T> {
   ImageView<const T> view_;
 };
 
-// Writes row `y` of the resized image, target width * channels values. Fastest when y ascends.
+// Writes row `y` of the resized image: target width * channels values. Fastest if y ascends.
 template <typename T>
 class RowResizer {
  public:
@@ -45,7 +45,8 @@ struct ResizeShape {
   std::ptrdiff_t channels = 0;  // 1, 3 or 4
 };
 
-// The tables of one resize. Immutable; must outlive the resizers that it makes, as must `source`.
+// The tables of one resize. Immutable; both it and `source` must outlive the resizers that it
+// creates.
 template <typename T>
 class ResizePlan {
  public:
@@ -53,7 +54,7 @@ class ResizePlan {
   virtual std::unique_ptr<RowResizer<T>> resizer(RowSource<T>& source) const = 0;
 };
 
-// Sides must be 1 to kMaxSide. Defined for uint8_t and float.
+// Sides must be from 1 to kMaxSide. Defined for uint8_t and float.
 template <typename T>
 std::unique_ptr<ResizePlan<T>> make_resize_plan(const ResizeShape& shape,
                                                 Interpolation interpolation);

@@ -20,7 +20,7 @@ RowWords::RowWords(const Runs& runs, std::int64_t height, std::int64_t first_row
   HPIP_DCHECK(end_row, <=, height);
 }
 
-// Foreground rows [begin, end) of a column: a change at the first and one behind the last.
+// Foreground rows [begin, end) of a column: a change at the first row, and one after the last.
 void RowWords::mark(std::int64_t column, std::int64_t begin, std::int64_t end) {
   HPIP_DCHECK(column, >=, 0);
   HPIP_DCHECK(column, <, kernels::kWordColumns);

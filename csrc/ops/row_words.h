@@ -9,8 +9,8 @@
 
 namespace hpip {
 
-// Turns runs, which go down columns, into rows: for one block of 64 columns after another, a word
-// for each row of a band, in which bit x is pixel x of the block. Work per run and per word.
+// Converts column-major runs to rows: for each block of 64 columns, one word per row of a band, in
+// which bit x is pixel x of the block. The cost is proportional to the number of runs and words.
 class RowWords {
  public:
   // Rows [first_row, end_row) of a mask of `height` rows. `runs` must outlive this.
@@ -27,7 +27,7 @@ class RowWords {
   std::int64_t first_row_;
   std::int64_t row_count_;
   std::int64_t first_column_ = 0;
-  // The foreground run at hand, of which positions before begin_ are done.
+  // The current foreground run; positions before begin_ have been processed.
   std::size_t next_run_ = 0;
   std::int64_t begin_ = 0;
   std::int64_t end_ = 0;

@@ -25,13 +25,14 @@ const SampleAxis& AxisMaker::over_region(float low, float high, std::ptrdiff_t s
   return cut_taps(static_cast<float>(source_length) / (high - low), source_length);
 }
 
-// Of the taps [begin, end), which are made of the same items.
+// The span of the taps [begin, end), which use the same items.
 void AxisMaker::add_spans(std::size_t begin, std::size_t end) {
   const AxisTable& table = axis_.table;
   const float* weight = table.second_weight();
   const std::int32_t first = table.first()[begin];
   const std::int32_t second = table.second()[begin];
-  // Positions before the first source item are clamped to it: weights are 0, then rise.
+  // Positions before the first source item are clamped to it: the weights are 0 first, then
+  // increase.
   std::size_t bend = begin;
   while (first == 0 && bend < end && weight[bend] == 0.0F) {
     ++bend;
@@ -70,9 +71,9 @@ const SampleAxis& AxisMaker::cut_taps(float items_per_pixel, std::ptrdiff_t sour
     --regular;
   }
   axis_.regular = static_cast<std::ptrdiff_t>(regular);
-  // A position in [-1, source_length] comes of at most seven roundings, which together move it by
-  // less than 2^-21 (source_length + 2); what is constant along the axis bends nothing. The line
-  // goes through two weights that are as far off.
+  // A position in [-1, source_length] has at most seven roundings, whose total error is less than
+  // 2^-21 (source_length + 2); errors that are constant along the axis do not bend the line. The
+  // line goes through two weights with the same error bound.
   axis_.bend_pixels = 0x1p-20F * static_cast<float>(source_length + 2) / items_per_pixel;
   return axis_;
 }

@@ -19,7 +19,7 @@ void move_median_to_front(ScoredIndex* items, std::ptrdiff_t count) {
   if (!is_better(*a, *b)) {
     std::swap(a, b);
   }
-  // Of equals the library takes one by these very comparisons.
+  // For ties, these comparisons select the same item as the library.
   ScoredIndex* median = b;
   if (!is_better(*b, *c)) {
     median = is_better(*a, *c) ? c : a;
@@ -29,7 +29,7 @@ void move_median_to_front(ScoredIndex* items, std::ptrdiff_t count) {
 
 constexpr std::ptrdiff_t kBlock = 128;
 
-// Places within a block of items that are to be swapped, those from `next` on still.
+// Positions of the items to swap within a block; those before `next` have been swapped.
 struct Misplaced {
   std::uint8_t places[kBlock];
   std::ptrdiff_t next = 0;
@@ -60,8 +60,8 @@ void collect_right(const ScoredIndex* last, float pivot, Misplaced& misplaced) {
   misplaced.count = count;
 }
 
-// Puts what is better than the pivot to the left, and returns where the rest begins. An item no
-// better and one no worse than the pivot lie in the range.
+// Moves items that are better than the pivot to the left, and returns the start of the others. The
+// range must contain an item that is no better and one that is no worse than the pivot.
 ScoredIndex* partition(ScoredIndex* first, ScoredIndex* last, float pivot) {
   Misplaced left;
   Misplaced right;
@@ -78,7 +78,8 @@ ScoredIndex* partition(ScoredIndex* first, ScoredIndex* last, float pivot) {
     first += left.is_empty() ? kBlock : 0;
     last -= right.is_empty() ? kBlock : 0;
   }
-  // Items before the next misplaced one are done with; equals among them must not be met again.
+  // Skips the processed items before the next misplaced one, because ties must not be processed
+  // twice.
   first += left.is_empty() ? 0 : left.places[left.next];
   last -= right.is_empty() ? 0 : right.places[right.next];
   while (true) {
@@ -101,8 +102,9 @@ ScoredIndex* partition(ScoredIndex* first, ScoredIndex* last, float pivot) {
 void select_best(ScoredIndex* items, std::ptrdiff_t count, std::ptrdiff_t best) {
   HPIP_DCHECK(best, >, 0);
   HPIP_DCHECK(best, <, count);
-  // The library would do the same partitions, and after 2 log2(count) of them, which only happens
-  // to sequences made for it, others. What is left of a range this small is not worth our own.
+  // The library does the same partitions; after 2 log2(count) of them, which needs a specially
+  // constructed sequence, it uses another algorithm. For a small remaining range, this function
+  // calls the library.
   constexpr std::ptrdiff_t kSmallRange = 4 * kBlock;
   ScoredIndex* first = items;
   ScoredIndex* last = items + count;

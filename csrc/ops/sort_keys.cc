@@ -22,15 +22,15 @@ std::size_t digit_of(std::uint64_t key, std::size_t digit) {
 
 std::uint64_t score_key(float score, std::uint32_t number) {
   HPIP_DCHECK(score, ==, score);     // not NaN
-  const float value = score + 0.0F;  // makes +0 of -0
+  const float value = score + 0.0F;  // converts -0 to +0
   std::uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);
   const std::uint32_t descending = (bits >> 31U) != 0 ? bits : ~bits & 0x7FFFFFFFU;
   return std::uint64_t{descending} << 32U | number;
 }
 
-// By the score's bytes, the lowest first; each pass keeps the order of equal bytes, and so the
-// numbers' order. Comparing would mispredict every other branch.
+// Radix sort by the bytes of the score, the lowest first. Each pass is stable, which preserves the
+// order of the numbers. In a comparison sort, half of the branches would be mispredicted.
 void sort_keys(std::vector<std::uint64_t>& keys) {
   constexpr std::size_t kFewKeys = 100;
   if (keys.size() < kFewKeys) {

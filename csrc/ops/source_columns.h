@@ -24,7 +24,7 @@ class SourceColumns {
   virtual void load(std::ptrdiff_t column, RowRange rows, float* out) = 0;
 };
 
-// A mask with a border of `border` zeros.
+// A mask, padded with `border` zeros on each side.
 class PlaneColumns final : public SourceColumns {
  public:
   PlaneColumns(const Plane<float>& plane, std::ptrdiff_t border) : plane_(plane), border_(border) {}
@@ -53,7 +53,7 @@ class UpsampledColumns final : public SourceColumns {
   void load(std::ptrdiff_t column, RowRange rows, float* out) override;
 
  private:
-  // A column of the mask, resized along y.
+  // A column of the mask after the resize along y.
   struct TallColumn {
     std::ptrdiff_t column = -1;
     std::vector<float> items;

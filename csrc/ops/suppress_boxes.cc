@@ -9,7 +9,7 @@
 namespace hpip {
 namespace {
 
-// The kernel compares whole blocks; the last one is filled up with boxes that meet no other.
+// The kernel compares whole blocks; the last one is filled up with a box that intersects no other.
 constexpr std::size_t kBlock = 64;
 
 float box_area(const float* box, float extra) {

@@ -11,11 +11,12 @@
 namespace hpip {
 namespace {
 
-// Items below which a thread costs more than it saves: starting one takes 20 to 100 us, in which
-// one thread compares 10^6 items of uint8.
+// Minimum number of items per thread: the start of a thread takes 20 to 100 us, in which one thread
+// compares 10^6 uint8 items.
 constexpr std::ptrdiff_t kGrainItems = 1 << 20;
 
-// The array as rows: all axes but the last, and the longest run of equally spaced items as columns.
+// The array as rows and columns: the trailing axes with a uniform stride are merged to columns, all
+// other axes are rows.
 struct Rows {
   std::vector<std::ptrdiff_t> outer_shape;
   std::vector<std::ptrdiff_t> outer_strides;

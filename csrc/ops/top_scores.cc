@@ -20,7 +20,7 @@ std::vector<std::int64_t> top_scores(const float* scores, std::ptrdiff_t count,
   }
   if (count > top_n) {
     const auto comes_first = [](const Item& a, const Item& b) { return a.first > b.first; };
-    // The order of equal scores is that of these algorithms, called as Paddle's topk does.
+    // The same algorithms as in Paddle's topk, which determine the order of ties.
     const auto last = items.begin() + top_n;
     if (top_n * 64 < count) {
       std::partial_sort(items.begin(), last, items.end(), comes_first);

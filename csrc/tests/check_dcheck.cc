@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// HPIP_DCHECK stops a Debug or sanitizer build at the first broken precondition, names both values,
-// and makes no code in others.
+// HPIP_DCHECK aborts a Debug or sanitizer build at the first violated precondition and prints both
+// values; other builds generate no code for it.
 #include <sys/wait.h>
 #include <unistd.h>
 

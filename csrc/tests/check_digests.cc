@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A digest of what each kernel makes of fixed inputs: a line for each, the same on every processor.
-// HPIP_FORCE_ISA chooses the kernels.
+// Prints a digest of each kernel's output for fixed inputs, one per line; equal on every processor.
+// HPIP_FORCE_ISA selects the kernels.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -17,7 +17,7 @@
 
 namespace {
 
-// Numbers that need no library: what that rounds is no business of this test.
+// Random numbers without the standard library, whose rounding differs between platforms.
 class Numbers {
  public:
   std::uint32_t next() {
@@ -65,7 +65,7 @@ constexpr hpip::Interpolation kInterpolations[] = {
     hpip::Interpolation::kArea};
 constexpr hpip::ImageSize kSizes[] = {{kHeight, 31}, {20, kWidth}, {61, 150}, {30, 40}, {141, 31}};
 
-std::vector<std::uint8_t> picture() {
+std::vector<std::uint8_t> test_image() {
   Numbers numbers;
   std::vector<std::uint8_t> pixels(kHeight * kWidth * 3);
   for (std::uint8_t& value : pixels) value = static_cast<std::uint8_t>(numbers.next());
@@ -74,7 +74,7 @@ std::vector<std::uint8_t> picture() {
 
 template <typename T>
 void preprocess(const char* name, hpip::TensorLayout layout) {
-  const std::vector<std::uint8_t> pixels = picture();
+  const std::vector<std::uint8_t> pixels = test_image();
   Digest digest;
   for (const hpip::ImageSize& size : kSizes) {
     for (const hpip::Interpolation interpolation : kInterpolations) {
@@ -99,7 +99,7 @@ void preprocess(const char* name, hpip::TensorLayout layout) {
 template <typename T>
 void resize(const char* name) {
   Digest digest;
-  const std::vector<std::uint8_t> pixels = picture();
+  const std::vector<std::uint8_t> pixels = test_image();
   const std::vector<T> values(pixels.begin(), pixels.end());
   for (const hpip::ImageSize& size : kSizes) {
     for (const hpip::Interpolation interpolation : kInterpolations) {
@@ -143,7 +143,7 @@ void encode() {
 }
 
 void encode_dense() {
-  const std::vector<std::uint8_t> pixels = picture();
+  const std::vector<std::uint8_t> pixels = test_image();
   Digest digest;
   const hpip::StridedArray mask{
       pixels.data(), hpip::DType::kUInt8, {1, kHeight, 3 * kWidth}, {1, 3 * kWidth, 1}};
@@ -212,7 +212,7 @@ void propose() {
   Numbers numbers;
   const std::vector<float> scores = numbers.floats(3 * 40 * 50, 0.0F, 1.0F);
   const std::vector<float> anchors = random_boxes(numbers, 3 * 40 * 50, 300.0F);
-  // No growth: exp(0) is 1 in every library.
+  // Zero deltas for the sizes, because exp(0) is 1 in every library.
   std::vector<float> deltas = numbers.floats(12 * 40 * 50, -0.5F, 0.5F);
   for (std::size_t i = 0; i < deltas.size(); ++i) {
     deltas[i] = i / 2000 % 4 < 2 ? deltas[i] : 0.0F;

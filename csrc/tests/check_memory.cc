@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The peak of what encoding a mask at 4K takes from the heap.
+// Prints the peak heap usage of encoding a mask at 4K.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace {
 
 std::size_t held_bytes = 0;
 std::size_t peak_bytes = 0;
-// Room for the size in front of each block, without breaking its alignment.
+// Space for the size in front of each block, which preserves its alignment.
 constexpr std::size_t kHeader = alignof(std::max_align_t);
 
 }  // namespace

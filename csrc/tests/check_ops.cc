@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Python can't reach: how work is split, and the checks behind the wrappers' own.
+// Tests what Python can't reach: the distribution of work, and checks that the Python wrappers
+// duplicate.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -75,9 +76,10 @@ void ops_refuse_views_that_do_not_fit() {
   const hpip::BatchView<float> batch{floats.data(), 1, 4, 4};
   expect_throws<hpip::InvalidInput>(
       [&] { hpip::resize(image, hpip::Interpolation::kLinear, grey, 1); },
-      "out: expected 3 channels, as the image has, received 1");
-  expect_throws<hpip::InvalidInput>([&] { hpip::normalize(image, {}, small, 1); },
-                                    "out: expected 4 x 4 x 3, as the image is, received 2 x 4 x 3");
+      "out: expected 3 channels, as in the image, received 1");
+  expect_throws<hpip::InvalidInput>(
+      [&] { hpip::normalize(image, {}, small, 1); },
+      "out: expected 4 x 4 x 3, the shape of the image, received 2 x 4 x 3");
   expect_throws<hpip::InvalidInput>([&] { hpip::preprocess({}, {}, batch, 1); },
                                     "out: expected a batch of 0, one per image, received 1");
   expect_throws<hpip::InvalidInput>([&] { hpip::preprocess({{image, 4, 5}}, {}, batch, 1); },

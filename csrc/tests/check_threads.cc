@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every operator that splits its work, on four threads and on inputs that are worth them: the same
-// values as on one thread. Under ThreadSanitizer (preset tsan), which reports data races, this is
-// where the threads meet. Each input has at least two grains of its operator (see their kGrain...).
+// Checks that every multithreaded operator computes the same values on four threads as on one. With
+// ThreadSanitizer (preset tsan), it also detects data races. Each input has at least two grains of
+// its operator (see the constants kGrain...), so that several threads run.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +23,7 @@ namespace {
 constexpr int kThreads = 4;
 int failures = 0;
 
-// Numbers in [0, 1), the same in every run.
+// Reproducible random numbers in [0, 1).
 class Numbers {
  public:
   float next() {
@@ -59,7 +59,7 @@ std::vector<float> random_boxes(std::size_t count, float most) {
   return boxes;
 }
 
-// `run` returns what an operator makes on a number of threads.
+// `run` returns the output of an operator for a number of threads.
 template <typename Run>
 void expect_same(const char* name, const Run& run) {
   if (run(1) != run(kThreads)) {
@@ -97,7 +97,7 @@ void normalize() {
   });
 }
 
-// A batch of two pictures of `side` x `side`, of which a few rows are padding.
+// A batch of two images of `side` x `side`, including a few rows of padding.
 template <typename T>
 std::vector<T> preprocessed(hpip::Interpolation interpolation, bool normalize_first,
                             std::ptrdiff_t side, hpip::TensorLayout layout, int threads) {
@@ -272,7 +272,7 @@ void pool() {
   });
 }
 
-// The instruction set is chosen at the first call, which may come from several threads at once.
+// The instruction set is selected at the first call, which several threads may make at once.
 void callers_share_nothing() {
   std::vector<std::thread> callers;
   callers.reserve(kThreads);
@@ -289,7 +289,7 @@ void callers_share_nothing() {
 }  // namespace
 
 int main() {
-  callers_share_nothing();  // first, before anything else chooses the instruction set
+  callers_share_nothing();  // first, before any other call selects the instruction set
   resize<std::uint8_t>();
   resize<float>();
   normalize();

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From paths, URLs, bytes, PDFs and arrays to images."""
+"""Reads images from paths, URLs, bytes, PDFs and arrays."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One limit of time for everything that a fetch does on the network."""
+"""One time limit for all network operations of a download."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import TracebackType
 
 
 class Deadline:
-    """Shuts the connections that it watches when the time is up; a context manager.
+    """A context manager that shuts down its watched connections at the end of a time limit.
 
-    A socket's own timeout begins anew with every byte, so a peer that sends one now and then would
-    never meet it: in a head, in the middle of a TLS handshake, or in a body.
+    A socket's own timeout restarts with every byte. A peer that sends single bytes, in a header, a
+    TLS handshake or a body, would never exceed it.
 
     Args:
-        timeout_s: from now on.
+        timeout_s: the time limit, which starts now.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -46,24 +46,24 @@ class Deadline:
 
     @property
     def has_passed(self) -> bool:
-        """Whether the time is up."""
+        """Whether the time limit has passed."""
         return monotonic() >= self._ends_s
 
     def left_s(self) -> float:
-        """Seconds that are left, more than 0.
+        """Remaining time in seconds, greater than 0.
 
         Raises:
-            TimeoutError: there are none.
+            TimeoutError: the time limit has passed.
         """
         left_s = self._ends_s - monotonic()
         if left_s <= 0:
-            raise TimeoutError("the time is up")
+            raise TimeoutError(f"the time limit of {self._timeout_s:g} s has passed")
         return left_s
 
     def watch(self, connection: socket.socket) -> None:
-        """Shut this connection at the end of the time.
+        """Shut this connection down when the time limit passes.
 
-        A second handle is kept: TLS takes the socket's own handle away from it.
+        Keeps a duplicate of the socket's handle, because TLS detaches the original one.
         """
         with self._lock:
             self._watched.append(connection.dup())
@@ -73,6 +73,6 @@ class Deadline:
     def _shut_all(self) -> None:
         with self._lock:
             for connection in self._watched:
-                # OSError: the peer was faster.
+                # OSError: the peer has closed the connection already.
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)

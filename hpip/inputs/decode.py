@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From encoded files and arrays of any usual kind to BGR uint8 images of shape (H, W, 3).
+"""Converts encoded files and image arrays to BGR uint8 images of shape (H, W, 3).
 
-Files decode as `cv2.imdecode(buffer, cv2.IMREAD_COLOR)` does, because that is what PaddleX feeds
-its models: grey becomes three equal channels, alpha is dropped, 16 bits are scaled to 8, CMYK is
-converted, and the EXIF orientation is applied. docs/inputs.md is the table for users.
+Files decode as in `cv2.imdecode(buffer, cv2.IMREAD_COLOR)`, which PaddleX uses for its models: grey
+becomes three equal channels, alpha is dropped, 16 bits are scaled to 8, CMYK is converted, and the
+EXIF orientation is applied. docs/inputs.md lists all conversions for users.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from hpip.inputs.jpeg import decode_plain_jpeg
 from hpip.inputs.tiff_pages import page_numbers
 from hpip.types import AnyArray, UInt8Array
 
-# 512 MiB of BGR pixels. Pillow and PaddleX refuse pictures at the same size; a file of a few
-# kilobytes can claim a thousand times more.
+# 512 MiB of BGR pixels, the limit of Pillow and PaddleX. The header of a file of a few kilobytes
+# can declare a thousand times more.
 MAX_IMAGE_PIXELS = 178_956_970
 MAX_IMAGE_PIXELS_ENV = "HPIP_MAX_IMAGE_PIXELS"
 
 
 def max_image_pixels() -> int:
-    """Largest width * height that is decoded: `HPIP_MAX_IMAGE_PIXELS`, else the default.
+    """Maximum width * height of an image: `HPIP_MAX_IMAGE_PIXELS`, or else the default.
 
     Raises:
         InvalidInputError: the environment variable is not a whole number above 0.
@@ -37,25 +37,25 @@ def max_image_pixels() -> int:
         return MAX_IMAGE_PIXELS
     if not text.isdecimal() or int(text) < 1:
         raise InvalidInputError(
-            f"{MAX_IMAGE_PIXELS_ENV} must be a whole number of pixels above 0, got {text!r}."
-            " Correct it or unset it."
+            f"{MAX_IMAGE_PIXELS_ENV}: expected a whole number of pixels above 0; received"
+            f" {text!r}. Correct or unset the environment variable."
         )
     return int(text)
 
 
 class EncodedImage:
-    """An encoded image of one or, for TIFF, several pages; decodes a page when asked.
+    """An encoded image with one page or, for TIFF, several; `decode` decodes one of them.
 
-    Reduced copies and masks that a TIFF holds beside its pages are left out.
+    Reduced-resolution copies and masks in a TIFF do not count as pages.
 
     Args:
         data: the encoded file.
-        name: what error messages call it.
-        max_pixels: largest width * height of a page; None takes `max_image_pixels()`.
-        sized_only: refuse formats whose size can't be read before they are decoded.
+        name: name of the image in error messages.
+        max_pixels: maximum width * height of a page; None for `max_image_pixels()`.
+        sized_only: reject formats whose size hpip can't read from the header.
 
     Raises:
-        InvalidInputError: empty, truncated, of zero size, or larger than the limit.
+        InvalidInputError: the file is empty, truncated, of zero size, or larger than the limit.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class EncodedImage:
         for page in self._pages if self._header.page_hws else ():
             self._check_pixels(self._header.page_hws[page])
         for tile_hw in self._header.tile_hws:
-            self._check_pixels(tile_hw, "a tile of ")
+            self._check_pixels(tile_hw, "tile of ")
 
     @property
     def page_count(self) -> int:
-        """1, or the number of a TIFF's pages."""
+        """Number of pages; 1 for every format but TIFF."""
         return len(self._pages)
 
     def decode(self, page: int = 0) -> UInt8Array:
-        """Decode one page to (H, W, 3) BGR uint8, C-contiguous; the array is the caller's.
+        """Decode one page to a new C-contiguous (H, W, 3) BGR uint8 array.
 
         Raises:
-            InvalidInputError: OpenCV can't decode the bytes.
+            InvalidInputError: OpenCV can't decode the file, or there is no such page.
             BackendUnavailableError: OpenCV is not installed.
         """
         cv2 = require_cv2("decoding an image")
@@ -105,10 +105,11 @@ class EncodedImage:
         return decoded
 
     def _page_bytes(self, page: int) -> bytes | bytearray:
-        """The file with its first-page pointer at `page`: imdecode reads the first page only."""
+        """The file with `page` as its first page, because `imdecode` reads the first page only."""
         if not 0 <= page < self.page_count:
             raise InvalidInputError(
-                f"{self._name}: page must be in 0..{self.page_count - 1}, got {page}"
+                f"{self._name}: expected a page from 0 to {self.page_count - 1}; received {page}."
+                " Pass a smaller page number."
             )
         if self._pages[page] == 0:
             return self._data
@@ -125,22 +126,23 @@ class EncodedImage:
         height, width = image_hw
         if height * width > self._max_pixels:
             raise InvalidInputError(
-                f"{self._name}: {what}{width} x {height} is {height * width} pixels; at most"
-                f" {self._max_pixels} are decoded. If you trust the file, raise the limit with"
-                f" {MAX_IMAGE_PIXELS_ENV} or max_pixels; otherwise scale the picture down."
+                f"{self._name}: expected at most {self._max_pixels} pixels; received a"
+                f" {what or 'size of '}{width} x {height}, which is {height * width} pixels. If you"
+                f" trust the file, raise the limit with the environment variable"
+                f" {MAX_IMAGE_PIXELS_ENV} or with max_pixels; otherwise scale the image down."
             )
 
     def _undecodable(self) -> str:
         if self._header.kind:
             return (
-                f"{self._name}: OpenCV can't decode this {self._header.kind} of {len(self._data)}"
-                " bytes: it is corrupt, or of a variant that this OpenCV does not know. Open it"
-                " in a viewer, and save it again."
+                f"{self._name}: OpenCV can't decode this {self._header.kind} file of"
+                f" {len(self._data)} bytes: it is corrupt, or this version of OpenCV does not"
+                " support its variant of the format. Open it in an image viewer and save it again."
             )
         return (
             f"{self._name}: not an image: expected JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000,"
-            f" AVIF, PNM or Sun raster, got {len(self._data)} bytes that start with"
-            f" {self._data[:8]!r}."
+            f" AVIF, PNM or Sun raster; received {len(self._data)} bytes that start with"
+            f" {self._data[:8]!r}. Convert the file to one of these formats."
         )
 
 
@@ -151,41 +153,42 @@ def decode_image(
     max_pixels: int | None = None,
     sized_only: bool = False,
 ) -> UInt8Array:
-    """Decode an encoded image (the first page of a TIFF) to (H, W, 3) BGR uint8, C-contiguous.
+    """Decode an image, or the first page of a TIFF, to C-contiguous (H, W, 3) BGR uint8.
 
-    Equal to `cv2.imdecode(data, cv2.IMREAD_COLOR)` for every whole file. 16-bit PNG and PNM keep
-    their upper 8 bits, 16-bit TIFF is rounded to the nearest of value / 257: both as OpenCV does.
+    Equal to `cv2.imdecode(data, cv2.IMREAD_COLOR)` for every complete file. As in OpenCV, 16-bit
+    PNG and PNM keep their upper 8 bits, and 16-bit TIFF is rounded to the nearest value / 257.
 
     Args:
         data: the encoded file.
-        name: what error messages call it.
-        max_pixels: largest width * height; None takes `max_image_pixels()`.
-        sized_only: refuse formats whose size can't be read before they are decoded.
+        name: name of the image in error messages.
+        max_pixels: maximum width * height; None for `max_image_pixels()`.
+        sized_only: reject formats whose size hpip can't read from the header.
 
     Raises:
-        InvalidInputError: empty, truncated, corrupt, of zero size, too large, or not an image.
+        InvalidInputError: the file is empty, truncated, corrupt, of zero size, too large, or not an
+            image.
         BackendUnavailableError: OpenCV is not installed.
     """
     return EncodedImage(data, name, max_pixels=max_pixels, sized_only=sized_only).decode()
 
 
 def as_bgr(array: AnyArray, name: str = "array") -> UInt8Array:
-    """Turn an image array of a usual kind into (H, W, 3) BGR uint8.
+    """Convert an image array to (H, W, 3) BGR uint8.
 
-    Taken: uint8 and uint16, of shape (H, W), (H, W, 1), (H, W, 3) in BGR or (H, W, 4) in BGRA
-    order, with any strides. Grey is copied to three channels, alpha is dropped, uint16 keeps its
-    upper 8 bits.
+    Accepts uint8 and uint16 arrays of shape (H, W), (H, W, 1), (H, W, 3) in BGR or (H, W, 4) in
+    BGRA order, with any strides. Grey is copied to three channels, alpha is dropped, and uint16
+    keeps its upper 8 bits.
 
     Args:
         array: the image; H and W at least 1.
-        name: what error messages call it.
+        name: name of the array in error messages.
 
     Returns:
-        `array` itself or a view of it where its pixels are packed and its rows run forward (rows
-        may be padded); otherwise a new C-contiguous array.
+        `array` itself, or a view of it, if its pixels are contiguous within rows and its row stride
+        is positive (rows may be padded); otherwise a new C-contiguous array.
 
     Raises:
-        InvalidInputError: another dtype, rank or channel count, or zero size.
+        InvalidInputError: the dtype, rank or channel count is not supported, or the size is zero.
     """
     array = np.asarray(array)
     _check_array(array, name)
@@ -197,17 +200,17 @@ def as_bgr(array: AnyArray, name: str = "array") -> UInt8Array:
         image = (image >> 8).astype(np.uint8)
     row_stride, *pixel_strides = image.strides
     if pixel_strides != [3, 1] or row_stride < 3 * image.shape[1]:
-        # Not ascontiguousarray: it leaves the odd strides of an axis of length 1 as they are.
+        # `ascontiguousarray` would keep the unusual strides of an axis of length 1.
         return image.copy(order="C")
     return image
 
 
 def _check_array(array: AnyArray, name: str) -> None:
     expected = "expected uint8 or uint16 of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
-    received = f"got {array.dtype} of shape {array.shape}"
+    received = f"received {array.dtype} of shape {array.shape}"
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise InvalidInputError(
-            f"{name}: wrong dtype: {expected}, {received}. {_dtype_advice(array)}"
+            f"{name}: wrong dtype: {expected}; {received}. {_dtype_advice(array)}"
         )
     if array.ndim not in (2, 3):
         advice = (
@@ -215,18 +218,18 @@ def _check_array(array: AnyArray, name: str) -> None:
             if array.ndim == 4
             else "Reshape it to rows, columns and channels."
         )
-        raise InvalidInputError(f"{name}: wrong rank: {expected}, {received}. {advice}")
+        raise InvalidInputError(f"{name}: wrong rank: {expected}; {received}. {advice}")
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
         advice = (
-            "It looks like channels first: transpose it with array.transpose(1, 2, 0)."
+            "The array seems to be channels-first: pass array.transpose(1, 2, 0)."
             if array.shape[0] in (1, 3, 4)
-            else "Choose the three channels to use."
+            else "Pass the three channels to use."
         )
-        raise InvalidInputError(f"{name}: wrong channel count: {expected}, {received}. {advice}")
+        raise InvalidInputError(f"{name}: wrong channel count: {expected}; {received}. {advice}")
     if array.size == 0:
         raise InvalidInputError(
-            f"{name}: zero size: {expected} with H and W at least 1, {received}."
-            " Check the crop that made it."
+            f"{name}: zero size: {expected} with H and W at least 1; {received}."
+            " Check the crop that created it."
         )
 
 

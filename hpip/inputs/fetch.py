@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Download of an image from a URL, within limits that the caller sets.
+"""Downloads an image from a URL, within limits that the caller sets.
 
-A server that fetches what strangers name can be led to its own network or kept busy for ever: see
-`UrlPolicy`. (PaddleX 3.7 fetches without a size limit, a timeout or a look at the status.)
+Without limits, an untrusted URL can make a server send requests to its own network, or block it
+forever: see `UrlPolicy`. (PaddleX 3.7 has no size limit and no timeout, and ignores the HTTP
+status.)
 """
 
 from __future__ import annotations
@@ -18,31 +19,31 @@ from hpip.errors import InvalidInputError
 from hpip.inputs.deadline import Deadline
 from hpip.inputs.public_hosts import Network, WatchedHttpHandler
 
-# More than any photo that the models gain from: an uncompressed 4K TIFF has 25 MB, a 100 megapixel
-# JPEG at quality 95 about 50.
+# Larger than any image that improves a model's results: an uncompressed 4K TIFF has 25 MB, and a
+# JPEG of 100 megapixels at quality 95 about 50 MB.
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 DEFAULT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 64 * 1024
 _HEADERS = {"User-Agent": "hpip", "Accept": "image/*,*/*"}
-# Of a URL, or of what a server said, in a message.
+# Maximum length of a URL or of a server's text in a message.
 _MOST_SHOWN_CHARS = 300
 
 
 @dataclass(frozen=True)
 class UrlPolicy:
-    """What may be fetched from a URL.
+    """Limits for downloads from URLs.
 
     Attributes:
-        max_bytes: largest body.
-        timeout_s: limit for the whole fetch, from looking up the host to the last byte of the
-            body, redirects included.
-        allowed_hosts: host names (lower case, without port) that may be asked, redirects
-            included; None allows all.
-        public_only: refuse hosts with a private, loopback, link-local or other address that is not
-            public, on every redirect, and use no proxy. A server should set it: without it,
-            whoever names the URL reaches every host that the server reaches.
-        private_hosts: host names and addresses (lower case) that `public_only` lets through.
-        max_redirects: redirects that are followed.
+        max_bytes: maximum size of the response body.
+        timeout_s: time limit for the whole download, from the DNS lookup to the last byte of the
+            body, including redirects.
+        allowed_hosts: host names (lower case, without port) that hpip may connect to, including
+            redirects; None for all.
+        public_only: reject hosts with a private, loopback, link-local or other non-public address,
+            also for redirects, and use no proxy. Servers should set it: without it, the sender of a
+            URL can reach every host that the server can reach.
+        private_hosts: host names and addresses (lower case) that `public_only` permits.
+        max_redirects: maximum number of redirects to follow.
     """
 
     max_bytes: int = DEFAULT_MAX_BYTES
@@ -55,55 +56,57 @@ class UrlPolicy:
     def __post_init__(self) -> None:
         if self.max_bytes < 1 or not self.timeout_s > 0:
             raise InvalidInputError(
-                "UrlPolicy: max_bytes must be at least 1 and timeout_s above 0, got"
-                f" {self.max_bytes} and {self.timeout_s}"
+                "UrlPolicy: expected max_bytes of at least 1 and timeout_s above 0; received"
+                f" {self.max_bytes} and {self.timeout_s}. Correct the values."
             )
 
     def check(self, url: str) -> None:
-        """Refuse a URL that is not http or https, or whose host is not allowed.
+        """Validate that a URL is http or https, and that its host is allowed.
 
         Raises:
-            InvalidInputError: names the URL and what is allowed.
+            InvalidInputError: the URL is malformed, has another scheme, or its host is not allowed.
         """
         shown = _shortened(url)
         try:
             parts = urlsplit(url)
             host = parts.hostname
-            # Raises where there is no such port.
+            # Raises ValueError if the port is not valid.
             _ = parts.port
         except ValueError as error:
             raise InvalidInputError(
-                f"{shown}: not a URL: {_shortened(str(error))}. Correct it."
+                f"{shown}: not a valid URL: {_shortened(str(error))}. Correct the URL."
             ) from error
         if parts.scheme.lower() not in ("http", "https") or not host:
             raise InvalidInputError(
-                f"{shown}: expected an http or https URL with a host, got scheme"
+                f"{shown}: expected an http or https URL with a host; received the scheme"
                 f" {_shortened(parts.scheme)!r}. Download the file and pass its path."
             )
         if parts.username is not None:
-            raise InvalidInputError(f"{shown}: expected a URL without a user name. Remove it.")
+            raise InvalidInputError(
+                f"{shown}: expected a URL without a user name. Remove the user name from the URL."
+            )
         if self.allowed_hosts is not None and host not in self.allowed_hosts:
             raise InvalidInputError(
-                f"{shown}: host {_shortened(host)!r} is not allowed; allowed are:"
-                f" {', '.join(sorted(self.allowed_hosts)) or 'none'}. Add it to"
-                " UrlPolicy.allowed_hosts if you trust it."
+                f"{shown}: host {_shortened(host)!r} is not allowed; allowed hosts:"
+                f" {', '.join(sorted(self.allowed_hosts)) or 'none'}. If you trust the host, add it"
+                " to UrlPolicy.allowed_hosts."
             )
 
 
 @dataclass(frozen=True)
 class FetchedBody:
-    """Body of a successful answer, and the type that the server gave it (lower case)."""
+    """Body and content type (lower case) of a successful response."""
 
     data: bytes
     content_type: str
 
 
 def fetch_url(url: str, policy: UrlPolicy) -> FetchedBody:
-    """Download `url` within `policy`.
+    """Download `url` within the limits of `policy`.
 
     Raises:
-        InvalidInputError: not allowed, unreachable, an HTTP status other than 200, too large, too
-            slow, or cut short; chained from the cause.
+        InvalidInputError: the URL is not allowed or not reachable, the HTTP status is not 200, or
+            the body is too large, too slow or truncated; chained from the cause.
     """
     policy.check(url)
     shown = _shortened(url)
@@ -113,41 +116,41 @@ def fetch_url(url: str, policy: UrlPolicy) -> FetchedBody:
             with _opener(policy, deadline).open(request, timeout=policy.timeout_s) as response:
                 body = _read_body(response, shown, policy)
         except InvalidInputError as error:
-            # A connection that was shut for its slowness looks as if the server had closed it.
+            # After `Deadline` shuts a connection down, it looks as if the server had closed it.
             if deadline.has_passed:
                 raise _too_slow(shown, policy) from error
             raise
         except urllib.error.HTTPError as error:
-            # The error is also the open answer.
+            # The error is also the open response.
             error.close()
             raise InvalidInputError(
-                f"{shown}: the server answered HTTP {error.code}"
-                f" {_shortened(str(error.reason))}; expected 200. Check the URL, or download"
-                " the file and pass its path."
+                f"{shown}: expected HTTP status 200; received HTTP {error.code}"
+                f" {_shortened(str(error.reason))}. Check the URL, or download the file and pass"
+                " its path."
             ) from error
         except Exception as error:
-            # Beside OSError and HTTPException: ValueError, OverflowError, UnicodeError and more
-            # come out of urllib for what a server or a URL says. None may end other inputs.
+            # Besides OSError and HTTPException, urllib raises ValueError, OverflowError,
+            # UnicodeError and others for invalid responses and URLs. None may abort other inputs.
             timed_out = isinstance(getattr(error, "reason", error), TimeoutError)
             if timed_out or deadline.has_passed:
                 raise _too_slow(shown, policy) from error
             raise InvalidInputError(
-                f"{shown}: can't be fetched: {_shortened(str(error))}. Check the URL and the"
+                f"{shown}: can't be downloaded: {_shortened(str(error))}. Check the URL and the"
                 " network, or download the file and pass its path."
             ) from error
         if deadline.has_passed:
-            # The connection may have been shut, which looks like the body's end.
+            # `Deadline` may have shut the connection down, which looks like the end of the body.
             raise _too_slow(shown, policy)
         return body
 
 
 def _opener(policy: UrlPolicy, deadline: Deadline) -> urllib.request.OpenerDirector:
-    """An opener without the file, ftp and data handlers of urllib's own."""
+    """An opener without urllib's handlers for file, ftp and data URLs."""
     opener = urllib.request.OpenerDirector()
     network = Network(deadline, public_only=policy.public_only, private_hosts=policy.private_hosts)
     connecting: tuple[urllib.request.BaseHandler, ...] = (WatchedHttpHandler(network),)
     if not policy.public_only:
-        # A proxy would look names up again, and reach what must not be reached.
+        # A proxy resolves host names itself, and could connect to non-public addresses.
         connecting = (urllib.request.ProxyHandler(), *connecting)
     for handler in (
         *connecting,
@@ -161,7 +164,7 @@ def _opener(policy: UrlPolicy, deadline: Deadline) -> urllib.request.OpenerDirec
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
-    """Holds every redirect against the policy before it is followed."""
+    """Validates every redirect against the policy before urllib follows it."""
 
     def __init__(self, policy: UrlPolicy) -> None:
         self._policy = policy
@@ -176,59 +179,61 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """The request that follows `newurl`; urllib calls it for every redirect.
+        """Return the request for `newurl`; urllib calls this for every redirect.
 
         Raises:
-            InvalidInputError: the policy forbids the address, or one redirect more.
+            InvalidInputError: the policy does not allow the URL, or there are too many redirects.
         """
-        # Now, or urllib reads the whole body of the redirect, however long it is.
+        # Otherwise urllib reads the whole body of the redirect response, whatever its size.
         fp.close()
         shown = _shortened(req.full_url)
         self._redirects_left -= 1
         if self._redirects_left < 0:
             raise InvalidInputError(
-                f"{shown}: redirected more than {self._policy.max_redirects} times."
+                f"{shown}: redirected more than {self._policy.max_redirects} times. Download the"
+                " file and pass its path."
             )
         try:
             self._policy.check(newurl)
         except InvalidInputError as error:
-            raise InvalidInputError(f"{shown}: redirected, and refused: {error}") from error
+            raise InvalidInputError(f"{shown}: the redirect is not allowed: {error}") from error
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _read_body(response: HTTPResponse, url: str, policy: UrlPolicy) -> FetchedBody:
     if response.status != 200:
         raise InvalidInputError(
-            f"{url}: the server answered HTTP {response.status} {_shortened(response.reason)};"
-            " expected 200."
+            f"{url}: expected HTTP status 200; received HTTP {response.status}"
+            f" {_shortened(response.reason)}. Check the URL, or download the file and pass its"
+            " path."
         )
-    # Asked before the body is read: http.client counts it down.
-    announced_bytes = response.length
-    if announced_bytes is not None and announced_bytes > policy.max_bytes:
-        raise _too_large(url, policy, f"{announced_bytes} bytes")
+    # Read before the body, because http.client decreases `length` while the body is read.
+    declared_bytes = response.length
+    if declared_bytes is not None and declared_bytes > policy.max_bytes:
+        raise _too_large(url, policy, f"{declared_bytes} bytes")
     body = bytearray()
     while chunk := response.read1(_CHUNK_BYTES):
         body += chunk
         if len(body) > policy.max_bytes:
             raise _too_large(url, policy, "more")
-    # read1 does not complain about a connection that closes early.
-    if announced_bytes is not None and len(body) < announced_bytes:
+    # `read1` does not raise an error if the connection closes early.
+    if declared_bytes is not None and len(body) < declared_bytes:
         raise InvalidInputError(
-            f"{url}: the connection closed after {len(body)} of {announced_bytes} bytes. Try again."
+            f"{url}: the connection closed after {len(body)} of {declared_bytes} bytes. Try again."
         )
     return FetchedBody(bytes(body), response.headers.get_content_type())
 
 
 def _too_large(url: str, policy: UrlPolicy, received: str) -> InvalidInputError:
     return InvalidInputError(
-        f"{url}: too large: expected at most {policy.max_bytes} bytes, got {received}. Raise"
+        f"{url}: too large: expected at most {policy.max_bytes} bytes; received {received}. Raise"
         " UrlPolicy.max_bytes, or download the file and pass its path."
     )
 
 
 def _too_slow(url: str, policy: UrlPolicy) -> InvalidInputError:
     return InvalidInputError(
-        f"{url}: no whole answer within {policy.timeout_s:g} s. Raise UrlPolicy.timeout_s, or"
+        f"{url}: no complete response within {policy.timeout_s:g} s. Raise UrlPolicy.timeout_s, or"
         " download the file and pass its path."
     )
 

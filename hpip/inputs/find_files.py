@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a path, a directory or a pattern names.
+"""Finds the files of a path, a directory or a glob pattern.
 
-Directories are searched through links too, but every real directory once, so that links that lead
-back up end nothing and cost nothing. Hidden files and directories, whose names begin with a dot
-(macOS writes `._photo.jpg` beside every `photo.jpg` on foreign disks), are found only where they
-are named.
+The search follows symbolic links, but visits every real directory once, so cyclic links do no harm.
+Hidden files and directories, whose names begin with a dot, are found only if the input names them.
+(macOS creates hidden files such as `._photo.jpg` on foreign disks.)
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 from hpip.common.file_names import is_url
 from hpip.errors import InvalidInputError
 
-# What PaddleX looks for in a directory. A file that is named itself may have any suffix.
+# The suffixes that PaddleX searches for in a directory. A file given by its path may have any.
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
@@ -37,8 +36,9 @@ class FoundFile:
     """A file of an input.
 
     Attributes:
-        path: as the caller wrote its beginning: "./photos/day 1/a.jpg".
-        subfolder: of the directory that was given, "day 1"; empty where a file was named.
+        path: path that begins as the caller's input does, such as "./photos/day 1/a.jpg".
+        subfolder: folder relative to the given directory, such as "day 1"; empty for the directory
+            itself, and for files that were not found by searching a directory.
     """
 
     path: str
@@ -46,28 +46,28 @@ class FoundFile:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether `text` has wildcards, and no file has it as its very name."""
+    """Whether `text` contains wildcards and is not the name of an existing file."""
     return glob.has_magic(text) and not is_url(text) and not os.path.lexists(text)
 
 
 def find_files(text: str, *, output_folder: Path | None = None) -> list[FoundFile]:
-    """The files that a path, directory or pattern names, sorted; at least one.
+    """Find the files of a path, directory or pattern; at least one, sorted.
 
-    A directory that can't be read is listed like a file: reading it then says why.
+    An unreadable directory is listed like a file, so that reading it raises the error.
 
     Args:
         text: the path, directory or pattern.
-        output_folder: where results are written; what lies there is no input. Where it holds the
-            inputs as well, `<stem>_res` pictures with a JSON file of the same name are left out.
+        output_folder: folder for results, whose files are not inputs. If it contains the inputs
+            too, only `<stem>_res` images with a JSON file of the same stem are excluded.
 
     Raises:
-        InvalidInputError: nothing is there, or nothing that is an image.
-        OSError, ValueError: the system refuses the path.
+        InvalidInputError: the path does not exist, or there is no image.
+        OSError, ValueError: the operating system rejects the path.
     """
     if not text or "\0" in text:
         raise InvalidInputError(
-            f"{text!r}: {'empty path' if not text else 'path with a null character'};"
-            " expected a file, a directory, a pattern or an http(s) URL."
+            f"{text!r}: expected a file, a directory, a pattern or an http(s) URL; received"
+            f" {'an empty path' if not text else 'a path with a null character'}. Correct the path."
         )
     path = Path(text)
     if path.is_dir():
@@ -75,22 +75,26 @@ def find_files(text: str, *, output_folder: Path | None = None) -> list[FoundFil
     if path.is_file():
         return [FoundFile(text)]
     if path.exists():
-        raise InvalidInputError(f"{text}: expected a file or a directory, got a special file.")
+        raise InvalidInputError(
+            f"{text}: expected a file or a directory; received a special file, such as a pipe or a"
+            " device. Pass the path of an image."
+        )
     if is_pattern(text):
         return _files_matching(text, _OutputFolder(output_folder))
     raise InvalidInputError(
-        f"{text}: no such file or directory. Check the path; relative paths start at {Path.cwd()}."
+        f"{text}: no such file or directory. Check the path; relative paths are resolved against"
+        f" {Path.cwd()}."
     )
 
 
 class _OutputFolder:
-    """Tells what in a directory are results of hpip's own."""
+    """Recognises results of hpip among the files of a directory."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = None if folder is None else folder.resolve()
 
     def prunes(self, folder: str, top: str) -> bool:
-        """Whether all of `folder`, found below `top`, is output."""
+        """Whether `folder`, found below `top`, contains results only."""
         return (
             self._path is not None
             and Path(folder).resolve() == self._path
@@ -98,7 +102,7 @@ class _OutputFolder:
         )
 
     def holds(self, folder: str, name: str) -> bool:
-        """Whether `name` in `folder` is a picture that was saved beside its JSON file."""
+        """Whether `name` in `folder` is a saved image of a result, next to its JSON file."""
         stem = Path(name).stem
         if self._path is None or not stem.endswith("_res"):
             return False
@@ -116,8 +120,8 @@ def _files_under(directory: str, output: _OutputFolder) -> list[FoundFile]:
         files += [FoundFile(_join(folder, name), subfolder) for name in names]
     if not files:
         raise InvalidInputError(
-            f"{directory}: no image in this directory or below; expected files ending in"
-            f" {_SUFFIX_LIST}."
+            f"{directory}: no image in this directory or its subdirectories; expected files with"
+            f" one of the suffixes {_SUFFIX_LIST}. Check the path, or pass the files themselves."
         )
     return sorted(files, key=lambda file: file.path)
 
@@ -125,9 +129,9 @@ def _files_under(directory: str, output: _OutputFolder) -> list[FoundFile]:
 def _walk(
     top: str, output: _OutputFolder, *, hidden: bool = False, any_suffix: bool = False
 ) -> Iterator[tuple[str, list[str]]]:
-    """Every real directory at and below `top` once, with the files to take from it.
+    """Yield every real directory at and below `top` once, with the names of its input files.
 
-    Links are followed after all real directories, so that files get their real names.
+    Links are followed after all real directories, so that files are found under their real paths.
     """
     seen: set[tuple[int, int]] = set()
     starts = deque([top])
@@ -140,7 +144,7 @@ def _walk(
         unreadable.append(folder)
 
     while starts:
-        # os.walk and not Path.rglob: names stay as the caller wrote the directory, "./photos".
+        # Unlike `Path.rglob`, `os.walk` keeps the caller's form of the path, such as "./photos".
         for folder, folders, names in os.walk(starts.popleft(), onerror=note):
             identity = os.stat(folder)  # noqa: PTH116
             key = identity.st_dev, identity.st_ino
@@ -170,22 +174,22 @@ def _walk(
 
 
 def _files_matching(pattern: str, output: _OutputFolder) -> list[FoundFile]:
-    # "*.dat" asks for those files; "*", "**" and "img_*" ask for the images among the matches.
+    # "*.dat" selects all matches; "*", "**" and "img_*" select only the images among the matches.
     suffix = Path(pattern).suffix
     any_suffix = bool(suffix) and not glob.has_magic(suffix)
     matches = _each_once(_matches(pattern, output))
     files = [path for path in matches if any_suffix or _has_known_suffix(path)]
     if not files:
         raise InvalidInputError(
-            f"{pattern}: no file matches this pattern ({len(matches)} matches of other kinds);"
-            f" expected files ending in {_SUFFIX_LIST}. Quote it, so that the shell leaves it"
-            " alone, and check where it starts."
+            f"{pattern}: no file matches this pattern and has one of the suffixes {_SUFFIX_LIST}"
+            f" ({len(matches)} files with other suffixes match). Check the pattern, and quote it to"
+            " prevent its expansion by the shell."
         )
     return [FoundFile(path) for path in files]
 
 
 def _each_once(paths: Iterable[str]) -> list[str]:
-    """Sorted; of paths that reach one file through links to its folder, the one without links."""
+    """Sort the paths; if several reach one file through linked folders, keep the real one."""
     chosen: dict[str, str] = {}
     for path in sorted(paths):
         real = _join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))  # noqa: PTH119, PTH120
@@ -195,9 +199,9 @@ def _each_once(paths: Iterable[str]) -> list[str]:
 
 
 def _matches(pattern: str, output: _OutputFolder) -> Iterator[str]:
-    """The files that match; `**` goes through any number of directories.
+    """Yield the files that match; `**` matches any number of directories.
 
-    Not `glob`'s own `**`: it follows links round and round, 2^40 times where two lead back up.
+    Does not use the `**` of `glob`, which follows cyclic links: up to 2^40 times for two links.
     """
     head, rest = _split_at_stars(pattern)
     if not rest:
@@ -216,8 +220,8 @@ def _matches(pattern: str, output: _OutputFolder) -> Iterator[str]:
 
 
 def _split_at_stars(pattern: str) -> tuple[str, tuple[str, ...]]:
-    """What stands before the first part that is `**`, and the parts from there on."""
-    # Not `Path.parts`, which would lose the "./" that names are to begin with.
+    """Split a pattern at its first `**` into the path before it and the remaining parts."""
+    # `Path.parts` would remove the leading "./", with which the found paths must begin.
     parts = pattern.split(os.sep)  # noqa: PTH206
     if "**" not in parts:
         return pattern, ()
@@ -227,6 +231,7 @@ def _split_at_stars(pattern: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether the parts of a path match those of a pattern; wildcards skip hidden names."""
     if not pattern:
         return not parts
     if pattern[0] == "**":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages of a PDF as images, rendered by pypdfium2 (the extra `hpip[pdf]`) as PaddleX does."""
+"""Renders the pages of a PDF with pypdfium2 (the extra `hpip[pdf]`), as PaddleX does."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from hpip.types import UInt8Array
 # PaddleX's PDF_RENDER_SCALE: 2 pixels per point are 144 dpi.
 PDF_RENDER_SCALE = 2.0
 
-# The header may be preceded by other bytes, as readers agree.
+# As in other PDF readers, other bytes may precede the header.
 _PDF_SIGNATURE = b"%PDF-"
 _PDF_SIGNATURE_WITHIN_BYTES = 1024
 
-# PDFium keeps global state: calls from two threads crash, even on two documents. Reentrant, because
-# the garbage collector may close an abandoned document while this thread renders another.
+# PDFium has global state: concurrent calls crash, even on different documents. The lock is
+# reentrant, because the garbage collector may close a document while this thread renders another.
 _PDFIUM_LOCK = threading.RLock()
 
 
 def is_pdf(data: bytes) -> bool:
-    """Whether the bytes start as a PDF does."""
+    """Whether the data begins with a PDF header."""
     return _PDF_SIGNATURE in data[:_PDF_SIGNATURE_WITHIN_BYTES]
 
 
 class PdfDocument(Closing):
-    """An open PDF; a context manager. Each page is rendered when asked, forms included.
+    """An open PDF; a context manager. `decode` renders one page, including form fields.
 
     Args:
-        data: the file; kept until `close`.
-        name: what error messages call it.
-        max_pixels: largest width * height of a page, at which the scale is lowered; None takes
-            `hpip.inputs.decode.max_image_pixels()`.
+        data: the content of the file; kept until `close`.
+        name: name of the document in error messages.
+        max_pixels: maximum width * height of a rendered page; larger pages are rendered at a lower
+            resolution. None for `hpip.inputs.decode.max_image_pixels()`.
 
     Raises:
-        InvalidInputError: damaged, encrypted, or without a page (PDFium opens none of these).
+        InvalidInputError: the document is damaged, encrypted, or has no pages.
         BackendUnavailableError: pypdfium2 is not installed.
     """
 
@@ -56,17 +56,17 @@ class PdfDocument(Closing):
                 self.page_count: int = len(self._document)
             except self._pdfium.PdfiumError as error:
                 raise InvalidInputError(
-                    f"{name}: the PDF can't be opened: {error} It is damaged, has no page or needs"
-                    " a password: save it again, without one."
+                    f"{name}: the PDF can't be opened: {error} It is damaged, has no pages, or"
+                    " requires a password. Save it again without a password."
                 ) from error
 
     def close(self) -> None:
-        """Free the document; a second call does nothing."""
+        """Free the document. May be called again."""
         with _PDFIUM_LOCK:
             self._document.close()
 
     def decode(self, page: int = 0) -> UInt8Array:
-        """Render one page to (H, W, 3) BGR uint8, C-contiguous; the array is the caller's.
+        """Render one page to a new C-contiguous (H, W, 3) BGR uint8 array.
 
         Raises:
             InvalidInputError: the page is damaged.
@@ -76,15 +76,15 @@ class PdfDocument(Closing):
                 pdf_page = self._document[page]
                 try:
                     bitmap = pdf_page.render(scale=self._scale(pdf_page.get_size()))
-                    # The bitmap's memory goes when it is closed; its rows may be padded.
+                    # A copy, because `close` frees the bitmap's memory; its rows may be padded.
                     image: UInt8Array = np.array(bitmap.to_numpy()[:, :, :3], order="C")
                     bitmap.close()
                 finally:
                     pdf_page.close()
             except self._pdfium.PdfiumError as error:
                 raise InvalidInputError(
-                    f"{self._name}: page {page} can't be rendered: {error} The PDF is damaged:"
-                    " save it again."
+                    f"{self._name}: page {page} can't be rendered: {error} The PDF is damaged."
+                    " Save it again."
                 ) from error
         return image
 
@@ -99,7 +99,7 @@ def _require_pypdfium2() -> ModuleType:
     except ImportError as error:
         raise BackendUnavailableError(
             "pypdfium2",
-            f"reading a PDF needs pypdfium2, and its import failed: {error}.",
+            f"reading a PDF requires pypdfium2, whose import failed: {error}.",
             "Install it with `pip install 'hpip[pdf]'`, or convert the pages to images.",
         ) from error
     module: ModuleType = pypdfium2

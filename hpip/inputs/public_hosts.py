@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections for fetches: within a deadline, and where wanted to the public internet only.
+"""Opens connections for downloads within a deadline, optionally to public addresses only.
 
-A name is resolved once, every address it has is checked, and the connection goes to a checked
-address: whoever controls the name can't answer with a public address first and a private one later.
+A host name is resolved once, all of its addresses are checked, and the connection goes to a checked
+address. This prevents DNS rebinding: a name that resolves first to a public and then to a private
+address.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from typing import Any
 from hpip.errors import InvalidInputError
 from hpip.inputs.deadline import Deadline
 
-# Addresses that carry an IPv4 address in their last 32 bits and are translated on the way.
+# NAT64: IPv6 addresses whose last 32 bits are an IPv4 address, which gateways translate to.
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 
 def is_public(address: str) -> bool:
-    """Whether anybody on the internet may have this IPv4 or IPv6 address.
+    """Whether an IPv4 or IPv6 address is reachable on the public internet.
 
-    False for private, loopback, link-local, multicast, reserved and unspecified addresses, also
-    where they are wrapped in an IPv6 address (mapped, 6to4, Teredo, NAT64).
+    False for private, loopback, link-local, multicast, reserved and unspecified addresses, even if
+    embedded in an IPv6 address (IPv4-mapped, 6to4, Teredo, NAT64).
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -45,12 +46,12 @@ def is_public(address: str) -> bool:
 
 
 class Network:
-    """Opens connections for one fetch, within its deadline.
+    """Opens the connections of one download, within its deadline.
 
     Args:
-        deadline: of the fetch.
-        public_only: only to hosts all of whose addresses are public.
-        private_hosts: names (lower case) and addresses that may be private all the same.
+        deadline: deadline of the download.
+        public_only: connect only to hosts whose addresses are all public.
+        private_hosts: host names (lower case) and addresses that are exempt from `public_only`.
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class Network:
         self._private_hosts = private_hosts
 
     def connect(self, host: str, port: int) -> socket.socket:
-        """A connected socket, which the deadline watches.
+        """Connect to a host; the deadline watches the returned socket.
 
         Raises:
             InvalidInputError: an address of the host is not public.
-            OSError: the host has no address, none answers, or the time is up.
+            OSError: the host has no address, none accepts the connection, or the time limit has
+                passed.
         """
         failure: OSError | None = None
         for family, kind, protocol, _, address in self._checked_addresses(host, port):
@@ -85,21 +87,23 @@ class Network:
     def _checked_addresses(self, host: str, port: int) -> list[Any]:
         found = _look_up(host, port, self._deadline.left_s())
         if self._public_only and host.lower() not in self._private_hosts:
-            # One private address among public ones is refused, too: honest hosts have no such mix.
+            # One non-public address is enough to reject a host: regular hosts do not mix the two.
             for *_, address in found:
                 if not is_public(str(address[0])):
                     raise InvalidInputError(
-                        f"host {host!r} has an address that is not public; such hosts are asked"
-                        " only where the operator names them."
+                        f"host {host!r}: expected public addresses only; at least one is not"
+                        " public. To trust this host, add it to UrlPolicy.private_hosts"
+                        " (`hpip serve --private-url-host`)."
                     )
         return found
 
 
 def _look_up(host: str, port: int, timeout_s: float) -> list[Any]:
-    """`socket.getaddrinfo`, but no longer than the time that there is: it has no limit of its own.
+    """Call `socket.getaddrinfo`, which has no timeout of its own, within a time limit.
 
     Raises:
-        Exception: its own failure, or TimeoutError.
+        TimeoutError: the lookup takes longer than `timeout_s`.
+        Exception: the error that `getaddrinfo` raises.
     """
     outcome: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 
@@ -107,21 +111,21 @@ def _look_up(host: str, port: int, timeout_s: float) -> list[Any]:
         try:
             outcome.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except Exception as error:
-            # OverflowError and UnicodeError as well as OSError: it is raised where it was asked.
+            # OSError, OverflowError or UnicodeError; raised again in the calling thread.
             outcome.put(error)
 
     threading.Thread(target=ask, name="look-up", daemon=True).start()
     try:
         found = outcome.get(timeout=timeout_s)
     except queue.Empty:
-        raise TimeoutError(f"no address of {host} within the time") from None
+        raise TimeoutError(f"the DNS lookup of {host} takes longer than {timeout_s:g} s") from None
     if isinstance(found, Exception):
         raise found
     return found
 
 
 def _connecting(network: Network) -> Any:
-    """What http.client calls for its socket, the one to a proxy included."""
+    """The function that http.client calls to connect, to a proxy too."""
 
     def create_connection(address: tuple[str, int], *_: object) -> socket.socket:
         return network.connect(*address)
@@ -142,7 +146,7 @@ class _Https(HTTPSConnection):
 
 
 class WatchedHttpHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    """Takes the place of urllib's handlers: their connections come from a `Network`."""
+    """Replaces urllib's handlers for http and https; a `Network` opens their connections."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

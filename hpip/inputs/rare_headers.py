@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes of the rarer formats that OpenCV decodes, read as its decoders read them.
+"""Reads the size of images in rarer formats, with the same result as OpenCV's decoders.
 
-Pillow and imagesize know some of these formats, but not always the decoder's own answer: both read
-a JPEG 2000 file's size from its `ihdr` box, while OpenJPEG allocates what the codestream says;
-neither knows Radiance HDR, OpenEXR or PAM, and a netpbm comment ends elsewhere for OpenCV. Where a
-header can be read in two ways, it is refused.
+Pillow and imagesize support some of these formats, but may read another size than the decoder: both
+use the `ihdr` box of a JPEG 2000 file, whereas OpenJPEG allocates the size in the codestream.
+Neither supports Radiance HDR, OpenEXR and PAM, and OpenCV ends comments in netpbm files at another
+character. hpip rejects an ambiguous header.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Size = tuple[int, int]
 
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_CODESTREAM = b"\xff\x4f\xff\x51"
-# OpenJPEG keeps a kilobyte for every component of every tile, before it decodes any.
+# OpenJPEG allocates a kilobyte per component and tile before it decodes any of them.
 _JP2_MAX_COMPONENTS, _JP2_MAX_TILES = 4, 4096
 _EXR_SIGNATURE = b"\x76\x2f\x31\x01"
 _EXR_MAX_ATTRIBUTES = 1000
@@ -27,23 +27,23 @@ _MAX_BOXES = 10_000
 _BOXES_OF_BOXES = frozenset(
     {b"meta", b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 )
-# What may stand before a number, of which each character has one reading: no backtracking.
+# Whitespace and comments before a number. The pattern is unambiguous, so it does not backtrack.
 _PNM_GAP = rb"(?:\s|#[^\n\r]*[\n\r])*"
-# OpenCV takes one character after the width, whatever it is.
+# OpenCV skips one character after the width, whatever it is.
 _PNM_SIZE = re.compile(rb"P[1-6](?=\s)" + _PNM_GAP + rb"(\d+)[^\d]" + _PNM_GAP + rb"(\d+)")
 _PFM_SIZE = re.compile(rb"P[Ff]\n\+?(\d+)\s\+?(\d+)\s")
 _PAM_WIDTH, _PAM_HEIGHT = (re.compile(rb"%s\s+(\d+)" % name) for name in (b"WIDTH", b"HEIGHT"))
 _HDR_SIZE = re.compile(rb"FORMAT=32-bit_rle_rgbe\n\n-Y\s+(\d+)\s+\+X\s+(\d+)")
 _TEXT_HEADER_BYTES = 64 * 1024
-# More digits than any size that is decoded: it is large, and that is all that matters.
+# Longer numbers exceed every size limit, so their exact value does not matter.
 _MOST_DIGITS = 10
 
 
 def read_rare_size(data: bytes, name: str) -> tuple[str, Size] | None:
-    """The kind of an image and its (height, width); None for none of these formats.
+    """Return the format and (height, width) of an image; None for any other format.
 
     Raises:
-        InvalidInputError: one of these formats, whose header does not tell the size.
+        InvalidInputError: the header does not contain the size, or is ambiguous.
     """
     kind = _kind_of(data)
     if kind is None:
@@ -51,8 +51,8 @@ def read_rare_size(data: bytes, name: str) -> tuple[str, Size] | None:
     size_hw = _READERS[kind](data)
     if size_hw is None:
         raise InvalidInputError(
-            f"{name}: the {kind} is truncated or damaged: its header does not tell its size."
-            " Supply a whole copy of the file, or save it as PNG."
+            f"{name}: the {kind} file is truncated or damaged: its header does not contain a valid"
+            " size. Provide a complete copy of the file, or save it as PNG."
         )
     return kind, size_hw
 
@@ -110,7 +110,7 @@ def _pam(data: bytes) -> Size | None:
     end = data.find(b"ENDHDR", 0, _TEXT_HEADER_BYTES)
     widths = [_number(digits) for digits in _PAM_WIDTH.findall(data, 0, max(0, end))]
     heights = [_number(digits) for digits in _PAM_HEIGHT.findall(data, 0, max(0, end))]
-    # Of a field that is given twice the larger: never too little.
+    # If a field occurs twice, use the larger value: the decoder never allocates more.
     return (max(heights), max(widths)) if widths and heights else None
 
 
@@ -138,7 +138,7 @@ def _jpeg_2000(data: bytes) -> Size | None:
 
 
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Type and extent of the content of the ISO boxes in a part of a file."""
+    """Yield the type, content start and content end of the ISO boxes in a part of a file."""
     for _ in range(_MAX_BOXES):
         if start + 8 > end:
             return
@@ -156,10 +156,10 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 
 def _iso_media(data: bytes) -> Size | None:
-    """The largest of the sizes that the images and tracks in the file are said to have."""
+    """The largest size of all images and tracks in the file, as declared."""
     sizes: list[Size] = []
     waiting = [(0, len(data))]
-    for start, end in waiting:  # grows while it is walked
+    for start, end in waiting:  # the list grows during the iteration
         for kind, begin, stop in _boxes(data, start, end):
             if kind in _BOXES_OF_BOXES and len(waiting) < _MAX_BOXES:
                 waiting.append((begin + 4 * (kind == b"meta"), stop))
@@ -167,7 +167,7 @@ def _iso_media(data: bytes) -> Size | None:
                 width, height = struct.unpack_from(">II", data, begin + 4)
                 sizes.append((height, width))
             elif kind == b"tkhd" and stop - begin >= 84:
-                # In 16.16 fixed point, at the end of the box.
+                # 16.16 fixed-point numbers at the end of the box.
                 width, height = struct.unpack_from(">II", data, stop - 8)
                 sizes.append((height >> 16, width >> 16))
     return max(sizes, key=lambda hw: hw[0] * hw[1], default=None)

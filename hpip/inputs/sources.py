@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users put in: everything that `predict` takes, turned lazily into decoded images.
+"""Converts the inputs that `predict` accepts to decoded images, lazily.
 
-A failed input never stops the others: it comes out in its place, as a `Source` with an error.
+A failed input does not stop the others: a `Source` with the error takes its place.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ _EXPECTED = (
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One image to predict, or why there is none; exactly one of `image` and `error` is set.
+    """An image to predict, or the error of a failed input; exactly one of the two is not None.
 
     Attributes:
-        image: (H, W, 3) BGR uint8; no view of the caller's memory.
-        input_path: the path or URL that it came from; None for arrays, bytes and PIL images.
-        page_index: page of a PDF or of a TIFF with several pages, from 0; else None.
-        name: for messages: the path or URL, or "array[3]" for the fourth input; pages carry
-            "[page 0]".
-        error: what was wrong with the input.
-        subfolder: where the file lies below the directory that was given, "day 1/left"; else empty.
+        image: (H, W, 3) BGR uint8; not a view of the caller's memory.
+        input_path: path or URL of the image; None for arrays, bytes and PIL images.
+        page_index: page of a PDF or of a TIFF with several pages, from 0; otherwise None.
+        name: name in messages: the path or URL, or "array[3]" for the fourth input; with the suffix
+            "[page 0]" for a page.
+        error: the error of a failed input.
+        subfolder: folder of the file relative to the given directory, such as "day 1/left"; empty
+            otherwise.
     """
 
     image: UInt8Array | None
@@ -56,7 +57,7 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """File name for results, without a suffix: "photo", "paper_2" (page 2), "array_3"."""
+        """File name of results without a suffix: "photo", "paper_2" (page 2) or "array_3"."""
         if self.input_path is None:
             return re.sub(r"\W+", "_", self.name).strip("_")
         return file_stem(self.input_path, self.page_index, nameless="image")
@@ -64,11 +65,11 @@ class Source:
 
 @dataclass(frozen=True)
 class FileInputs:
-    """Paths, directories, patterns and URLs of a command whose results are saved.
+    """Paths, directories, patterns and URLs of a command that saves its results.
 
     Attributes:
-        texts: as the user wrote them, at least one.
-        output_folder: where the results go; what lies there is no input.
+        texts: the inputs as the user wrote them, at least one.
+        output_folder: folder for the results, whose files are not inputs.
     """
 
     texts: tuple[str, ...]
@@ -78,27 +79,27 @@ class FileInputs:
 def iter_sources(
     inputs: Any, *, url_policy: UrlPolicy | None = None, max_pixels: int | None = None
 ) -> Iterator[Source]:
-    """Yield every image of `inputs` in order, each decoded when it is asked for.
+    """Yield every image of `inputs` in order; each is decoded when the iterator reaches it.
 
     Args:
         inputs: an array (BGR), path, http(s) URL, directory (searched recursively, sorted), glob
             pattern, bytes of an encoded image, PIL image, dict with one of the keys "img",
-            "img_path" and "input", or a list, tuple or iterator of these, nested as you like.
-        url_policy: limits for URLs; None takes `UrlPolicy()`.
-        max_pixels: largest width * height that is decoded; None takes
+            "img_path" and "input", or a list, tuple or iterator of these, in any nesting.
+        url_policy: limits for downloads; None for `UrlPolicy()`.
+        max_pixels: maximum width * height of an image; None for
             `hpip.inputs.decode.max_image_pixels()`.
 
     Raises:
-        BackendUnavailableError: OpenCV is missing, and a file has to be decoded. (A missing
-            pypdfium2 fails the PDFs only.)
+        BackendUnavailableError: an input is a file, and OpenCV is not installed. (Without
+            pypdfium2, only PDFs fail.)
     """
     return _Expander(url_policy or UrlPolicy(), max_pixels).expand(inputs)
 
 
 def is_single(inputs: Any) -> bool:
-    """Whether `inputs` names one image, so that its failure should be raised at once.
+    """Whether `inputs` is a single image, whose error `predict` raises instead of skipping it.
 
-    A PDF or a TIFF counts as one; a directory, a glob pattern or a list, even of one, does not.
+    True for a PDF and a TIFF; False for a directory, a glob pattern and a list, even of one item.
     """
     if isinstance(inputs, Mapping):
         return len(inputs) != 1 or is_single(next(iter(inputs.values())))
@@ -113,9 +114,9 @@ def is_single(inputs: Any) -> bool:
 
 
 def count_files(texts: Sequence[str], *, output_folder: Path | None = None) -> int:
-    """Number of files and URLs that paths, directories, patterns and URLs name, for a progress bar.
+    """Count the files and URLs of paths, directories, patterns and URLs, for a progress bar.
 
-    Nothing is opened: a PDF counts as one, and so does what can't be found.
+    Does not open any file: a PDF counts as one, and so does an input that does not exist.
     """
     return sum(1 if is_url(text) else _file_count(text, output_folder) for text in texts)
 
@@ -128,7 +129,7 @@ def _file_count(text: str, output_folder: Path | None) -> int:
 
 
 class _Expander:
-    """Walks one input; counts the images that have no path, to name them."""
+    """Expands one input; numbers its items, to name the images without a path."""
 
     def __init__(self, url_policy: UrlPolicy, max_pixels: int | None) -> None:
         self._url_policy = url_policy
@@ -159,7 +160,8 @@ class _Expander:
         name = self._next_name("dict")
         message = (
             f"{name}: expected a dict with exactly one of the keys"
-            f" {', '.join(map(repr, _DICT_KEYS))}, got the keys {list(item)!r}. Remove the others."
+            f" {', '.join(map(repr, _DICT_KEYS))}; received the keys {list(item)!r}. Remove the"
+            " other keys."
         )
         yield Source(None, None, None, name, InvalidInputError(message))
 
@@ -170,7 +172,7 @@ class _Expander:
             return
         try:
             files = find_files(text, output_folder=self._output_folder)
-        # ValueError: a path that the file system's encoding can't express.
+        # ValueError: a path that can't be encoded for the file system.
         except (OSError, ValueError) as error:
             yield Source(None, text, None, text or "''", _as_input_error(error, text))
             return
@@ -187,7 +189,7 @@ class _Expander:
             yield self._array(item, self._next_name("image"))
         else:
             name = self._next_name("input")
-            message = f"{name}: {_EXPECTED}; got {type(item).__name__}."
+            message = f"{name}: {_EXPECTED}; received {type(item).__name__}."
             yield Source(None, None, None, name, InvalidInputError(message))
 
     def _next_name(self, kind: str) -> str:
@@ -199,21 +201,24 @@ class _Expander:
         try:
             array: AnyArray = item if isinstance(item, np.ndarray) else _pil_to_array(item)
             image = as_bgr(array, name)
-            # A caller may fill one buffer with frame after frame: batches, workers and results
-            # hold an image for longer. 1 ms for 1080p.
+            # The caller may reuse the buffer for the next frame, while batches, workers and results
+            # still hold the image. The copy takes 1 ms for 1080p.
             if np.may_share_memory(image, array):
                 image = image.copy(order="C")
             return Source(image, None, None, name)
-        # Pillow reads a file when its pixels are asked for, and raises errors of many classes.
+        # Pillow reads a file at the first access to its pixels, and raises errors of many classes.
         except Exception as error:
             return Source(None, None, None, name, _as_input_error(error, name))
 
     def _file(self, path: str) -> Iterator[Source]:
         try:
-            # Reading a pipe waits for somebody who writes to it, and a device may never end.
+            # Reading a pipe blocks until a process writes to it, and a device may never end.
             if stat.S_IFMT(mode := Path(path).stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
                 kind = stat.filemode(mode)[0]
-                raise InvalidInputError(f"{path}: expected a file, got a special one ({kind!r}).")
+                raise InvalidInputError(
+                    f"{path}: expected a regular file; received a special file of type {kind!r},"
+                    " such as a pipe or a device. Pass the path of an image."
+                )
             data = Path(path).read_bytes()
         except (OSError, ValueError, MemoryError) as error:
             yield Source(None, path, None, path, _as_input_error(error, path))
@@ -229,7 +234,7 @@ class _Expander:
         for source in self._encoded(body.data, url, url):
             if isinstance(source.error, InvalidInputError):
                 wrapped = InvalidInputError(
-                    f"{source.error} The server called it {body.content_type!r}."
+                    f"{source.error} The server declared the content type {body.content_type!r}."
                 )
                 wrapped.__cause__ = source.error
                 yield Source(None, url, source.page_index, source.name, wrapped)
@@ -266,13 +271,13 @@ def _pages(
 
 
 def _is_pil_image(item: Any) -> bool:
-    # Whoever holds a PIL image has imported PIL.
+    # Does not import PIL: the caller has imported it already if this is a PIL image.
     pil_image = sys.modules.get("PIL.Image")
     return pil_image is not None and isinstance(item, pil_image.Image)
 
 
 def _pil_to_array(image: Any) -> AnyArray:
-    """A PIL image's current frame as BGR, upright: its EXIF rotation is applied as for files."""
+    """The current frame of a PIL image as BGR, with its EXIF rotation applied as for files."""
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
@@ -285,6 +290,8 @@ def _as_input_error(error: Exception, name: str) -> Exception:
     if isinstance(error, HpipError):
         return error
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    wrapped = InvalidInputError(f"{name}: can't be read: {reason}. Check that it can be opened.")
+    wrapped = InvalidInputError(
+        f"{name}: can't be read: {reason}. Check that the file exists and that you may read it."
+    )
     wrapped.__cause__ = error
     return wrapped

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which directories of a TIFF are pages.
+"""Finds the image file directories (IFDs) of a TIFF that are pages.
 
-A TIFF may hold smaller copies of its picture (a thumbnail, the overviews of a map) and masks of
-its transparent parts as further directories. Their tags say so, and they are not pages.
+Other directories of a TIFF may be reduced-resolution copies (a thumbnail, the overviews of a map)
+or transparency masks; the subfile-type tags mark them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from hpip.types import AnyArray
 
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _REDUCED_BIT, _MASK_BIT = 1, 4
-# The older tag's value for a reduced-resolution copy; 1 is the full picture, 3 a page.
+# Value of the older tag for a reduced-resolution copy; 1 is the full image, 3 a page.
 _OLD_REDUCED = 2
 
 
 def page_numbers(data: bytes, offsets: Sequence[int]) -> tuple[int, ...]:
-    """Numbers of the directories that are pages; all of them where none claims to be one.
+    """Indices of the directories that are pages; all of them if none is marked as a page.
 
     Args:
         data: the TIFF or BigTIFF file.
-        offsets: where its directories lie, which are known to be inside the file.
+        offsets: offsets of its directories in the file; must be valid.
     """
     if len(offsets) < 2:
         return tuple(range(len(offsets)))
@@ -38,7 +38,7 @@ def _is_page(data: bytes, offset: int) -> bool:
         found = entries[entries["tag"] == tag]
         if not found.size:
             continue
-        # A 16-bit value stands in the first two bytes of its field, in either byte order.
+        # A 16-bit value is in the first two bytes of its field, in either byte order.
         value = int(found["short" if found["type"][0] == 3 else "long"][0])
         return not value & reduced if reduced else value != _OLD_REDUCED
     return True

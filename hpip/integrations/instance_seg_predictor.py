@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PaddleX's predictor class by its name and calling convention, without PaddleX."""
+"""A predictor class with the name and the calling convention of PaddleX's, without PaddleX."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from hpip.results.result import InstanceSegResult
 
 
 class InstanceSegPredictor(Closing):
-    """Segments images with one model, called as PaddleX's class of the same name.
+    """Segments images with one model; has the interface of PaddleX's class of the same name.
 
-    For code that makes predictors itself; everybody else calls `create_predictor`. Safe to call
-    from several threads, but for `batch_size`, which is the predictor's and not the call's.
+    For code that creates PaddleX's predictor classes itself; other code calls `create_predictor`.
+    Safe to call from several threads, except that a `batch_size` applies to all of them.
 
     Args:
         model_dir: directory of the model.
-        config: content of its inference.yml; only compared by name, hpip reads the file.
-        model_name: an official model's name; with `model_dir`, what its files have to say.
-        device: as in `create_predictor`.
+        config: content of its inference.yml; only its model name is compared, because hpip reads
+            the file itself.
+        model_name: name of an official model; with `model_dir`, the name that its inference.yml
+            must contain.
+        device: see `create_predictor`.
         batch_size: images per run.
-        pp_option: not supported: `hpi_config` takes its place.
-        use_hpip: False runs the untouched program on plain Paddle; None means True.
+        pp_option: not supported; use `hpi_config` instead.
+        use_hpip: False runs the original graph on plain Paddle; None means True.
         hpi_config: see `create_predictor`.
-        threshold: lowest score; None takes the model's own.
+        threshold: score threshold; None for the model's `draw_threshold`.
         font_path: see `create_predictor`.
 
     Raises:
-        InvalidInputError: an argument is out of contract.
-        HpipError: as `create_predictor`.
+        InvalidInputError: an argument is not valid.
+        HpipError: see `create_predictor`.
     """
 
     def __init__(
@@ -53,8 +55,8 @@ class InstanceSegPredictor(Closing):
     ) -> None:
         if pp_option is not None:
             raise InvalidInputError(
-                "pp_option: expected none (hpip sets Paddle up itself); "
-                "give hpi_config={'backend_config': {...}} instead"
+                "pp_option: expected None, because hpip configures Paddle itself; received "
+                f"{type(pp_option).__name__}. Use hpi_config={{'backend_config': {{...}}}} instead."
             )
         self._predictor = create_predictor(
             model_name,
@@ -82,12 +84,12 @@ class InstanceSegPredictor(Closing):
     def __call__(
         self, input: Any, batch_size: int | None = None, threshold: float | None = None
     ) -> Iterator[InstanceSegResult]:
-        """Segment images, one result at a time, in input order: see `Predictor.predict`.
+        """Segment images; yields one result per image, in input order: see `Predictor.predict`.
 
         Args:
-            input: an image, or many.
-            batch_size: images per run, from now on; None leaves it.
-            threshold: lowest score, for this call.
+            input: one or more images.
+            batch_size: images per run, for this call and later ones; None for no change.
+            threshold: score threshold of this call; None for the predictor's.
         """
         self.set_predictor(batch_size)
         return self._predictor.predict(input, threshold)
@@ -95,26 +97,26 @@ class InstanceSegPredictor(Closing):
     def predict(
         self, input: Any, batch_size: int | None = None, threshold: float | None = None
     ) -> Iterator[InstanceSegResult]:
-        """Same as a call."""
+        """Same as `__call__`."""
         return self(input, batch_size, threshold)
 
     def set_predictor(self, batch_size: int | None = None) -> None:
-        """Set the number of images per run; None leaves it."""
+        """Set the number of images per run; None for no change."""
         if batch_size is not None:
             self._predictor.batch_size = check_count(batch_size, "batch_size")
 
     def explain(self) -> str:
-        """Tell what runs where, and why."""
+        """Report the graph, the engine and their settings: see `Predictor.explain`."""
         return self._predictor.explain()
 
     def close(self) -> None:
-        """Free the network's memory. Twice does nothing."""
+        """Free the engine's memory. May be called again."""
         self._predictor.close()
 
     def _check_name(self, wanted: str | None) -> None:
         if wanted not in (None, "demo", self.model_name):
             self.close()
             raise InvalidInputError(
-                f"model_name: expected {self.model_name!r}, as in {self.model_dir}; "
-                f"received {wanted!r}"
+                f"model_name: expected {self.model_name!r}, as in the inference.yml of "
+                f"{self.model_dir}; received {wanted!r}. Correct the name or the directory."
             )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Importing this module once makes PaddleX's `use_hpip=True` run on hpip.
+"""Enables hpip in PaddleX on import: `use_hpip=True` then runs on hpip.
 
-The same as `hpip.enable_paddlex()`; see docs/from-paddlex.md.
+Same as `hpip.enable_paddlex()`; see docs/from-paddlex.md.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Has hpip enabled in every program of an environment that imports PaddleX, or no longer."""
+"""Enables or disables hpip in every program of a Python environment that imports PaddleX."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def always_on(folder: Path | None = None) -> list[Path]:
     """Enable hpip in every program of this environment that imports PaddleX.
 
     Args:
-        folder: where Python looks for `.pth` files; None takes this environment's site-packages.
+        folder: folder in which Python searches for `.pth` files; None for the site-packages of this
+            environment.
 
     Returns:
-        The two files that were written; `always_off` removes them.
+        The paths of the two files that were written; `always_off` removes them.
 
     Raises:
         SaveError: the folder can't be written.
@@ -29,12 +30,17 @@ def always_on(folder: Path | None = None) -> list[Path]:
         module.write_text(hook, encoding="utf-8")
         start.write_text(f"import {_MODULE}\n", encoding="utf-8")
     except OSError as error:
-        raise SaveError(f"{module.parent}: can't be written: {error}") from error
+        raise SaveError(
+            f"{module.parent}: can't be written: {error}. Use an environment that you may modify."
+        ) from error
     return [module, start]
 
 
 def always_off(folder: Path | None = None) -> list[Path]:
-    """Take back what `always_on` did; the files that were removed.
+    """Remove the files that `always_on` wrote; return their paths.
+
+    Args:
+        folder: see `always_on`.
 
     Raises:
         SaveError: a file can't be removed.
@@ -46,7 +52,9 @@ def always_off(folder: Path | None = None) -> list[Path]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise SaveError(f"{path}: can't be removed: {error}") from error
+            raise SaveError(
+                f"{path}: can't be removed: {error}. Remove it as a user with write permission."
+            ) from error
         removed.append(path)
     return removed
 

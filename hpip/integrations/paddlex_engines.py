@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hpip as an engine of PaddleX 3.5 to 3.7.
+"""Registers hpip as an engine of PaddleX 3.5 to 3.7.
 
-Everything goes through PaddleX's registries of engines and bindings, but for two functions of
-`paddlex.inference.models` that say which engine `use_hpip=True` means and which argument configures
-it. Both are wrapped here, and put back by what `install` returns.
+`install` uses PaddleX's registries of engines and bindings. It also wraps two functions of
+`paddlex.inference.models`: the one that maps `use_hpip=True` to an engine, and the one that selects
+the engine's configuration. The function that `install` returns restores both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hpip.inference.predictor import Predictor
 from hpip.integrations.paddlex_segment import (
     DEMO_MODEL_NAME,
     SegmentationResult,
-    UnfitModelError,
+    UnsupportedModelError,
     may_tune,
     named_engine,
     open_predictor,
@@ -48,7 +48,7 @@ _PLUGIN = "hpi"
 
 
 class SegmentationRunner(InferenceRunner):  # type: ignore[misc]
-    """A whole model on hpip: batches of images in, PaddleX's fields out."""
+    """Runs a whole model on hpip: from batches of images to the fields of PaddleX's results."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -59,12 +59,12 @@ class SegmentationRunner(InferenceRunner):  # type: ignore[misc]
         return process_batch(self.predictor, self._read, x, threshold)
 
     def close(self) -> None:
-        """Free the network's memory."""
+        """Free the engine's memory."""
         self.predictor.close()
 
 
 class StaticRunner(InferenceRunner):  # type: ignore[misc]
-    """Any other static program: arrays in the order of the inputs' names in, outputs out."""
+    """Runs any other static program; its inputs are arrays, sorted by the names of the inputs."""
 
     def __init__(self, run: EngineRun | TunedRun, plain: Any = None) -> None:
         self.run = run
@@ -75,14 +75,14 @@ class StaticRunner(InferenceRunner):  # type: ignore[misc]
         return self.run(x)
 
     def close(self) -> None:
-        """Free the networks' memory."""
+        """Free the engines' memory."""
         self.run.close()
         if self._plain is not None:
             self._plain.close()
 
 
-class SegmentationPredictor(InstanceSegRunnerPredictor):  # type: ignore[misc]
-    """PaddleX's predictor with hpip in place of its preprocessing, network and postprocessing."""
+class SegmentationRunnerPredictor(InstanceSegRunnerPredictor):  # type: ignore[misc]
+    """PaddleX's predictor; hpip replaces its preprocessing, network and postprocessing."""
 
     def _get_result_class(self) -> type:
         return SegmentationResult
@@ -98,7 +98,7 @@ class SegmentationPredictor(InstanceSegRunnerPredictor):  # type: ignore[misc]
 
 
 class HpipEngine(HPIEngine):  # type: ignore[misc]
-    """The engine "hpip": takes the configuration of PaddleX's plug-in and needs none of it."""
+    """The engine "hpip"; accepts the configuration of PaddleX's plug-in, but does not need it."""
 
     entities = _NAME
 
@@ -108,28 +108,35 @@ class HpipEngine(HPIEngine):  # type: ignore[misc]
         return _NAME
 
     def get_supported_model_formats(self) -> tuple[str, ...]:
-        """Paddle's static programs."""
+        """The supported format: Paddle's static programs."""
         return ("paddle",)
 
     def ensure_environment(self) -> None:
-        """Raise where Paddle is missing."""
+        """Raise PaddleX's error if Paddle is not installed."""
         _plain_engine().ensure_environment()
 
     def get_default_runner_builder(self) -> Callable[..., Any]:
-        """What runs a model that is no instance segmentation."""
+        """The function that builds runners for models of other tasks."""
         return _build_static_runner
 
     def validate_runner(self, runner: Any) -> None:
-        """Take whatever hpip's own builders return."""
+        """Accept every runner that hpip's builders return.
+
+        Raises:
+            TypeError: `runner` is not an `InferenceRunner`.
+        """
         if not isinstance(runner, InferenceRunner):
-            raise TypeError(f"expected an InferenceRunner; received {type(runner).__name__}")
+            raise TypeError(f"runner: expected InferenceRunner; received {type(runner).__name__}")
 
 
 def install(*, take_over: bool) -> Callable[[], None]:
-    """Register the engine; with `take_over`, send `use_hpip=True` to it.
+    """Register the engine "hpip" in PaddleX.
+
+    Args:
+        take_over: also use it for `use_hpip=True`.
 
     Returns:
-        A function that takes everything back.
+        A function that undoes all changes to PaddleX.
     """
     resolve, select = models._resolve_effective_engine, models._select_engine_config_source
     InferenceEngine.all()[_NAME] = HpipEngine
@@ -142,7 +149,7 @@ def install(*, take_over: bool) -> Callable[[], None]:
     def undo() -> None:
         models._resolve_effective_engine = resolve
         models._select_engine_config_source = select
-        # PaddleX has no function that takes a binding back.
+        # PaddleX has no function that removes a binding.
         for engines in default_registry._registry.values():
             engines.pop(_NAME, None)
         default_registry._registry.pop(DEMO_MODEL_NAME, None)
@@ -153,7 +160,7 @@ def install(*, take_over: bool) -> Callable[[], None]:
 
 
 def _register_models() -> None:
-    """Bind every model that plain Paddle runs to hpip too, and make the demo model known."""
+    """Bind every model of plain Paddle to hpip too, and register the demo model."""
     register_predictor_binding_map(InstanceSegRunnerPredictor, {_PLAIN: DEMO_MODEL_NAME})
     for model_name in list(default_registry._registry):
         plain = try_get_binding(model_name, _PLAIN)
@@ -163,7 +170,7 @@ def _register_models() -> None:
             registration = create_binding_registration(
                 model_name, runner_builder=_build_segmentation_runner
             )
-            register_predictor_binding_map(SegmentationPredictor, {_NAME: registration})
+            register_predictor_binding_map(SegmentationRunnerPredictor, {_NAME: registration})
         else:
             register_predictor_binding_map(plain.predictor, {_NAME: model_name})
 
@@ -175,7 +182,7 @@ def _forget_known_engines() -> None:
 
 def _wrap_resolve(original: Callable[..., str]) -> Callable[..., str]:
     def resolve(model_name: str, engine: str | None, use_hpip: bool, genai_config: Any) -> str:
-        """PaddleX's choice, with hpip in the place of its plug-in where hpip runs the model."""
+        """PaddleX's choice; hpip replaces its plug-in if hpip can run the model."""
         chosen = original(model_name, engine, use_hpip, genai_config)
         if chosen != _PLUGIN:
             return chosen
@@ -183,7 +190,7 @@ def _wrap_resolve(original: Callable[..., str]) -> Callable[..., str]:
             return _NAME
         if engine is not None:
             return chosen
-        logger.info("%s has no static Paddle program: use_hpip changes nothing", model_name)
+        logger.info("%s has no static Paddle program: use_hpip has no effect", model_name)
         return original(model_name, None, False, genai_config)
 
     return resolve
@@ -191,11 +198,11 @@ def _wrap_resolve(original: Callable[..., str]) -> Callable[..., str]:
 
 def _wrap_select(original: Callable[..., Any]) -> Callable[..., Any]:
     def select(*, engine: str, engine_config: Any, **others: Any) -> Any:
-        """PaddleX's choice among configurations; those of its plug-in are hpip's too."""
+        """PaddleX's choice of the configuration; hpip uses the one of its plug-in."""
         if engine != _NAME:
             return original(engine=engine, engine_config=engine_config, **others)
         chosen = original(engine=_PLUGIN, engine_config=engine_config, **others)
-        # A mapping of engines to their configurations: what is meant for the plug-in is for hpip.
+        # A mapping from engines to configurations: use the plug-in's for hpip.
         if isinstance(chosen, dict) and _PLUGIN in chosen and _NAME not in chosen:
             return {**chosen, _NAME: chosen[_PLUGIN]}
         return chosen
@@ -206,10 +213,11 @@ def _wrap_select(original: Callable[..., Any]) -> Callable[..., Any]:
 def _build_segmentation_runner(
     *, model_name: str, model_dir: Path, engine_config: dict[str, Any], **others: Any
 ) -> Any:
+    """The whole model on hpip, or PaddleX's own runner if hpip does not support the model."""
     try:
         return SegmentationRunner(open_predictor(model_dir, engine_config))
-    except UnfitModelError as error:
-        logger.warning("%s runs as without use_hpip: %s", model_name, error)
+    except UnsupportedModelError as error:
+        logger.warning("%s runs on plain Paddle, as without use_hpip: %s", model_name, error)
         return _build_plain_runner(
             model_name=model_name, model_dir=model_dir, engine_config=engine_config, **others
         )
@@ -218,7 +226,7 @@ def _build_segmentation_runner(
 def _build_static_runner(
     *, model_name: str, model_dir: Path, engine_config: dict[str, Any], **others: Any
 ) -> Any:
-    """The engine that was asked for; else PaddleX's own runner, and what beats it."""
+    """The requested engine; by default PaddleX's own runner, or a faster engine if there is one."""
     engine = named_engine(engine_config)
     if engine is not None:
         return StaticRunner(EngineRun(static_program(model_name, model_dir, engine_config), engine))
@@ -230,7 +238,7 @@ def _build_static_runner(
     try:
         run = TunedRun(static_program(model_name, model_dir, engine_config), plain)
     except HpipError as error:
-        logger.warning("%s runs as without use_hpip: %s", model_name, error)
+        logger.warning("%s runs on plain Paddle, as without use_hpip: %s", model_name, error)
         return plain
     return StaticRunner(run, plain)
 
@@ -243,7 +251,7 @@ def _build_plain_runner(
     engine_config: dict[str, Any],
     **_: Any,
 ) -> Any:
-    """PaddleX's own runner, set up as without `use_hpip`; hpip is never slower than this."""
+    """PaddleX's own runner, configured as without `use_hpip`: the baseline and the fallback."""
     plain = _plain_engine()
     device = {key: engine_config.get(key) for key in ("device_type", "device_id")}
     options = {**device, **(engine_config.get("backend_config") or {})}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Enables hpip when PaddleX is imported; a copy of this file lies where Python starts it.
+"""Enables hpip when a program imports PaddleX; Python runs a copy of this file at its start.
 
-`python -m hpip.paddlex --always on` puts the copy there. It runs at the start of every Python
-program, so it imports nothing until PaddleX is imported, and an hpip that is gone stops nobody.
+`python -m hpip.paddlex --always on` writes the copy into site-packages. Because it runs at the
+start of every Python program, it imports nothing before PaddleX, and works without hpip: if hpip
+has been uninstalled, it only warns.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import sys
 
 
 class EnableAfterImport:
-    """A finder that finds nothing itself: it has `paddlex` found, and acts once it is loaded."""
+    """An import finder that enables hpip after Python's own finders have loaded `paddlex`."""
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        """Find `paddlex` as Python would without this finder."""
+        """Find `paddlex` as without this finder; enable hpip after it is executed."""
         if name != "paddlex":
             return None
         sys.meta_path.remove(self)
@@ -42,7 +43,11 @@ def _enable() -> None:
     except ImportError as error:
         import warnings
 
-        warnings.warn(f"PaddleX runs without hpip: {error}", stacklevel=2)
+        warnings.warn(
+            f"PaddleX runs without hpip: {error}. Install hpip again, or remove the files"
+            " _hpip_paddlex_hook.py and _hpip_paddlex_hook.pth from site-packages.",
+            stacklevel=2,
+        )
 
 
 if os.environ.get("HPIP_PADDLEX") != "off":

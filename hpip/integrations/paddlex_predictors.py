@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hpip inside PaddleX 3.0 to 3.4.
+"""Adds hpip to PaddleX 3.0 to 3.4.
 
-Those have one registry, of predictor classes by model name, and all models are made through its
-`BasePredictor.get`. That lookup is what is wrapped here, and put back by what `install` returns.
+These versions have one registry, which maps model names to predictor classes, and create every
+model through its lookup `BasePredictor.get`. `install` wraps this lookup, and returns a function
+that restores it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hpip.inference.predictor import Predictor
 from hpip.integrations.paddlex_segment import (
     DEMO_MODEL_NAME,
     SegmentationResult,
-    UnfitModelError,
+    UnsupportedModelError,
     open_predictor,
     process_batch,
 )
@@ -33,9 +34,9 @@ _NAME = "hpip"
 
 
 class SegmentationPredictor(InstanceSegPredictor):  # type: ignore[misc]
-    """PaddleX's predictor with hpip in place of its preprocessing, network and postprocessing."""
+    """PaddleX's predictor; hpip replaces its preprocessing, network and postprocessing."""
 
-    # The names stay PaddleX's own predictor's.
+    # Empty, so that this class does not replace PaddleX's own predictor in the registry.
     entities: ClassVar[list[str]] = []
 
     def __init__(
@@ -47,20 +48,22 @@ class SegmentationPredictor(InstanceSegPredictor):  # type: ignore[misc]
 
     @property
     def use_hpip(self) -> bool:
-        """True."""
+        """Always True."""
         return True
 
     def _get_result_class(self) -> type:
         return SegmentationResult
 
     def create_static_infer(self) -> Any:
-        """Open the model with hpip, or as PaddleX does where hpip can't take it."""
+        """Open the model with hpip, or with plain Paddle if hpip does not support it."""
         self._hpi_config = self._prepare_hpi_config(*self._request)
         config = self._hpi_config.model_dump(exclude_none=True)
         try:
             return open_predictor(self.model_dir, config)
-        except UnfitModelError as error:
-            logger.warning("%s runs as without use_hpip: %s", self.model_name, error)
+        except UnsupportedModelError as error:
+            logger.warning(
+                "%s runs on plain Paddle, as without use_hpip: %s", self.model_name, error
+            )
             return super().create_static_infer()
 
     def process(self, batch_data: Any, threshold: float | None = None) -> dict[str, list[Any]]:
@@ -72,16 +75,19 @@ class SegmentationPredictor(InstanceSegPredictor):  # type: ignore[misc]
         return fields
 
     def close(self) -> None:
-        """Free the network's memory."""
+        """Free the engine's memory."""
         if isinstance(self.infer, Predictor):
             self.infer.close()
 
 
 def install(*, take_over: bool) -> Callable[[], None]:
-    """Offer hpip as `engine="hpip"`; with `take_over`, also where `use_hpip=True` is given.
+    """Make hpip available as `engine="hpip"`.
+
+    Args:
+        take_over: also use it for `use_hpip=True`.
 
     Returns:
-        A function that takes everything back.
+        A function that undoes all changes to PaddleX.
     """
 
     def get(cls: Any, name: str) -> Callable[..., Any]:
@@ -91,7 +97,7 @@ def install(*, take_over: bool) -> Callable[[], None]:
     BasePredictor.get = classmethod(get)
 
     def undo() -> None:
-        # The lookup itself is inherited from the metaclass.
+        # Restores the lookup that `BasePredictor` inherits from its metaclass.
         del BasePredictor.get
         BasePredictor.all().pop(DEMO_MODEL_NAME, None)
 
@@ -109,7 +115,9 @@ def _create(
 ) -> Any:
     if engine not in (None, _NAME):
         raise BackendUnavailableError(
-            engine, "this version of PaddleX has no engines.", "Leave `engine` out."
+            engine,
+            'PaddleX 3.0 to 3.4 does not support the argument `engine`, except "hpip".',
+            "Remove `engine`, or install PaddleX 3.5 or later.",
         )
     if engine != _NAME and not (use_hpip and take_over):
         return predictor_class(*args, use_hpip=use_hpip, hpi_config=hpi_config, **others)
@@ -120,7 +128,7 @@ def _create(
 
 
 def _plain_options(pp_option: Any, hpi_config: Any) -> Any:
-    """PaddleX's own options of plain Paddle: the fallback that hpip never falls below."""
+    """PaddleX's options for plain Paddle, updated with `backend_config`."""
     if hasattr(hpi_config, "model_dump"):
         hpi_config = hpi_config.model_dump(exclude_none=True)
     config: Mapping[str, Any] = hpi_config or {}
@@ -128,8 +136,8 @@ def _plain_options(pp_option: Any, hpi_config: Any) -> Any:
     if backend not in (None, "paddle"):
         raise BackendUnavailableError(
             backend,
-            "hpip drives it for instance segmentation only.",
-            "Leave `backend` out of hpi_config.",
+            "with PaddleX 3.0 to 3.4, hpip supports this engine for instance segmentation only.",
+            "Remove `backend` from hpi_config, or install PaddleX 3.5 or later.",
         )
     if not config.get("backend_config"):
         return pp_option

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both generations of PaddleX share: opening a model with hpip, and PaddleX's fields."""
+"""Opens models with hpip, and returns the fields of PaddleX's results, for all PaddleX versions."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from hpip.inputs.sources import Source
 from hpip.integrations.static_program import StaticProgram
 from hpip.model.files import find_model_files
 
-# The model that comes with hpip, under the name in its inference.yml.
+# The name of hpip's demo model in its inference.yml.
 DEMO_MODEL_NAME = "hpip-demo"
-# PaddleX counts threads with this where nothing else is said.
+# PaddleX's environment variable for the default number of CPU threads.
 _THREADS_VARIABLE = "PADDLE_PDX_CPU_NUM_THREADS"
 _THREAD_KEYS = ("cpu_threads", "cpu_num_threads")
 _HPI_KEYS = ("auto_config", "backend", "backend_config", "auto_paddle2onnx")
 
 
 class SegmentationResult(InstanceSegResult):  # type: ignore[misc]
-    """PaddleX's result, which also draws boxes that come beside masks of the whole image.
+    """PaddleX's result, which can also draw boxes with masks of the whole image (SOLOv2).
 
-    hpip gives SOLOv2 `cls_id` and `coordinate` as every other model has them, so that PaddleX's
-    serving application answers for it. PaddleX's drawing takes a coordinate for the sign that masks
-    are crops.
+    hpip adds `cls_id` and `coordinate` to the boxes of SOLOv2, which PaddleX's serving application
+    requires. PaddleX's drawing assumes that masks are crops if a box has a `coordinate`.
     """
 
     def _to_img(self) -> Any:
@@ -45,8 +44,8 @@ class SegmentationResult(InstanceSegResult):  # type: ignore[misc]
         return InstanceSegResult({**self, "boxes": bare})._to_img()
 
 
-class UnfitModelError(Exception):
-    """hpip can't take this model or device; PaddleX runs it as without `use_hpip`."""
+class UnsupportedModelError(Exception):
+    """hpip does not support this model or device; PaddleX runs it as without `use_hpip`."""
 
 
 def open_predictor(model_dir: str | Path, hpi_config: Mapping[str, Any]) -> Predictor:
@@ -54,17 +53,18 @@ def open_predictor(model_dir: str | Path, hpi_config: Mapping[str, Any]) -> Pred
 
     Args:
         model_dir: the model's directory.
-        hpi_config: PaddleX's `HPIConfig` as a mapping: `device_type` is there.
+        hpi_config: PaddleX's `HPIConfig` as a mapping, with the key `device_type`.
 
     Raises:
-        UnfitModelError: hpip does not know the model or device, and no backend was asked for.
-        HpipError: as `hpip.create_predictor`.
+        UnsupportedModelError: hpip does not support the model or device, and no backend was
+            requested.
+        HpipError: see `hpip.create_predictor`.
     """
     kind = hpi_config["device_type"]
     config = _only_hpi_keys(hpi_config)
     may_choose = config.get("backend") is None
     if may_choose and kind not in DEVICE_KINDS:
-        raise UnfitModelError(f"hpip does not run on {kind}")
+        raise UnsupportedModelError(f"hpip does not support the device {kind}")
     try:
         return create_predictor(
             model_dir=model_dir,
@@ -74,15 +74,15 @@ def open_predictor(model_dir: str | Path, hpi_config: Mapping[str, Any]) -> Pred
         )
     except ModelFormatError as error:
         if may_choose:
-            raise UnfitModelError(str(error)) from error
+            raise UnsupportedModelError(str(error)) from error
         raise
 
 
 def named_engine(hpi_config: Mapping[str, Any]) -> Engine | None:
-    """The engine that a model of another kind is to run on, or None where PaddleX's own may run it.
+    """The engine that is requested for a model of another task; None for PaddleX's own runner.
 
     Raises:
-        InvalidInputError, BackendUnavailableError: as `check_engine_options`.
+        InvalidInputError, BackendUnavailableError: see `check_engine_options`.
     """
     if hpi_config.get("backend") in (None, "paddle"):
         return None
@@ -94,7 +94,7 @@ def named_engine(hpi_config: Mapping[str, Any]) -> Engine | None:
 
 
 def may_tune(hpi_config: Mapping[str, Any]) -> bool:
-    """Whether hpip may choose the engine of a model of another kind."""
+    """Whether hpip may choose the engine of a model of another task."""
     settings = set(hpi_config.get("backend_config") or {}) - set(_THREAD_KEYS)
     return (
         hpi_config.get("backend") is None
@@ -107,10 +107,10 @@ def may_tune(hpi_config: Mapping[str, Any]) -> bool:
 def static_program(
     model_name: str, model_dir: Path, hpi_config: Mapping[str, Any]
 ) -> StaticProgram:
-    """A model of another kind, for hpip's engines.
+    """Describe a model of another task for hpip's engines.
 
     Raises:
-        ModelFormatError: the directory is incomplete.
+        ModelFormatError: the model directory is incomplete.
     """
     settings = hpi_config.get("backend_config") or {}
     threads = next((settings[key] for key in _THREAD_KEYS if key in settings), None)
@@ -133,11 +133,11 @@ def process_batch(
     Args:
         predictor: the opened model.
         read: PaddleX's `ReadImage` for BGR.
-        batch_data: arrays and paths, as PaddleX's batch sampler gives them.
-        threshold: lowest score; None takes the model's own.
+        batch_data: arrays and paths from PaddleX's batch sampler.
+        threshold: score threshold; None for the predictor's.
 
     Raises:
-        InvalidInputError: an image can't be used.
+        InvalidInputError: an image is not valid.
         BackendError: the engine failed.
     """
     images = [
@@ -179,7 +179,7 @@ def _device(hpi_config: Mapping[str, Any]) -> Device:
 
 
 def _wanted_threads(backend_config: Mapping[str, Any]) -> int | None:
-    """What PaddleX's variable says, unless the configuration says it."""
+    """Threads in PaddleX's environment variable; None if unset or if the configuration has them."""
     text = os.environ.get(_THREADS_VARIABLE)
     if not text or not set(_THREAD_KEYS).isdisjoint(backend_config):
         return None
@@ -187,5 +187,6 @@ def _wanted_threads(backend_config: Mapping[str, Any]) -> int | None:
         return check_count(int(text), _THREADS_VARIABLE)
     except ValueError as error:
         raise InvalidInputError(
-            f"{_THREADS_VARIABLE}: expected a number of threads; received {text!r}"
+            f"{_THREADS_VARIABLE}: expected a number of threads of at least 1; received {text!r}."
+            " Correct or unset the environment variable."
         ) from error

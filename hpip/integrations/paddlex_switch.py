@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Switches hpip on and off inside PaddleX.
+"""Enables and disables hpip in PaddleX.
 
-What is changed in PaddleX lies in two files, one for each shape that its inference code has had:
-`paddlex_engines` (3.5 and later: registries of engines and of bindings) and `paddlex_predictors`
+The changes to PaddleX are in two modules, one for each structure of its inference code:
+`paddlex_engines` (3.5 and later: registries of engines and bindings) and `paddlex_predictors`
 (3.0 to 3.4: one registry of predictor classes).
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from hpip.errors import BackendUnavailableError
 
-# Raise the upper end after the tests in tests/paddlex have passed against a new minor version.
+# Raise the upper limit after tests/paddlex has passed with a new minor version.
 _OLDEST = (3, 0)
 _FIRST_UNKNOWN = (3, 8)
 _FIRST_WITH_ENGINES = (3, 5)
@@ -34,19 +34,20 @@ _installed: _Installed | None = None
 
 
 def enable_paddlex(*, replace_ultra_infer: bool = False) -> None:
-    """Make PaddleX run on hpip where `use_hpip=True` or `engine="hpip"` asks for it.
+    """Make PaddleX use hpip for `use_hpip=True` and `engine="hpip"`.
 
     Instance-segmentation models run on hpip and return PaddleX's own results. Other models run as
-    they do without `use_hpip`, in place of PaddleX's error that its plug-in is missing. What was
-    created before stays as it is. A second call does nothing.
+    without `use_hpip`, or faster, instead of raising PaddleX's error that its plug-in is missing.
+    Existing pipelines and models do not change. May be called again.
 
     Args:
-        replace_ultra_infer: take `use_hpip=True` over even where PaddleX's own plug-in is
-            installed. By default it keeps that, and hpip runs where `engine="hpip"` asks for it.
+        replace_ultra_infer: use hpip for `use_hpip=True` even if PaddleX's own plug-in is
+            installed. By default the plug-in then keeps `use_hpip=True`, and hpip runs only for
+            `engine="hpip"`.
 
     Raises:
-        BackendUnavailableError: PaddleX is not installed, can't be imported, or is of a version
-            that hpip does not know; nothing was changed.
+        BackendUnavailableError: PaddleX is not installed, can't be imported, or has a version that
+            hpip does not support; PaddleX has not been changed.
     """
     global _installed
     take_over = replace_ultra_infer or util.find_spec("ultra_infer") is None
@@ -59,9 +60,10 @@ def enable_paddlex(*, replace_ultra_infer: bool = False) -> None:
 
 
 def disable_paddlex() -> None:
-    """Take everything back that `enable_paddlex` changed in PaddleX.
+    """Undo all changes of `enable_paddlex` to PaddleX.
 
-    Models that were created in between go on running. Does nothing where nothing is enabled.
+    Models that were created in the meantime continue to run on hpip. Does nothing if hpip is not
+    enabled.
     """
     global _installed
     with _lock:
@@ -71,7 +73,7 @@ def disable_paddlex() -> None:
 
 
 def is_paddlex_enabled() -> bool:
-    """Whether PaddleX in this process knows hpip."""
+    """Whether hpip is enabled in the PaddleX of this process."""
     return _installed is not None
 
 
@@ -79,13 +81,13 @@ def _install(take_over: bool) -> Callable[[], None]:
     version = _check_version(_import_paddlex())
     name = "paddlex_engines" if _minor(version) >= _FIRST_WITH_ENGINES else "paddlex_predictors"
     try:
-        seams = import_module(f"hpip.integrations.{name}")
-        undo: Callable[[], None] = seams.install(take_over=take_over)
+        integration = import_module(f"hpip.integrations.{name}")
+        undo: Callable[[], None] = integration.install(take_over=take_over)
     except (ImportError, AttributeError) as error:
         raise BackendUnavailableError(
             "paddlex",
-            f"PaddleX {version} is not built as its other releases are ({error}).",
-            "Install a release of PaddleX 3.0 to 3.7.",
+            f"PaddleX {version} lacks functions of the official releases ({error}).",
+            "Install an official release of PaddleX 3.0 to 3.7.",
         ) from error
     return undo
 
@@ -109,7 +111,7 @@ def _check_version(paddlex: Any) -> str:
         raise BackendUnavailableError(
             "paddlex",
             f"expected PaddleX 3.0 to 3.7; received PaddleX {version}.",
-            "Install another version of PaddleX, or a version of hpip that knows this one.",
+            "Install a supported version of PaddleX, or a version of hpip that supports this one.",
         )
     return version
 

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a prediction returns: masks, boxes, drawings and files of an image."""
+"""Results of predictions: masks, boxes, drawings, files, and the comparison of two results."""
 
 from __future__ import annotations

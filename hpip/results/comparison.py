@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two results of one image are the same answer, and by how much they differ.
+"""Compares two results of one image: how much they differ, and if they are within a tolerance.
 
-This is the project's one definition: parity with PaddleX, the check of a rewritten program against
-the export, the check of a backend against plain Paddle and the benchmarks all use it.
+The parity tests against PaddleX, the validation of rewritten graphs against the original one, the
+validation of engines against plain Paddle, and the benchmarks all use this definition.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import hpip.ops as ops
 from hpip.types import AnyArray, Float64Array, Int64Array, RleMask
 
 
-class Instances(Protocol):
-    """What is compared: N instances of one image, in any order; results have these attributes."""
+class ComparableInstances(Protocol):
+    """N instances of one image, in any order; every result has these attributes."""
 
     @property
     def boxes_xyxy(self) -> AnyArray:
-        """(N, 4) floats, half-open image pixels."""
+        """(N, 4) floats in image pixels, half-open."""
 
     @property
     def scores(self) -> AnyArray:
@@ -34,23 +34,23 @@ class Instances(Protocol):
 
     @property
     def rle(self) -> Sequence[RleMask | None]:
-        """N masks; None where this side has no mask that belongs to the box."""
+        """N masks; None for a box without a mask."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far two results may lie apart; the defaults hold for float32 on both sides.
+    """Maximum differences between two results; the defaults apply to float32 on both sides.
 
     Attributes:
-        threshold_margin: an instance with a score less than this above the threshold may be missing
-            on the other side.
-        box_iou: instances of one class are matched when their boxes overlap at least so much.
-        score: largest difference of matched scores.
-        box_px: largest difference of one coordinate; see `for_whole_pixels`.
-        mask_iou_each: least mask IoU of one matched pair.
-        mask_iou_mean: least mean of the mask IoU over the matched pairs.
-        mask_px: masks that differ in at most so many pixels count as equal in both limits: of a
-            mask of 200 pixels, the two that rounding decides are 1 %.
+        threshold_margin: an instance whose score exceeds the threshold by less than this may be
+            missing from the other result.
+        box_iou: minimum box IoU of two matched instances of one class.
+        score: maximum difference of the scores of a matched pair.
+        box_px: maximum difference of one box coordinate; see `for_whole_pixels`.
+        mask_iou_each: minimum mask IoU of each matched pair.
+        mask_iou_mean: minimum mean of the mask IoU over all matched pairs.
+        mask_px: masks that differ in at most this many pixels count as equal for both mask limits,
+            because two pixels that depend on rounding are 1 % of a mask of 200 pixels.
     """
 
     threshold_margin: float = 0.01
@@ -62,7 +62,7 @@ class Tolerance:
     mask_px: int = 3
 
     def for_whole_pixels(self) -> Tolerance:
-        """The tolerance where a side rounds its boxes or derives them from masks: 1 pixel."""
+        """The tolerance if a side rounds its boxes or derives them from masks: at least 1 pixel."""
         return replace(self, box_px=max(1.0, self.box_px))
 
 
@@ -71,20 +71,21 @@ FLOAT32 = Tolerance()
 
 @dataclass(frozen=True)
 class Comparison:
-    """The figures of one comparison; without pairs the differences are 0 and the IoUs 1.
+    """Differences between two results; without matched pairs, they are 0 and the IoUs are 1.
 
     Attributes:
-        tolerance: the limits that apply.
+        tolerance: the tolerance of the comparison.
         matched: number of matched pairs.
-        missing: indices of reference instances that should have been matched and were not.
-        extra: the same for candidate instances.
-        max_score_diff: over the matched pairs.
-        max_box_diff_px: over the coordinates of the matched pairs.
-        masks_compared: pairs in which both sides have a mask.
-        min_mask_iou: over those.
-        mean_mask_iou: over those.
-        min_judged_iou: as `min_mask_iou`, with masks within `mask_px` counted as equal.
-        mean_judged_iou: likewise.
+        missing: indices of the reference instances that have no match, but should have one.
+        extra: indices of the candidate instances that have no match, but should have one.
+        max_score_diff: maximum difference of the scores over the matched pairs.
+        max_box_diff_px: maximum difference of a box coordinate over the matched pairs.
+        masks_compared: number of pairs with a mask on both sides.
+        min_mask_iou: minimum mask IoU over those pairs.
+        mean_mask_iou: mean mask IoU over those pairs.
+        min_judged_iou: `min_mask_iou`, with masks that differ in at most `mask_px` pixels counted
+            as equal; the tolerance applies to it.
+        mean_judged_iou: `mean_mask_iou`, in the same way.
     """
 
     tolerance: Tolerance
@@ -101,56 +102,58 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """True when nothing breaks the tolerance."""
+        """Whether the two results agree within the tolerance."""
         return not self.violations()
 
     def violations(self) -> list[str]:
-        """What breaks the tolerance, one sentence each."""
+        """The differences that exceed the tolerance, one phrase each."""
         found = []
         if self.missing:
             found.append(f"{len(self.missing)} instances of the reference are missing")
         if self.extra:
             found.append(f"{len(self.extra)} instances are not in the reference")
-        # A NaN breaks every limit: hence "not within", where "beyond" would let it pass.
-        for name, diff, most in (
-            ("score", self.max_score_diff, self.tolerance.score),
-            ("box (px)", self.max_box_diff_px, self.tolerance.box_px),
+        # "not <=" and "not >=", because every comparison with NaN is False.
+        for name, unit, diff, limit in (
+            ("score", "", self.max_score_diff, self.tolerance.score),
+            ("box", " px", self.max_box_diff_px, self.tolerance.box_px),
         ):
-            if not diff <= most:
-                found.append(f"largest difference of {name}: {diff:.3g}, allowed {most:g}")
-        for name, iou, least in (
-            ("least", self.min_judged_iou, self.tolerance.mask_iou_each),
+            if not diff <= limit:
+                found.append(
+                    f"maximum {name} difference: {diff:.3g}{unit}, tolerance {limit:g}{unit}"
+                )
+        for name, iou, limit in (
+            ("minimum", self.min_judged_iou, self.tolerance.mask_iou_each),
             ("mean", self.mean_judged_iou, self.tolerance.mask_iou_mean),
         ):
-            if not iou >= least:
-                found.append(f"{name} mask IoU: {iou:.5f}, expected at least {least:g}")
+            if not iou >= limit:
+                found.append(f"{name} mask IoU: {iou:.5f}, expected at least {limit:g}")
         return found
 
 
 def compare(
-    reference: Instances,
-    candidate: Instances,
+    reference: ComparableInstances,
+    candidate: ComparableInstances,
     threshold: float,
     tolerance: Tolerance = FLOAT32,
 ) -> Comparison:
-    """Compare two results of one image that were asked for with the same score threshold.
+    """Compare two results of one image with the same score threshold.
 
-    They are the same answer when
-    - instances of the same class pair up by box IoU >= `box_iou`, each at most once, so that no
-      instance of either side with a score of at least `threshold + threshold_margin` is left over;
-    - in every pair, scores differ by at most `score` and coordinates by at most `box_px`, and the
-      masks' IoU is at least `mask_iou_each`, on average at least `mask_iou_mean`, where masks that
-      differ in at most `mask_px` pixels count as equal.
+    They are the same within the tolerance if
+    - instances of the same class match one to one with a box IoU >= `box_iou`, and no instance of
+      either side with a score of at least `threshold + threshold_margin` is unmatched;
+    - in every matched pair, scores differ by at most `score` and coordinates by at most `box_px`,
+      and the mask IoU is at least `mask_iou_each`, with a mean of at least `mask_iou_mean`, where
+      masks that differ in at most `mask_px` pixels count as equal.
 
-    Pairs below the margin count in all differences. Of several possible pairs, the one with the
-    higher box IoU is taken first and, where boxes are as good as equal, the one with the closer
-    score. A pair in which a side has no mask counts in everything but the masks.
+    Matched pairs with lower scores contribute to all differences, too. Matching is greedy: pairs
+    with a higher box IoU first and, if the IoUs are nearly equal, pairs with closer scores. A pair
+    without a mask on one side contributes to all differences except those of masks.
 
     Args:
-        reference: the right answer.
-        candidate: the answer in question.
-        threshold: the score threshold of both.
-        tolerance: what counts as the same.
+        reference: the reference result.
+        candidate: the result to validate.
+        threshold: score threshold of both results.
+        tolerance: maximum differences.
     """
     pairs = _match(reference, candidate, tolerance.box_iou)
     rows, columns = pairs[:, 0], pairs[:, 1]
@@ -170,8 +173,8 @@ def compare(
     return Comparison(
         tolerance=tolerance,
         matched=len(pairs),
-        missing=_left_over(reference.scores, rows, limit),
-        extra=_left_over(candidate.scores, columns, limit),
+        missing=_unmatched(reference.scores, rows, limit),
+        extra=_unmatched(candidate.scores, columns, limit),
         max_score_diff=float(np.abs(score_diffs).max(initial=0.0)),
         max_box_diff_px=float(np.abs(box_diffs).max(initial=0.0)),
         masks_compared=len(ious),
@@ -182,17 +185,12 @@ def compare(
     )
 
 
-def mask_iou(mask: RleMask, other: RleMask) -> float:
-    """Intersection over union of two masks in the image's frame; 1 when neither has a pixel."""
-    return _iou(*_overlap(mask, other))
-
-
 def _iou(intersection: int, union: int) -> float:
     return intersection / union if union else 1.0
 
 
 def _overlap(mask: RleMask, other: RleMask) -> tuple[int, int]:
-    """Pixels in both masks, and pixels in either."""
+    """Intersection and union of two masks in image coordinates, in pixels."""
     dense, other_dense = (ops.decode_rle(m.counts, m.crop_hw) for m in (mask, other))
     y0, x0 = np.maximum(mask.offset_yx, other.offset_yx)
     y1, x1 = np.minimum(
@@ -209,14 +207,16 @@ def _overlap(mask: RleMask, other: RleMask) -> tuple[int, int]:
     return intersection, int(union)
 
 
-def _match(reference: Instances, candidate: Instances, least_iou: float) -> Int64Array:
-    """(P, 2): index in the reference, index in the candidate; each index at most once."""
+def _match(
+    reference: ComparableInstances, candidate: ComparableInstances, least_iou: float
+) -> Int64Array:
+    """Match instances: (P, 2) indices into reference and candidate, each at most once."""
     ious = _box_ious(_float64(reference.boxes_xyxy), _float64(candidate.boxes_xyxy))
     same_class = np.asarray(reference.class_ids)[:, None] == np.asarray(candidate.class_ids)
     score_diffs = np.abs(_float64(reference.scores)[:, None] - _float64(candidate.scores))
     possible = np.argwhere(same_class & (ious >= least_iou))
     rows, columns = possible.T
-    # Finer differences of IoU than 0.001 are noise: there the score tells better who is who.
+    # IoU differences below 0.001 are noise, for which the score is the better criterion.
     order = np.lexsort((score_diffs[rows, columns], -ious[rows, columns].round(3)))
     taken: list[tuple[int, int]] = []
     free_rows, free_columns = set(rows.tolist()), set(columns.tolist())
@@ -229,7 +229,7 @@ def _match(reference: Instances, candidate: Instances, least_iou: float) -> Int6
 
 
 def _box_ious(boxes: Float64Array, others: Float64Array) -> Float64Array:
-    """(N, M) overlaps; two equal boxes overlap fully even when they are empty."""
+    """(N, M) IoUs; 1 for two equal boxes, even if they are empty."""
     a, b = boxes.reshape(-1, 1, 4), others.reshape(1, -1, 4)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection = sides.clip(min=0).prod(axis=-1)
@@ -243,7 +243,7 @@ def _areas(boxes: Float64Array) -> Float64Array:
     return areas
 
 
-def _left_over(scores: AnyArray, matched: Int64Array, limit: float) -> tuple[int, ...]:
+def _unmatched(scores: AnyArray, matched: Int64Array, limit: float) -> tuple[int, ...]:
     above = np.flatnonzero(_float64(scores) >= limit)
     return tuple(np.setdiff1d(above, matched).tolist())
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instances drawn on a picture: translucent masks, outlines, boxes, labels."""
+"""Draws instances on an image: translucent masks, outlines, boxes and labels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ColorBgr: TypeAlias = tuple[int, int, int]
 _Rect: TypeAlias = tuple[int, int, int, int]
 
 _GOLDEN_ANGLE_TURNS = 0.6180339887498949
-# Found by random search for the largest CIELAB distances among the first 12, 24 and 80 classes:
-# at least 20, 13 and 6, where about 2 can just be told apart.
+# From a random search for the largest CIELAB distances among the first 12, 24 and 80 classes: at
+# least 20, 13 and 6; a distance of about 2 is just noticeable.
 _SATURATION_VALUE = ((0.85, 0.9), (0.9, 0.65), (0.65, 0.95), (0.85, 1.0))
 
 
 def class_color_bgr(class_id: int) -> ColorBgr:
-    """The colour of a class: the same in every picture, far from those of nearby ids.
+    """The colour of a class: the same in every image, and distinct from those of nearby ids.
 
-    Hues advance by the golden angle, so that however many classes there are, the circle is filled
-    evenly; saturation and value take turns to part the hues that come close.
+    Hues advance by the golden angle, which distributes any number of classes evenly around the
+    colour circle. Saturation and value alternate, to distinguish classes with similar hues.
     """
     hue = class_id * _GOLDEN_ANGLE_TURNS % 1.0
     saturation, value = _SATURATION_VALUE[class_id % len(_SATURATION_VALUE)]
@@ -54,21 +54,21 @@ def draw_instances(
 ) -> UInt8Array:
     """Draw instances on a copy of the image.
 
-    Large masks are drawn first, so that small ones stay visible, then outlines and boxes, and
-    labels last, the best score on top. Lines and text grow with the shorter side of the image. A
-    label is shortened until it fits into the image; where not even its score fits, it is left out.
-    One mask is dense at a time, and only inside its crop.
+    The order is: masks, the largest first so that small ones stay visible; outlines; boxes; labels,
+    the highest score on top. Line width and text size are proportional to the shorter side of the
+    image. A label is shortened to fit into the image, and omitted if its score alone does not fit.
+    Only one mask is decoded at a time, and only inside its crop.
 
     Args:
         image_bgr: (H, W, 3).
         masks: N masks whose crops lie inside the image.
         boxes_xyxy: (N, 4) in image pixels.
-        class_ids: (N,), which choose the colours.
-        labels: N names, in any script; see `font_path`.
+        class_ids: (N,), which determine the colours.
+        labels: N class names, in any script; see `font_path`.
         scores: (N,)
-        alpha: weight of the colour inside a mask, from 0 (outlines only) to 1 (opaque).
-        font_path: a TrueType or OpenType font for the labels, drawn by Pillow. Without one, labels
-            in ASCII are drawn in OpenCV's font and others in one of the extra `fonts` or of the
+        alpha: opacity of the masks, from 0 (outlines only) to 1.
+        font_path: TrueType or OpenType font for the labels, drawn by Pillow. Without it, ASCII
+            labels are drawn in OpenCV's font, and others in a font of the extra `fonts` or of the
             system. A label that no font can draw is replaced by its class id, with one warning.
         threads: CPU threads for the masks, at least 1.
 
@@ -77,10 +77,11 @@ def draw_instances(
 
     Raises:
         InvalidInputError: `alpha` or `threads` is out of range, or `font_path` is not a font.
-        BackendUnavailableError: OpenCV is missing, or Pillow is and `font_path` is given.
+        BackendUnavailableError: OpenCV is not installed, or `font_path` is given and Pillow is not
+            installed.
     """
     if not 0.0 <= alpha <= 1.0:
-        raise InvalidInputError(f"alpha: expected a number from 0 to 1, received {alpha!r}")
+        raise InvalidInputError(f"alpha: expected a number from 0 to 1; received {alpha!r}")
     canvas = np.array(image_bgr, order="C")
     if not masks:
         return canvas
@@ -117,7 +118,7 @@ def _pixel_rect(box_xyxy: Float32Array) -> _Rect:
 
 
 def _blend_levels(colors: Sequence[ColorBgr], alpha: float) -> UInt8Array:
-    """(N, 3, 256): what each level of each channel becomes under a colour."""
+    """(N, 3, 256) lookup tables: each level of each channel, blended with a mask's colour."""
     levels = np.arange(256) * (1.0 - alpha) + alpha * np.array(colors, float)[:, :, np.newaxis]
     return cast(UInt8Array, np.rint(levels).astype(np.uint8))
 
@@ -127,8 +128,8 @@ def _draw_outline(
 ) -> None:
     inside = ops.decode_rle(mask.counts, mask.crop_hw)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    # Moves no point by more than a quarter of the line's width. OpenCV's time is per corner: 22 ms
-    # for ten masks of 400x500 at 1080p with all of them, 3 ms without the needless ones.
+    # Moves no point by more than a quarter of the line width. OpenCV's time is proportional to the
+    # number of corners: 22 ms for ten masks of 400x500 at 1080p, 3 ms after the approximation.
     contours = [cv2.approxPolyDP(contour, line_px / 4, True) for contour in contours]
     offset_xy = mask.offset_yx[::-1]
     cv2.drawContours(canvas, contours, -1, color, line_px, cv2.LINE_AA, offset=offset_xy)
@@ -141,7 +142,7 @@ def _draw_labels(
     texts: Sequence[tuple[LabelFont, str]],
     scores: Float32Array,
 ) -> None:
-    """Find places from the best score down, then draw from the worst up."""
+    """Place labels in descending order of the scores, then draw them in ascending order."""
     image_hw = canvas.shape[0], canvas.shape[1]
     placed: list[tuple[_Rect, UInt8Array]] = []
     for i in np.argsort(-scores, kind="stable"):
@@ -157,7 +158,7 @@ def _draw_labels(
 def _plate(
     label: str, score: float, color: ColorBgr, font: LabelFont, image_hw: tuple[int, int]
 ) -> UInt8Array | None:
-    """A label on its class's colour, no larger than the image; None if nothing legible fits."""
+    """Render a label on the colour of its class; None if not even the score fits the image."""
     padding_px = max(1, font.line_height_px // 8)
     room_px = image_hw[1] - 2 * padding_px
     text = _fitting_text(label, score, font, room_px)
@@ -165,7 +166,7 @@ def _plate(
         return None
     share = np.arange(256, dtype=np.float32)[:, np.newaxis] / np.float32(255)
     mixed = np.array(color, np.float32) * (1 - share) + np.float32(_ink_level(color)) * share
-    # Looked up as one item of four bytes: NumPy takes ten times as long for rows of three.
+    # Items of four bytes: NumPy takes ten times as long to look up rows of three.
     levels = np.zeros((256, 4), np.uint8)
     levels[:, :3] = np.rint(mixed)
     pixels = np.take(levels.view(np.uint32), np.pad(font.coverage(text), padding_px))
@@ -173,7 +174,7 @@ def _plate(
 
 
 def _ink_level(background: ColorBgr) -> int:
-    """0, black, or 255, white: the one with more contrast, never below 4.5 to 1, as WCAG has it."""
+    """0 (black) or 255 (white), whichever has the higher WCAG contrast, which is at least 4.5."""
     blue, green, red = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
         for part in (level / 255 for level in background)
@@ -183,11 +184,11 @@ def _ink_level(background: ColorBgr) -> int:
 
 
 def _fitting_text(label: str, score: float, font: LabelFont, room_px: int) -> str | None:
-    """`label score`, with as much of the label as `room_px` holds."""
+    """`label score`, with the label shortened to fit `room_px`; None if the score does not fit."""
     number = f"{score:.2f}"
     if font.width_px(f"{label} {number}") <= room_px:
         return f"{label} {number}"
-    # No character is narrower than a pixel.
+    # Every character is at least one pixel wide.
     for kept in range(min(len(label) - 1, room_px), 0, -1):
         text = f"{label[:kept]}.. {number}"
         if font.width_px(text) <= room_px:
@@ -198,9 +199,10 @@ def _fitting_text(label: str, score: float, font: LabelFont, room_px: int) -> st
 def _place(
     plate_hw: tuple[int, ...], box: _Rect, image_hw: tuple[int, int], taken: Sequence[_Rect]
 ) -> _Rect:
-    """Above the box, inside its top, below it or inside its bottom: the first on no other label.
+    """Choose the first position of a label that overlaps no other label.
 
-    Where each of them covers a label, the one that covers least.
+    The positions are, in this order: above the box, inside its top, below it, inside its bottom. If
+    all of them overlap other labels, the one with the smallest overlap is chosen.
     """
     height, width = plate_hw
     top, left, bottom, right = box
@@ -213,7 +215,7 @@ def _place(
         rect = (y, x, y + height, x + width)
         covered_px = sum(_shared_px(rect, other) for other in taken)
         if covered_px == 0:
-            return rect  # mostly the first: faster than arrays of all
+            return rect  # in most cases the first: faster than computing all of them
         if best_px < 0 or covered_px < best_px:
             best, best_px = rect, covered_px
     return best

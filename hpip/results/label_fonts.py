@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds fonts for the scripts that OpenCV's own font lacks."""
+"""Finds fonts for scripts that OpenCV's built-in font does not support."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 _SUFFIXES = frozenset({".ttf", ".otf", ".ttc", ".otc"})
-# The packages of the extra `fonts` name themselves under this group.
+# Entry-point group under which the packages of the extra `fonts` register themselves.
 _PACKS = "justmytype.packs"
-# A family comes in many cuts; labels want the upright sans serif of normal weight.
+# Styles of a font family to avoid: labels use upright sans serif of regular weight.
 _UNWANTED = (
     *("italic", "oblique", "mono", "serif", "bold", "black", "thin", "light", "condensed"),
     *("medium", "extra", "math", "emoji", "symbol"),
@@ -25,16 +25,16 @@ _PROBE_PX = 20
 
 
 def open_font(pil: Any, path: str | Path, size_px: int) -> Any:
-    """The font, in its regular weight where the file holds several.
+    """Open a font, in its regular weight if it is a variable font.
 
     Raises:
-        OSError: it is no font.
+        OSError: the file is not a font.
     """
     font = pil.ImageFont.truetype(str(path), size_px)
     try:
         axes = font.get_variation_axes()
     except (OSError, NotImplementedError):
-        return font  # one weight
+        return font  # not a variable font
     wanted = [
         min(max(_REGULAR_WEIGHT, axis["minimum"]), axis["maximum"])
         if axis["name"] in (b"Weight", "Weight")
@@ -46,7 +46,7 @@ def open_font(pil: Any, path: str | Path, size_px: int) -> Any:
 
 
 def missing_characters(font: Any, text: str) -> str:
-    """The characters that the font would draw as its box for what it lacks."""
+    """The characters for which the font has no glyph."""
     nothing = font.getmask("\U0010ffff")
     blank = nothing.size, bytes(nothing)
     return "".join(
@@ -58,9 +58,9 @@ def missing_characters(font: Any, text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def find_font(pil: Any, text: str) -> Path | None:
-    """A font of this machine that has every character of `text`, or None.
+    """Find an installed font that has every character of `text`; None if there is none.
 
-    Those of the extra `fonts` come first, then those of the system.
+    Fonts of the extra `fonts` precede those of the system.
     """
     for path in _font_files():
         if _draws(pil, path, text):
@@ -72,7 +72,7 @@ def _draws(pil: Any, path: Path, text: str) -> bool:
     try:
         return not missing_characters(pil.ImageFont.truetype(str(path), _PROBE_PX), text)
     except (OSError, ValueError):
-        return False  # damaged, or bitmaps of other sizes only
+        return False  # damaged, or a bitmap font of other sizes
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +82,7 @@ def _font_files() -> tuple[Path, ...]:
 
 def _installed_packs() -> Iterator[Path]:
     for entry in sorted(entry_points(group=_PACKS), key=lambda entry: entry.name):
-        # The package's place is enough: none of its code is run.
+        # Only the package's location is needed, so none of its code is executed.
         spec = importlib.util.find_spec(entry.module)
         for folder in (spec and spec.submodule_search_locations) or ():
             yield from _fonts_below(Path(folder))
@@ -102,7 +102,7 @@ def _system_fonts() -> Iterator[Path]:
 
 
 def _fonts_below(folder: Path) -> list[Path]:
-    """The plainest cuts first; empty where the folder is not there."""
+    """The font files below a folder, those with the preferred style first; empty without it."""
     found = [
         Path(place, name)
         for place, _, names in os.walk(folder)
@@ -114,6 +114,6 @@ def _fonts_below(folder: Path) -> list[Path]:
 
 def _rank(path: Path) -> tuple[int, bool, str]:
     name = path.name.casefold().replace("sansserif", "")
-    # Han characters that several languages share look as in Simplified Chinese, as in PaddleX.
+    # Simplified Chinese first for the Han characters that several languages share, as in PaddleX.
     is_chinese = "sanssc" in name or "cjksc" in name
     return sum(word in name for word in _UNWANTED), not is_chinese, str(path)

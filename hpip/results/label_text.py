@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line of text as a coverage map, from OpenCV's font or from a font file."""
+"""Renders one line of text as a coverage map, in OpenCV's font or in a font file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hpip.types import UInt8Array
 
 logger = logging.getLogger(__name__)
 
-# Stands behind every label.
+# Every label ends with a score.
 _SCORE = "0123456789."
 
 
@@ -28,10 +28,10 @@ class LabelFont(Protocol):
     line_height_px: int
 
     def width_px(self, text: str) -> int:
-        """Width of the map that `coverage` returns, without drawing it."""
+        """Width of the map that `coverage` returns, without rendering it."""
 
     def coverage(self, text: str) -> UInt8Array:
-        """(line_height_px, width) from 0, background, to 255, ink."""
+        """Render text to (line_height_px, width), from 0 (background) to 255 (foreground)."""
 
 
 def require_pillow(purpose: str) -> Any:
@@ -47,22 +47,21 @@ def require_pillow(purpose: str) -> Any:
     except ImportError as error:
         raise BackendUnavailableError(
             "pillow",
-            f"{purpose} needs Pillow, and importing it failed: {error}.",
+            f"{purpose} requires Pillow, whose import failed: {error}.",
             "Install it with `pip install pillow`.",
         ) from error
     return PIL
 
 
 class LabelFonts:
-    """The fonts for the labels of one picture, with capitals about `text_px` high.
+    """The fonts for the labels of one image; capital letters are about `text_px` high.
 
-    Labels in ASCII are drawn in OpenCV's font unless `font_path` names another; any other label in
-    the first font that has all of its characters: `font_path`, one of the extra `fonts`, one of
-    the system.
+    ASCII labels use OpenCV's font unless `font_path` is given. Other labels use the first font that
+    has all of their characters: `font_path`, one of the extra `fonts`, or one of the system.
 
     Raises:
         InvalidInputError: `font_path` is not a font.
-        BackendUnavailableError: Pillow is missing, and `font_path` is given.
+        BackendUnavailableError: `font_path` is given, and Pillow is not installed.
     """
 
     def __init__(self, cv2: ModuleType, *, text_px: int, font_path: str | Path | None) -> None:
@@ -71,11 +70,11 @@ class LabelFonts:
         self._opened: dict[Path, _FontFile] = {}
         self._named: _FontFile | None = None
         if font_path is not None:
-            pil = require_pillow("drawing labels in a font file")
+            pil = require_pillow("drawing labels with a font file")
             self._named = _FontFile(pil, text_px, font_path)
 
     def for_label(self, label: str, class_id: int) -> tuple[LabelFont, str]:
-        """The font for a label, and what to draw: the class id where no font has its characters."""
+        """The font for a label, and the text to draw: the class id if no font has the label."""
         text = _one_line(label)
         if self._named is not None and not missing_characters(self._named.font, text + _SCORE):
             return self._named, text
@@ -89,7 +88,7 @@ class LabelFonts:
 
     def _find(self, text: str) -> LabelFont | None:
         try:
-            pil = require_pillow("drawing labels of other scripts")
+            pil = require_pillow("drawing labels outside ASCII")
         except BackendUnavailableError:
             return None
         path = find_font(pil, "".join(sorted({*text, *_SCORE})))
@@ -101,15 +100,15 @@ class LabelFonts:
 
 
 def check_font(font_path: str | Path | None) -> Path | None:
-    """The absolute path of a font that can be opened; None for None.
+    """Check that a font can be opened; return its absolute path, or None for None.
 
     Raises:
-        InvalidInputError: it is not a font.
-        BackendUnavailableError: Pillow is missing.
+        InvalidInputError: the file is not a font.
+        BackendUnavailableError: Pillow is not installed.
     """
     if font_path is None:
         return None
-    _FontFile(require_pillow("drawing labels in a font file"), 12, font_path)
+    _FontFile(require_pillow("drawing labels with a font file"), 12, font_path)
     return Path(font_path).absolute()
 
 
@@ -117,19 +116,19 @@ _warned = threading.Event()
 
 
 def warn_of_missing_font(label: str) -> None:
-    """Say once in a process why class ids stand on the pictures, and what helps."""
+    """Log once per process why drawings show class ids, and how to show labels instead."""
     if not _warned.is_set():
         _warned.set()
         logger.warning(
-            "no font here has the characters of the label %r, so the class id is drawn in its"
-            " place: install fonts with `pip install 'hpip[fonts]'`, or name a font file with"
-            " --font FILE (font_path in Python)",
+            "no installed font has all characters of the label %r, so drawings show the class id"
+            " instead. Install fonts with `pip install 'hpip[fonts]'`, or pass a font file with"
+            " --font FILE (font_path in Python).",
             label,
         )
 
 
 class _OpenCvFont:
-    """OpenCV's sans serif, which has ASCII only."""
+    """OpenCV's sans-serif font, which supports ASCII only."""
 
     def __init__(self, cv2: ModuleType, text_px: int) -> None:
         self._cv2 = cv2
@@ -167,11 +166,12 @@ class _FontFile:
     def __init__(self, pil: Any, text_px: int, font_path: str | Path) -> None:
         self._pil = pil
         try:
-            # The size of a font is that of its lines; capitals are about 0.7 of it.
+            # The size of a font is its line height; capital letters have about 0.7 of it.
             self.font = open_font(pil, font_path, round(text_px / 0.7))
         except (OSError, ValueError) as error:
             raise InvalidInputError(
-                f"font_path: expected a TrueType or OpenType font, received {font_path}: {error}"
+                f"font_path: expected a TrueType or OpenType font; received {font_path}: {error}."
+                " Pass the path of a font file."
             ) from error
         ascent_px, descent_px = self.font.getmetrics()
         self.line_height_px = int(ascent_px + descent_px)
@@ -190,7 +190,7 @@ class _FontFile:
 
 
 def _one_line(text: str) -> str:
-    """The text with "?" for line breaks and the like; what has no width of its own is left out."""
+    """Replace unprintable characters by "?", and remove zero-width format characters."""
     return "".join(
         char if char.isprintable() else "?" for char in text if unicodedata.category(char) != "Cf"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A dict whose values may be made at first access."""
+"""A dict that can compute values at their first access."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Self = TypeVar("_Self", bound="LazyDict")
 
 
 class _Unmade(enum.Enum):
-    """Stands for a value that nobody has asked for yet; an enum, since copies are the same."""
+    """Marks a value that has not been computed yet; an enum, whose copies are identical."""
 
     UNMADE = enum.auto()
 
@@ -21,19 +21,19 @@ _MISSING = object()
 
 
 class LazyDict(dict[str, Any]):
-    """A real dict, in which `UNMADE` stands for values that `make` gives at first access.
+    """A dict in which `UNMADE` marks values that `make` computes at first access.
 
-    Whatever reads values goes through `__getitem__`, whatever writes through `__setitem__` and
-    `__delitem__`, which subclasses extend; `dict`'s own methods would pass them by. (That
-    `__iter__` is defined here makes `dict(d)`, `{**d}` and `update` ask for items, too.)
+    All methods read through `__getitem__`, and write through `__setitem__` and `__delitem__`, which
+    subclasses extend; the methods of `dict` itself would bypass them. (The definition of `__iter__`
+    makes `dict(d)`, `{**d}` and `update` call `__getitem__`, too.)
     """
 
     def make(self, key: str) -> Any:
-        """The value of a key that holds `UNMADE`."""
+        """Compute the value of a key that is marked `UNMADE`."""
         raise NotImplementedError
 
     def is_made(self, key: str) -> bool:
-        """Whether the key is there and its value has been asked for or set."""
+        """Whether the key exists and its value has been computed or set."""
         return super().get(key, UNMADE) is not UNMADE
 
     def __getitem__(self, key: str) -> Any:
@@ -94,7 +94,7 @@ class LazyDict(dict[str, Any]):
             self[key] = value
 
     def copy(self: _Self) -> _Self:
-        """A copy of the same class, with the same values."""
+        """Return a shallow copy of the same class."""
         rebuild, arguments = self.__reduce__()
         copied: _Self = rebuild(*arguments)
         return copied
@@ -115,7 +115,7 @@ class LazyDict(dict[str, Any]):
 
 
 def _rebuild(kind: type[LazyDict], raw: dict[str, Any], attributes: dict[str, Any]) -> LazyDict:
-    """A mapping with these values and attributes, without its constructor."""
+    """Create a mapping with these values and attributes, without calling its constructor."""
     made = kind.__new__(kind)
     dict.update(made, raw)
     made.__dict__.update(attributes)

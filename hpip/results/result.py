@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a prediction gives back for one image."""
+"""The result of a prediction for one image."""
 
 from __future__ import annotations
 
@@ -32,32 +32,33 @@ _EMPTY_MASK = RleMask(ops.encode_rle(np.zeros((1, 1), np.uint8)), (1, 1), (0, 0)
 class InstanceSegResult(EditableInstances):
     """The instances of one image.
 
-    It is a dict with PaddleX's keys: `input_path` (also under `img_path`, its older name, which
-    is not listed), `page_index`, `input_img`, `boxes` and `masks`. Masks are held as run-length
-    codes; `r["masks"]` decodes all of them at first access and keeps them from then on.
+    The result is a dict with PaddleX's keys: `input_path` (also readable by its older name
+    `img_path`, which `keys()` does not list), `page_index`, `input_img`, `boxes` and `masks`. Masks
+    are stored as RLE; the first access to `r["masks"]` decodes and keeps all of them.
 
-    Edits count: boxes that are changed, filtered, added or reordered, and masks that are replaced,
-    are what is drawn, printed, saved and returned by `scores`, `rle` and the others. Further keys
-    go into the JSON. `boxes` can't be deleted; without `masks`, boxes alone are drawn.
+    The dict can be edited. Changed, filtered, added or reordered boxes, and replaced masks, take
+    effect in drawings, printed and saved results, and in `scores`, `rle` and the other attributes.
+    Additional keys become part of the JSON. `boxes` can't be deleted; without `masks`, drawings
+    show only boxes.
 
     Args:
-        input_path: where the image came from: a path or URL; None for an array.
+        input_path: path or URL of the image; None for an array.
         page_index: page of a PDF or TIFF, from 0; None for anything else.
-        image: (H, W, 3) BGR; the caller's, no copy.
+        image: (H, W, 3) BGR; not copied.
         class_ids: (N,)
         scores: (N,)
-        boxes_xyxy: (N, 4), clipped to the image, in its pixels, half-open.
-        masks: N run-length codes, each of a crop that lies inside the image.
+        boxes_xyxy: (N, 4) in image pixels, half-open, clipped to the image.
+        masks: N masks, each of a crop that lies inside the image.
         labels: N class names.
-        full_image_masks: `r["masks"]` are as large as the image, as PaddleX has them for SOLOv2,
-            not crops.
-        name: stem of the files' names where there is no path.
-        stage_times: where the time went; not part of the JSON.
-        subfolder: where the input lies below the directory that was given; not part of the JSON.
-        font_path: font of the labels where `draw` and `save_to_img` name none.
+        full_image_masks: `r["masks"]` have the size of the image, as in PaddleX for SOLOv2, instead
+            of the size of their crops.
+        name: stem of the file names if there is no path.
+        stage_times: latency of each stage; not part of the JSON.
+        subfolder: folder of the input relative to the given directory; not part of the JSON.
+        font_path: default font of the labels for `draw` and `save_to_img`.
 
     Raises:
-        InvalidInputError: lengths, shapes or dtypes don't agree, or a crop leaves the image.
+        InvalidInputError: lengths, shapes or dtypes are inconsistent, or a crop exceeds the image.
     """
 
     def __init__(
@@ -95,14 +96,14 @@ class InstanceSegResult(EditableInstances):
         return f"<InstanceSegResult of {self.input_path}{page}: {len(self._box_list())} instances>"
 
     def polygons(self, tolerance_px: float = 0.0) -> list[list[Float32Array]]:
-        """Outlines of every instance, one flat array [x0, y0, x1, y1, ...] per connected part.
+        """Polygons of every instance, one flat array [x0, y0, x1, y1, ...] per component.
 
-        Coordinates are those of COCO's polygons: pixel (x, y) reaches from (x, y) to
-        (x + 1, y + 1), and vertices lie on corners of pixels. Holes are filled.
+        Coordinates are as in COCO: pixel (x, y) is the square from (x, y) to (x + 1, y + 1), and
+        vertices lie on the corners of pixels. Holes are filled.
 
         Args:
-            tolerance_px: how far a simplified outline may stray; 0 is exact, and 1 needs a small
-                part of the points.
+            tolerance_px: maximum distance between a simplified boundary and the exact one; 0 is
+                exact, and 1 needs far fewer points.
         """
         return [
             trace_outlines(
@@ -114,17 +115,17 @@ class InstanceSegResult(EditableInstances):
     def to_coco(
         self, image_id: int, category_ids: Mapping[int, int] | Sequence[int] | None = None
     ) -> list[dict[str, Any]]:
-        """COCO result records, ready for JSON and for `COCO.loadRes`.
+        """Convert to COCO result records, for JSON and for `COCO.loadRes`.
 
-        Segmentations are run-length codes of the whole image. pycocotools takes an instance's area
-        from `bbox` when that is there: remove it before masks are evaluated by size.
+        Segmentations are RLEs of the whole image. If a record has a `bbox`, pycocotools computes
+        the instance's area from it; remove `bbox` to evaluate masks by their own area.
 
         Args:
-            image_id: the image's id in the dataset.
-            category_ids: the dataset's category of every class id; None where they are the same.
+            image_id: id of the image in the dataset.
+            category_ids: the dataset's category id of every class id; None if they are equal.
 
         Raises:
-            InvalidInputError: `category_ids` lacks a class of this result.
+            InvalidInputError: `category_ids` does not contain a class of this result.
         """
         records = []
         now = self._instances()
@@ -143,7 +144,7 @@ class InstanceSegResult(EditableInstances):
         return records
 
     def draw(self, *, alpha: float = 0.5, font_path: str | Path | None = None) -> UInt8Array:
-        """(H, W, 3) BGR copy of the image with the instances; see `drawing.draw_instances`."""
+        """Draw the instances on a copy of the image, (H, W, 3) BGR; see `draw_instances`."""
         now = self._instances()
         return draw_instances(
             self.image,
@@ -158,21 +159,21 @@ class InstanceSegResult(EditableInstances):
 
     @property
     def img(self) -> dict[str, Any]:
-        """`{"res": picture}`: the drawing as an RGB `PIL.Image.Image`.
+        """`{"res": image}`: the drawing as an RGB `PIL.Image.Image`.
 
         Raises:
-            BackendUnavailableError: Pillow or OpenCV is missing.
+            BackendUnavailableError: Pillow or OpenCV is not installed.
         """
         pil = require_pillow("a result's `img`")
         return {"res": pil.Image.fromarray(np.ascontiguousarray(self.draw()[:, :, ::-1]))}
 
     @property
     def json(self) -> dict[str, dict[str, Any]]:
-        """`{"res": ...}` in types that JSON knows, without the image.
+        """`{"res": ...}` in types that JSON supports, without the image.
 
-        Each of `masks` is the run-length code of the same of `r["masks"]`: `size` (height, width),
-        COCO's `counts`, and as `offset_yx` the place of its top left pixel in the image, whose size
-        is `image_hw`.
+        Each item of `masks` is the RLE of the same item of `r["masks"]`: its `size` (height,
+        width), COCO `counts`, and `offset_yx`, the position of its top left pixel in the image. The
+        size of the image is `image_hw`.
         """
         content = self._content({"image_hw": list(self.image_hw)})
         if "masks" in self:
@@ -180,7 +181,7 @@ class InstanceSegResult(EditableInstances):
         return {"res": cast("dict[str, Any]", _plain(content))}
 
     def _content(self, more: dict[str, Any]) -> dict[str, Any]:
-        """The keys that are there, `more` behind PaddleX's first two, without image and masks."""
+        """The existing keys without image and masks; `more` follows PaddleX's first two keys."""
         first = {key: self[key] for key in ("input_path", "page_index") if key in self}
         own = {key: self[key] for key in self if key not in _KEYS}
         return {**first, **more, "boxes": self._box_list(), **own}
@@ -200,13 +201,13 @@ class InstanceSegResult(EditableInstances):
         *,
         format_json: bool | None = None,
     ) -> None:
-        """Print the result to stdout, with "..." for the masks.
+        """Print the result to stdout, with "..." in place of the masks.
 
         Args:
-            json_format: print JSON rather than a Python literal.
-            indent: JSON's, in spaces.
-            ensure_ascii: escape every other character in JSON.
-            format_json: `json_format` by the name that PaddleX's documentation uses.
+            json_format: print JSON instead of a Python literal.
+            indent: indentation of the JSON, in spaces.
+            ensure_ascii: escape non-ASCII characters in the JSON.
+            format_json: alias of `json_format`, as in PaddleX's documentation.
         """
         content = {"res": self._content({})}
         if "masks" in self:
@@ -219,9 +220,9 @@ class InstanceSegResult(EditableInstances):
 
     @property
     def stem(self) -> str:
-        """What this result's file names begin with: the input's stem, and `_<page>` for a page.
+        """Stem of this result's file names: the input's stem, with the suffix `_<page>` for a page.
 
-        Without an input's name it is `name`, or a random one, which this result keeps.
+        For an input without a path, it is `name`, or else a random name that does not change.
         """
         if stem := file_stem(self.input_path, self.page_index):
             return stem
@@ -236,27 +237,28 @@ class InstanceSegResult(EditableInstances):
         alpha: float = 0.5,
         font_path: str | Path | None = None,
     ) -> Path:
-        """Draw the result and save the picture.
+        """Draw the result and save the image.
 
         Args:
-            save_path: a file, if its suffix is one of a picture; else a folder for
-                `<stem>_res<suffix>`, with the input's suffix where that can be written, or `.png`.
-                Missing folders are made.
+            save_path: a file, if it has the suffix of an image format; otherwise a folder for
+                `<stem>_res<suffix>`, with the input's suffix if that format can be written, or else
+                `.png`. Missing folders are created.
             stem: stem to use instead of `self.stem`; `save_path` is then a folder.
             alpha: see `draw`.
             font_path: see `draw`.
 
         Returns:
-            The file.
+            The path of the file.
 
         Raises:
-            InvalidInputError: a suffix that is not a picture's, or a picture too large for it.
-            SaveError: the file system refuses.
-            BackendUnavailableError: OpenCV is missing.
+            InvalidInputError: the suffix is not that of an image format, or the image is too large
+                for the format.
+            SaveError: the file can't be written.
+            BackendUnavailableError: OpenCV is not installed.
         """
         path = self._target(save_path, image_suffix(self.input_path), WRITABLE_SUFFIXES, stem)
-        picture = self.draw(alpha=alpha, font_path=font_path)
-        write_atomically(path, encode_image(picture, path.suffix))
+        drawing = self.draw(alpha=alpha, font_path=font_path)
+        write_atomically(path, encode_image(drawing, path.suffix))
         return path
 
     def save_to_json(
@@ -267,20 +269,21 @@ class InstanceSegResult(EditableInstances):
         *,
         stem: str | None = None,
     ) -> Path:
-        """Save what `json` holds under "res".
+        """Save the value of `json["res"]`.
 
         Args:
-            save_path: a `.json` file, else a folder for `<stem>_res.json`; made where missing.
-            indent: JSON's, in spaces; None puts all on one line.
-            ensure_ascii: escape every other character.
+            save_path: a `.json` file; otherwise a folder for `<stem>_res.json`. Missing folders are
+                created.
+            indent: indentation in spaces; None for a single line.
+            ensure_ascii: escape non-ASCII characters.
             stem: stem to use instead of `self.stem`; `save_path` is then a folder.
 
         Returns:
-            The file.
+            The path of the file.
 
         Raises:
-            InvalidInputError: another suffix than `.json`.
-            SaveError: the file system refuses.
+            InvalidInputError: the suffix is not `.json`.
+            SaveError: the file can't be written.
         """
         path = self._target(save_path, ".json", (".json",), stem)
         write_atomically(path, _json_text(self.json["res"], indent, ensure_ascii).encode())
@@ -289,7 +292,7 @@ class InstanceSegResult(EditableInstances):
     def save_all(
         self, save_path: str | os.PathLike[str], *, stem: str | None = None
     ) -> tuple[Path, Path]:
-        """Save JSON and picture, in this order, into the folder `save_path`; their paths."""
+        """Save JSON and drawing into the folder `save_path`; return their paths in this order."""
         folder = save_path if stem is not None else os.path.join(save_path, "")  # noqa: PTH118
         return self.save_to_json(folder, stem=stem), self.save_to_img(folder, stem=stem)
 
@@ -300,7 +303,7 @@ class InstanceSegResult(EditableInstances):
         suffixes: tuple[str, ...],
         stem: str | None,
     ) -> Path:
-        """The file that `save_path` means; in a folder, under a name that no other input has."""
+        """The file to write for `save_path`; in a folder, its name is unique to this input."""
         path = Path(save_path)
         if stem is None:
             if not is_folder(save_path, suffixes):
@@ -320,19 +323,19 @@ def _category_id(class_id: int, category_ids: Mapping[int, int] | Sequence[int] 
         return category_ids[class_id]
     except LookupError as error:
         raise InvalidInputError(
-            f"category_ids: expected an entry for class id {class_id}, received"
-            f" {len(category_ids)} entries without it"
+            f"category_ids: expected an entry for class id {class_id}; received"
+            f" {len(category_ids)} entries without it. Add the class id."
         ) from error
 
 
 def _print(text: str) -> None:
-    """Print with an escape for what the console's encoding lacks."""
+    """Print, and escape characters that the console's encoding does not support."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _plain(value: Any) -> Any:
-    """The same in types that JSON knows: users put arrays and NumPy's numbers into results."""
+    """Convert a value to types that JSON supports: users add arrays and NumPy scalars."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -347,8 +350,8 @@ def _json_text(content: Any, indent: int | None, ensure_ascii: bool) -> str:
         text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"a value that was put into the result can't be written as JSON: {error}; delete its"
-            " key, or replace it"
+            f"a value that was added to the result can't be written as JSON: {error}. Delete its"
+            " key, or replace the value."
         ) from error
-    # Paths that are not valid UTF-8 hold lone surrogates, which only an escape can carry.
+    # Paths that are not valid UTF-8 contain lone surrogates, which must be escaped.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What edits of a result's `boxes` and `masks` mean for its instances."""
+"""Applies edits of a result's `boxes` and `masks` lists to its instances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Box = dict[str, Any]
 
 @dataclass(frozen=True)
 class InstanceArrays:
-    """N instances: class ids, scores, boxes, masks and class names, in one order."""
+    """N instances: class ids, scores, boxes, masks and class names, in the same order."""
 
     class_ids: Int64Array
     scores: Float32Array
@@ -29,13 +29,13 @@ class InstanceArrays:
 
 @dataclass(frozen=True)
 class Edits:
-    """The lists as they were handed out, and as they are now; None where nobody asked for them.
+    """The lists `boxes` and `masks` of a result, as hpip created them and in their current state.
 
     Attributes:
-        made_boxes: the dicts that were made, in the instances' order.
-        boxes: the list now: some of them, edited or not, and dicts of the caller's.
-        made_masks: the arrays that were made; None where the caller brought his own.
-        masks: the list now; None: unchanged.
+        made_boxes: the dicts that hpip created, in the order of the instances.
+        boxes: the current list: dicts of hpip, edited or not, and dicts of the caller.
+        made_masks: the arrays that hpip created; None if the caller assigned its own list.
+        masks: the current list; None if it was never accessed or assigned.
     """
 
     made_boxes: Sequence[Box]
@@ -45,37 +45,38 @@ class Edits:
 
 
 def check_boxes(value: Any) -> list[Any]:
-    """What is assigned to `boxes`, as a list.
+    """Validate a value that is assigned to `boxes`, and return it as a list.
 
     Raises:
-        InvalidInputError: it is not a list of dicts.
+        InvalidInputError: the value is not a list of dicts.
     """
     if isinstance(value, Iterable) and not isinstance(value, Mapping):
         boxes = value if isinstance(value, list) else list(value)
         if all(isinstance(box, Mapping) for box in boxes):
             return boxes
     raise InvalidInputError(
-        "boxes: expected a list of dicts with cls_id, label, score and coordinate, received"
-        f" {type(value).__name__}"
+        "boxes: expected a list of dicts with the keys cls_id, label, score and coordinate;"
+        f" received {type(value).__name__}. Assign such a list; an empty one removes all instances."
     )
 
 
 def check_masks(value: Any) -> list[UInt8Array]:
-    """What is assigned to `masks`, as a list of arrays.
+    """Validate a value that is assigned to `masks`, and return it as a list of arrays.
 
     Raises:
-        InvalidInputError: it is not a list of 2-D arrays of numbers.
+        InvalidInputError: the value is not a list of 2-D arrays of numbers.
     """
     if not isinstance(value, Iterable):
         raise InvalidInputError(
-            f"masks: expected a list of 2-D arrays, received {type(value).__name__}"
+            f"masks: expected a list of 2-D arrays; received {type(value).__name__}. Assign one"
+            " mask per box."
         )
     masks = [np.asarray(mask) for mask in value]
     for i, mask in enumerate(masks):
         if mask.ndim != 2 or mask.dtype.kind not in "biuf" or not mask.size:
             raise InvalidInputError(
-                f"masks[{i}]: expected a 2-D array of numbers, received {mask.dtype} of shape"
-                f" {mask.shape}"
+                f"masks[{i}]: expected a 2-D array of numbers; received {mask.dtype} of shape"
+                f" {mask.shape}. Assign one (H, W) array per box."
             )
     return masks
 
@@ -83,15 +84,15 @@ def check_masks(value: Any) -> list[UInt8Array]:
 def apply_edits(
     original: InstanceArrays, edits: Edits, image_hw: tuple[int, int], *, full_image_masks: bool
 ) -> InstanceArrays:
-    """The instances that the edited lists describe.
+    """Return the instances that the edited lists describe.
 
-    A box that is one of those handed out keeps its mask, wherever in the list it is now. A dict of
-    the caller's takes the place of the same position where there are as many as before, else that
-    of the one box with its coordinate. Keys that were deleted keep their instance's value. Where
-    the list of masks was changed too, each box takes the mask of its own position.
+    A dict that hpip created keeps its mask at any position in the list. A dict of the caller
+    replaces the box at the same position if the number of boxes has not changed; otherwise it
+    replaces the only box with the same coordinate. Deleted keys keep their value. If the list of
+    masks was changed too, each box has the mask at its own position.
 
     Raises:
-        InvalidInputError: a box or mask is out of contract, or can't be assigned to an instance.
+        InvalidInputError: a box or mask is not valid, or its instance is ambiguous.
     """
     new_masks = edits.masks is not None and not _same_items(edits.masks, edits.made_masks or ())
     indices = _instances_of(edits, needed=not new_masks)
@@ -107,13 +108,15 @@ def apply_edits(
         np.array(class_ids, np.int64),
         np.array(scores, np.float32),
         boxes_xyxy.astype(np.float32),
-        _Masks(original, edits, image_hw, full_image_masks).codes(indices, boxes_xyxy, new_masks),
+        _MaskEncoder(original, edits, image_hw, full_image_masks).encode(
+            indices, boxes_xyxy, new_masks
+        ),
         labels,
     )
 
 
-class _Masks:
-    """Makes the run-length codes of the masks as they are now."""
+class _MaskEncoder:
+    """Encodes the current masks as RLE."""
 
     def __init__(
         self,
@@ -128,10 +131,10 @@ class _Masks:
         self._image_hw = image_hw
         self._full_image_masks = full_image_masks
 
-    def codes(
+    def encode(
         self, indices: Sequence[int | None], boxes_xyxy: AnyArray, new_masks: bool
     ) -> list[RleMask]:
-        """One for each box; `indices` are the instances that the boxes stand for."""
+        """Encode one mask per box; `indices` are the original instances of the boxes."""
         if self._now is None:
             return [self._original[index] for index in indices if index is not None]
         if not new_masks:
@@ -140,15 +143,17 @@ class _Masks:
             masks = list(self._now)
         else:
             raise InvalidInputError(
-                f"masks: expected one for each of {len(indices)} boxes, received"
-                f" {len(self._now)}; change both lists alike"
+                f"masks: expected one for each of {len(indices)} boxes; received"
+                f" {len(self._now)}. Change both lists in the same way."
             )
         return [
-            self._code(i, mask, self._made.get(id(mask), indices[i]), boxes_xyxy[i])
+            self._encode_one(i, mask, self._made.get(id(mask), indices[i]), boxes_xyxy[i])
             for i, mask in enumerate(masks)
         ]
 
-    def _code(self, i: int, mask: UInt8Array, index: int | None, box_xyxy: AnyArray) -> RleMask:
+    def _encode_one(
+        self, i: int, mask: UInt8Array, index: int | None, box_xyxy: AnyArray
+    ) -> RleMask:
         (mask,) = check_masks([mask])
         hw = (mask.shape[0], mask.shape[1])
         old = None if index is None else self._original[index]
@@ -161,8 +166,9 @@ class _Masks:
         if offset_yx[0] + hw[0] > self._image_hw[0] or offset_yx[1] + hw[1] > self._image_hw[1]:
             raise InvalidInputError(
                 f"masks[{i}]: expected a mask of the box or of the whole"
-                f" {self._image_hw[0]}x{self._image_hw[1]} image, received {hw[0]}x{hw[1]} pixels,"
-                f" which leave the image at row {offset_yx[0]}, column {offset_yx[1]}"
+                f" {self._image_hw[0]}x{self._image_hw[1]} image; received {hw[0]}x{hw[1]} pixels,"
+                f" which exceed the image from row {offset_yx[0]}, column {offset_yx[1]}. Crop the"
+                " mask to the box, or pass a mask of the whole image."
             )
         counts = ops.encode_rle(np.ascontiguousarray(mask != 0, np.uint8))
         if old is not None and counts == self._counts_of(old, hw):
@@ -170,7 +176,7 @@ class _Masks:
         return RleMask(counts, hw, offset_yx)
 
     def _counts_of(self, old: RleMask, hw: tuple[int, int]) -> bytes | None:
-        """The codes of a mask that was handed out, as large as it was handed out."""
+        """The RLE of an original mask, in the size in which hpip returned it."""
         if old.crop_hw == hw:
             return old.counts
         if hw == self._image_hw:
@@ -183,7 +189,7 @@ def _same_items(now: Sequence[Any], before: Sequence[Any]) -> bool:
 
 
 def _instances_of(edits: Edits, *, needed: bool) -> list[int | None]:
-    """The instance that each box stands for; None where it is a new one that has its own mask."""
+    """The index of each box's original instance; None for a new box that has its own mask."""
     places = {id(box): i for i, box in enumerate(edits.made_boxes)}
     found = [places.get(id(box)) for box in edits.boxes]
     if None not in found:
@@ -205,9 +211,9 @@ def _instances_of(edits: Edits, *, needed: bool) -> list[int | None]:
                 taken.add(alike[0])
             elif needed:
                 raise InvalidInputError(
-                    f"boxes[{i}]: it is a new dict, and it is not clear which mask belongs to it."
-                    ' Keep the dicts of r["boxes"] and edit them, or assign r["masks"] too, with'
-                    " one mask for each box."
+                    f"boxes[{i}]: it is a new dict, and its mask is ambiguous. Edit the dicts in"
+                    ' r["boxes"] instead of replacing them, or also assign r["masks"] with one mask'
+                    " per box."
                 )
     return found
 
@@ -223,7 +229,7 @@ def _value(values: Any, index: int | None, i: int) -> Any:
     if index is None:
         raise InvalidInputError(
             f"boxes[{i}]: expected the keys cls_id, label, score and coordinate of a new box;"
-            " one is missing"
+            " received a dict without one of them. Add the missing key."
         )
     return values[index]
 
@@ -231,14 +237,14 @@ def _value(values: Any, index: int | None, i: int) -> Any:
 def _class_id(box: Mapping[str, Any], original: InstanceArrays, index: int | None, i: int) -> int:
     ids = [box[key] for key in ("cls_id", "class_id") if key in box]
     if index is not None:
-        # SOLOv2's boxes have it under both names: the one that was edited counts.
+        # Boxes of SOLOv2 have both keys: the edited one takes precedence.
         ids = [one for one in ids if one != original.class_ids[index]] or ids
     value = ids[0] if ids else _value(original.class_ids, index, i)
     try:
         return int(value)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"boxes[{i}]: cls_id: expected a whole number, received {value!r}"
+            f"boxes[{i}]: cls_id: expected a whole number; received {value!r}. Correct the box."
         ) from error
 
 
@@ -248,7 +254,7 @@ def _score(box: Mapping[str, Any], original: InstanceArrays, index: int | None, 
         return float(value)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"boxes[{i}]: score: expected a number, received {value!r}"
+            f"boxes[{i}]: score: expected a number; received {value!r}. Correct the box."
         ) from error
 
 
@@ -262,6 +268,7 @@ def _coordinate(
         sides = []
     if len(sides) != 4 or not np.isfinite(sides).all():
         raise InvalidInputError(
-            f"boxes[{i}]: coordinate: expected four numbers (x0, y0, x1, y1), received {value!r}"
+            f"boxes[{i}]: coordinate: expected four finite numbers (x0, y0, x1, y1); received"
+            f" {value!r}. Correct the box."
         )
     return sides

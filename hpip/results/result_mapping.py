@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instances of one image as arrays, and as a dict that may be edited."""
+"""The instances of one image as arrays, and as an editable dict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpip.types import AnyArray, Float32Array, Int64Array, RleMask, UInt8Array
 
 
 class EditableInstances(LazyDict):
-    """The keys of a result, and the arrays that they stand for; see `InstanceSegResult`."""
+    """The keys of a result, and its instances as arrays; see `InstanceSegResult`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class EditableInstances(LazyDict):
 
     @property
     def input_path(self) -> str | None:
-        """Where the image came from: a path or URL; None for an array."""
+        """Path or URL of the image; None for an array."""
         return cast("str | None", self.get("input_path"))
 
     @property
@@ -56,12 +56,12 @@ class EditableInstances(LazyDict):
         """(H, W, 3) BGR.
 
         Raises:
-            InvalidInputError: `input_img` was deleted from this result.
+            InvalidInputError: the key `input_img` was deleted.
         """
         if "input_img" not in self:
             raise InvalidInputError(
-                "the image: 'input_img' was deleted from this result, so it can't be drawn; draw or"
-                " save before you delete it"
+                "'input_img' was deleted from this result, which needs it for drawings. Draw or"
+                " save the result before you delete the key."
             )
         return cast(UInt8Array, self["input_img"])
 
@@ -77,7 +77,7 @@ class EditableInstances(LazyDict):
 
     @property
     def boxes_xyxy(self) -> Float32Array:
-        """(N, 4) boxes in the image's pixels, half-open."""
+        """(N, 4) boxes in image pixels, half-open."""
         return self._instances().boxes_xyxy
 
     @property
@@ -87,11 +87,11 @@ class EditableInstances(LazyDict):
 
     @property
     def rle(self) -> list[RleMask]:
-        """N run-length codes, each of a crop that lies inside the image."""
+        """N masks as RLE, each of a crop that lies inside the image."""
         return self._instances().rle
 
     def _instances(self) -> InstanceArrays:
-        """The instances with the edits of `boxes` and `masks`."""
+        """The instances, including the edits of `boxes` and `masks`."""
         if not self.is_made("boxes") and not self.is_made("masks"):
             return self._original
         edits = Edits(
@@ -109,7 +109,7 @@ class EditableInstances(LazyDict):
         if key == "boxes":
             self._made_boxes = self._make_boxes()
             return list(self._made_boxes)
-        # Of all instances, as in PaddleX: boxes and masks are filtered one after the other.
+        # All instances, even if boxes were removed: as in PaddleX, callers filter both lists.
         place = self._on_canvas if self.full_image_masks else _decode
         self._made_masks = [place(mask) for mask in self._original.rle]
         return list(self._made_masks)
@@ -133,7 +133,7 @@ class EditableInstances(LazyDict):
         return boxes
 
     def _box_list(self) -> list[Any]:
-        """`boxes`, without keeping a list that nobody has asked for."""
+        """The value of `boxes`, without storing it if it was never accessed."""
         return cast("list[Any]", self["boxes"]) if self.is_made("boxes") else self._make_boxes()
 
     def __getitem__(self, key: str) -> Any:
@@ -154,15 +154,15 @@ class EditableInstances(LazyDict):
     def __delitem__(self, key: str) -> None:
         if key == "boxes":
             raise InvalidInputError(
-                "'boxes' can't be deleted: drawing and files need them. Assign an empty list for"
-                " a result without instances."
+                "'boxes' can't be deleted, because drawings and files require it. Assign an empty"
+                " list to remove all instances."
             )
         super().__delitem__(_listed(key))
 
     def __contains__(self, key: object) -> bool:
         return super().__contains__(_listed(key))
 
-    # A dict compares item by item, which has no meaning for arrays.
+    # Unlike a dict, which compares item by item: NumPy arrays have no single truth value.
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -172,11 +172,11 @@ class EditableInstances(LazyDict):
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def crop(self, index: int) -> UInt8Array:
-        """One mask of {0, 1} inside its crop, `rle[index].crop_hw` large."""
+        """Decode one mask inside its crop: (h, w) uint8 of {0, 1}, of size `rle[index].crop_hw`."""
         return _decode(self.rle[index])
 
     def mask(self, index: int) -> UInt8Array:
-        """One mask of {0, 1} as large as the image."""
+        """Decode one mask in the size of the image: (H, W) uint8 of {0, 1}."""
         return self._on_canvas(self.rle[index])
 
     def _on_canvas(self, mask: RleMask) -> UInt8Array:
@@ -187,7 +187,7 @@ class EditableInstances(LazyDict):
 
 
 def _listed(key: Any) -> Any:
-    """The key that `img_path`, PaddleX's older name, stands for."""
+    """Replace `img_path`, PaddleX's older name, by `input_path`."""
     return "input_path" if key == "img_path" else key
 
 
@@ -204,8 +204,8 @@ def _check_image(image: Any, image_hw: tuple[int, int]) -> None:
             else type(image).__name__
         )
         raise InvalidInputError(
-            f"input_img: expected uint8 of shape {shape}, the size of the image that was"
-            f" segmented, received {received}"
+            f"input_img: expected uint8 of shape {shape}, as the original image; received"
+            f" {received}. Assign an image of the same size."
         )
 
 
@@ -220,18 +220,21 @@ def _check(image: UInt8Array, instances: InstanceArrays) -> None:
     for name, (array, dtype, shape) in arrays.items():
         if array.dtype != dtype or array.shape != shape:
             raise InvalidInputError(
-                f"{name}: expected {np.dtype(dtype).name} of shape {shape} for {count} masks,"
-                f" received {array.dtype.name} of shape {array.shape}"
+                f"{name}: expected {np.dtype(dtype).name} of shape {shape} for {count} masks;"
+                f" received {array.dtype.name} of shape {array.shape}. Pass an array of this dtype"
+                " and shape."
             )
     if len(instances.labels) != count:
         raise InvalidInputError(
-            f"labels: expected one for each of {count} masks, received {len(instances.labels)}"
+            f"labels: expected one for each of {count} masks; received {len(instances.labels)}."
+            " Pass one label per mask."
         )
     height, width = image.shape[:2]
     for i, mask in enumerate(instances.rle):
         (y, x), (crop_height, crop_width) = mask.offset_yx, mask.crop_hw
         if min(y, x) < 0 or y + crop_height > height or x + crop_width > width:
             raise InvalidInputError(
-                f"masks[{i}]: expected a crop of the {height}x{width} image, received"
-                f" {crop_height}x{crop_width} pixels at row {y}, column {x}"
+                f"masks[{i}]: expected a crop of the {height}x{width} image; received"
+                f" {crop_height}x{crop_width} pixels at row {y}, column {x}. Clip the crop to the"
+                " image."
             )

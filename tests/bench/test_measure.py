@@ -166,7 +166,7 @@ def test_an_interruption_keeps_what_was_measured(
     ("change", "complaint"),
     [
         ({}, None),
-        ({"scores": [0.898]}, "largest difference of score: 0.002"),
+        ({"scores": [0.898]}, "maximum score difference: 0.002"),
         ({"class_ids": [2]}, "1 instances of the reference are missing"),
         ({"boxes": [], "scores": [], "class_ids": [], "masks": []}, "missing"),
     ],

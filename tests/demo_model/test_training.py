@@ -59,7 +59,7 @@ def test_resuming_with_another_recipe_is_refused(shards: Path, tmp_path: Path) -
     from train import Recipe, train
 
     train(shards, tmp_path, Recipe(steps=2, tail=1, batch=2, small_side=96), stop_at=1)
-    with pytest.raises(ValueError, match="take its options or a new folder"):
+    with pytest.raises(ValueError, match="Pass the same options, or use a new folder"):
         train(shards, tmp_path, Recipe(steps=2, tail=1, batch=2, small_side=96, rate=1.0))
 
 

@@ -198,7 +198,7 @@ class TestTiffPages:
 
     @pytest.mark.parametrize("page", [-1, 1])
     def test_page_out_of_range(self, page: int) -> None:
-        with pytest.raises(InvalidInputError, match=r"page must be in 0\.\.0"):
+        with pytest.raises(InvalidInputError, match=r"expected a page from 0 to 0"):
             EncodedImage(encode(".png", picture(5, 6)), "x").decode(page)
 
 
@@ -221,7 +221,7 @@ class TestBadFiles:
         noise = np.random.default_rng(5).integers(0, 256, (60, 60, 3), np.uint8)
         data = encode_pil(Image.fromarray(noise), "JPEG", progressive=True)
         second_scan = data.index(b"\xff\xda", data.index(b"\xff\xda") + 1)
-        with pytest.raises(InvalidInputError, match="before the end-of-image marker"):
+        with pytest.raises(InvalidInputError, match="ends before the end-of-image marker"):
             decode_image(data[:second_scan])
 
     @pytest.mark.parametrize("big_tiff", [False, True])
@@ -272,7 +272,7 @@ def png_of_size(width: int, height: int) -> bytes:
 
 class TestPixelLimit:
     def test_bomb_is_refused_before_it_is_decoded(self) -> None:
-        with pytest.raises(InvalidInputError, match="50000 x 40000 is 2000000000 pixels"):
+        with pytest.raises(InvalidInputError, match="50000 x 40000, which is 2000000000 pixels"):
             decode_image(png_of_size(50000, 40000))
 
     @pytest.mark.parametrize(
@@ -282,18 +282,20 @@ class TestPixelLimit:
         image = picture(20, 30) if suffix != ".pgm" else picture(20, 30, 1)
         data = encode(suffix, image)
         assert decode_image(data, max_pixels=600).shape == (20, 30, 3)
-        with pytest.raises(InvalidInputError, match="30 x 20 is 600 pixels; at most 599"):
+        with pytest.raises(
+            InvalidInputError, match=r"at most 599 pixels; .* 30 x 20, which is 600 pixels"
+        ):
             decode_image(data, max_pixels=599)
 
     @pytest.mark.parametrize("options", [{"lossless": True}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08"}])
     def test_webp_variants(self, options: dict[str, object]) -> None:
         data = encode_pil(Image.fromarray(picture(20, 30)), "WEBP", **options)
-        with pytest.raises(InvalidInputError, match="30 x 20 is 600 pixels"):
+        with pytest.raises(InvalidInputError, match="30 x 20, which is 600 pixels"):
             decode_image(data, max_pixels=599)
 
     def test_gif(self) -> None:
         data = encode_pil(Image.fromarray(picture(20, 30)), "GIF")
-        with pytest.raises(InvalidInputError, match="30 x 20 is 600 pixels"):
+        with pytest.raises(InvalidInputError, match="30 x 20, which is 600 pixels"):
             decode_image(data, max_pixels=599)
 
     def test_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +304,9 @@ class TestPixelLimit:
         with pytest.raises(InvalidInputError, match="at most 599"):
             decode_image(data)
         monkeypatch.setenv(decode.MAX_IMAGE_PIXELS_ENV, "many")
-        with pytest.raises(InvalidInputError, match="whole number of pixels above 0, got 'many'"):
+        with pytest.raises(
+            InvalidInputError, match="whole number of pixels above 0; received 'many'"
+        ):
             decode_image(data)
 
 
@@ -354,11 +358,11 @@ class TestArrays:
     @pytest.mark.parametrize(
         ("array", "what", "advice"),
         [
-            (np.zeros((4, 5, 3), np.float32), "got float32", r"array \* 255"),
-            (np.zeros((4, 5), bool), "got bool", r"astype\(np.uint8\) \* 255"),
-            (np.zeros((4, 5), np.int64), "got int64", "np.clip"),
-            (np.zeros((4, 5), np.uint32), "got uint32", "np.clip"),
-            (np.zeros((4, 5), object), "got object", "numeric"),
+            (np.zeros((4, 5, 3), np.float32), "received float32", r"array \* 255"),
+            (np.zeros((4, 5), bool), "received bool", r"astype\(np.uint8\) \* 255"),
+            (np.zeros((4, 5), np.int64), "received int64", "np.clip"),
+            (np.zeros((4, 5), np.uint32), "received uint32", "np.clip"),
+            (np.zeros((4, 5), object), "received object", "numeric"),
             (np.zeros(5, np.uint8), "wrong rank", "rows, columns"),
             (np.zeros((), np.uint8), "wrong rank", "rows, columns"),
             (np.zeros((2, 4, 5, 3), np.uint8), "wrong rank", "list"),
@@ -375,7 +379,7 @@ class TestArrays:
         message = str(caught.value)
         assert message.startswith("frame: ")
         assert "expected uint8 or uint16" in message
-        assert f"got {array.dtype} of shape {array.shape}" in message
+        assert f"received {array.dtype} of shape {array.shape}" in message
         assert re.search(advice, message)
 
 

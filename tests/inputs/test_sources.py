@@ -102,7 +102,7 @@ class TestMemory:
     def test_other_types(self, thing: object) -> None:
         message = failure(thing)
         assert "expected a NumPy array (BGR), a path" in message
-        assert f"got {type(thing).__name__}" in message
+        assert f"received {type(thing).__name__}" in message
 
 
 class TestCollections:
@@ -222,7 +222,7 @@ class TestPaths:
 
     def test_special_file(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.png")
-        assert "got a special file" in failure(tmp_path / "pipe.png")
+        assert "received a special file" in failure(tmp_path / "pipe.png")
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
     def test_unreadable_file(self, tmp_path: Path) -> None:

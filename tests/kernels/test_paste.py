@@ -304,7 +304,7 @@ def test_bad_arguments_are_refused() -> None:
         ops.paste_masks(masks.astype(np.float64), boxes, IMAGE_HW)
     with pytest.raises(InvalidInputError, match="masks: expected at least one row"):
         ops.paste_masks(masks[:, :0], boxes, IMAGE_HW)
-    with pytest.raises(InvalidInputError, match="masks: pasted ones"):
+    with pytest.raises(InvalidInputError, match="masks: expected pasted masks"):
         ops.paste_masks(masks, boxes, IMAGE_HW, convention="pasted")
     for wrong in (boxes[0], boxes[:1], boxes[:, :3]):
         with pytest.raises(InvalidInputError, match="boxes_xyxy: expected"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpip import ops
-from hpip.results.comparison import Tolerance, compare, mask_iou
+from hpip.results.comparison import Tolerance, compare
 from hpip.types import AnyArray, RleMask, UInt8Array
 
 THRESHOLD = 0.5
@@ -223,5 +223,7 @@ def test_mask_iou_is_that_of_the_whole_image(
     a, b = on_canvas(*one), on_canvas(*two)
     union = np.count_nonzero(a | b)
     expected = np.count_nonzero(a & b) / union if union else 1.0
-    assert mask_iou(rle_of(*one), rle_of(*two)) == expected
-    assert mask_iou(rle_of(*two), rle_of(*one)) == expected
+    box = found(((0, 0, 10, 10), 0.9, 0))
+    left, right = replace(box, rle=[rle_of(*one)]), replace(box, rle=[rle_of(*two)])
+    assert compare(left, right, THRESHOLD).min_mask_iou == expected
+    assert compare(right, left, THRESHOLD).min_mask_iou == expected

@@ -222,4 +222,4 @@ def test_the_command_warns_of_labels_without_a_font(
         )
     )  # fmt: skip
     assert failed == 0
-    assert capfd.readouterr().err.count("warning: no font here has the characters") == 1
+    assert capfd.readouterr().err.count("warning: no installed font has all characters") == 1

@@ -331,7 +331,7 @@ def test_coco_categories() -> None:
     result = make_result()
     assert [record["category_id"] for record in result.to_coco(1)] == [2, 0]
     assert [record["category_id"] for record in result.to_coco(1, [1, 2, 3])] == [3, 1]
-    with pytest.raises(InvalidInputError, match="class id 2, received 1 entries"):
+    with pytest.raises(InvalidInputError, match="class id 2; received 1 entries"):
         result.to_coco(1, {0: 1})
 
 
@@ -408,9 +408,9 @@ def test_missing_libraries_are_named(module: str, monkeypatch: pytest.MonkeyPatc
         ({"image": np.zeros((4, 4), np.uint8)}, "image: expected uint8"),
         ({"image": np.zeros((48, 64, 3), np.float32)}, "image: expected uint8 .* float32"),
         ({"class_ids": np.zeros(2, np.int32)}, "class_ids: expected int64 .* received int32"),
-        ({"scores": np.zeros(3, np.float32)}, r"scores: .* \(2,\) for 2 masks, .* \(3,\)"),
+        ({"scores": np.zeros(3, np.float32)}, r"scores: .* \(2,\) for 2 masks; .* \(3,\)"),
         ({"boxes_xyxy": np.zeros((2, 5), np.float32)}, r"boxes_xyxy: .* \(2, 4\)"),
-        ({"labels": ["one"]}, "labels: expected one for each of 2 masks, received 1"),
+        ({"labels": ["one"]}, "labels: expected one for each of 2 masks; received 1"),
         ({"image": np.zeros((48, 60, 3), np.uint8)}, r"masks\[1\]: expected a crop of the 48x60"),
     ],
 )

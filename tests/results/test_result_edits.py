@@ -237,9 +237,9 @@ def test_assignments_that_can_mean_nothing(key: str, value: Any, message: str) -
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ({"score": "high"}, r"boxes\[1\]: score: expected a number, received 'high'"),
+        ({"score": "high"}, r"boxes\[1\]: score: expected a number; received 'high'"),
         ({"cls_id": "bus"}, r"boxes\[1\]: cls_id: expected a whole number"),
-        ({"coordinate": [1, 2, 3]}, r"boxes\[1\]: coordinate: expected four numbers"),
+        ({"coordinate": [1, 2, 3]}, r"boxes\[1\]: coordinate: expected four finite numbers"),
         ({"coordinate": [1, 2, 3, float("nan")]}, r"boxes\[1\]: coordinate"),
         ({"coordinate": None}, r"boxes\[1\]: coordinate"),
     ],
@@ -259,7 +259,7 @@ def test_a_new_box_needs_a_mask_and_all_keys() -> None:
     result["masks"].append(np.ones((8, 8), np.uint8))
     assert result.rle[3] == mask_at((1, 1), (8, 8))
     result["masks"][3] = np.ones((270, 2), np.uint8)
-    with pytest.raises(InvalidInputError, match=r"masks\[3\]: .* 270x2 pixels, which leave"):
+    with pytest.raises(InvalidInputError, match=r"masks\[3\]: .* 270x2 pixels, which exceed"):
         _ = result.rle
     del result["boxes"][3]["score"]
     with pytest.raises(InvalidInputError, match=r"boxes\[3\]: expected the keys"):

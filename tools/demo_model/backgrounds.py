@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backgrounds: photographs that PyPI packages carry, and procedural textures.
+"""Creates backgrounds from photographs in PyPI packages and from procedural textures.
 
-`coins.png` is in none of the lists: it is the evaluation picture.
+The lists do not contain `coins.png`, which is used only for the evaluation.
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ def _tiles(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 @cache
 def _load(package: str, name: str) -> np.ndarray:
-    spec = find_spec(package)  # the package lends its files only: nothing is imported
+    spec = find_spec(package)  # only the package's files are needed, so it is not imported
     if spec is None or spec.origin is None:
-        message = f"{name} is a picture of {package}, which is not installed: see requirements.txt"
+        message = f"{name}: the package {package} is not installed; install requirements.txt"
         raise FileNotFoundError(message)
     path = Path(spec.origin).parent / name
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        message = f"{path} is missing or no picture: install {package} as in requirements.txt"
+        message = f"{path} is missing or not an image; install {package} as in requirements.txt"
         raise FileNotFoundError(message)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

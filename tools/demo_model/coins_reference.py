@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes `coins_reference.png`, the outlines against which the coins photograph is scored.
+"""Creates `coins_reference.png`, the ground-truth masks for the photograph of coins.
 
-Classic segmentation only: the slow shading of the board is divided out, a watershed grows from sure
-coin and sure board along the edges, and small specks are dropped. The result was checked by eye.
+Uses classic segmentation: the image is divided by the smooth shading of the board, a watershed
+grows from markers of coins and board along the edges, and small regions are removed. The result was
+checked by eye.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the training shards, the held-out COCO set and the shipped pictures.
+"""Writes the training shards, the held-out COCO data set and the sample images of hpip.
 
-Shards that are already there are kept, so that an interrupted run goes on where it stopped.
+Existing shards are kept, so that an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHARD_SCENES = 250
 TRAIN_SEED = 20261
 HELD_OUT_SEED = 90001
 PICTURES_SEED = 70001
-PICTURES = (13, 15, 17)  # the shipped ones, chosen by eye
+PICTURES = (13, 15, 17)  # the sample images of hpip, selected by eye
 PICTURES_HW = (420, 560)
 
 _maker: SceneMaker | None = None
@@ -37,7 +37,7 @@ def to_input(scene: Scene, side: int = INPUT_SIDE) -> tuple[np.ndarray, np.ndarr
 
 
 def write_shard(path: Path, maker: SceneMaker, first: int, count: int) -> None:
-    """Make `count` scenes from index `first` and store them as one uncompressed archive."""
+    """Create `count` scenes from index `first` on, and store them as one uncompressed archive."""
     scenes = [maker.make(index) for index in range(first, first + count)]
     images, ids = zip(*(to_input(scene) for scene in scenes), strict=True)
     classes = np.full((count, 64), -1, np.int8)
@@ -56,11 +56,11 @@ def write_coco(
     image_hw: tuple[int, int] | None = None,
     suffix: str = ".png",
 ) -> Path:
-    """Write held-out pictures and their COCO annotations; return the JSON file."""
+    """Write held-out images and their COCO annotations; return the path of the JSON file."""
     maker = SceneMaker(seed, held_out=True, coins=100)
     folder.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
-    for index in tqdm(indices, desc="held-out pictures"):
+    for index in tqdm(indices, desc="held-out images"):
         scene = maker.make(index, image_hw)
         height, width = scene.ids.shape
         name = f"scene_{index:04d}{suffix}"
@@ -104,7 +104,7 @@ def _shard_job(job: tuple[Path, int]) -> None:
 
 
 def write_train(folder: Path, scenes: int, seed: int, workers: int) -> None:
-    """Write the shards that are not there yet."""
+    """Write the shards that do not exist yet."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = range(scenes // SHARD_SCENES)
     jobs = [(folder / f"shard_{n:03d}.npz", n * SHARD_SCENES) for n in numbers]

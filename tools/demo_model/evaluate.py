@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores an export on plain Paddle Inference: held-out COCO set and the coins photograph."""
+"""Evaluates an exported model with plain Paddle on the held-out data set and the coins image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COIN_IOU = 0.75
 
 @dataclass(frozen=True)
 class Instances:
-    """Detections of one picture, best first; masks are (N, H, W) bool at its size."""
+    """Detections of one image in descending order of the scores; masks are (N, H, W) bool."""
 
     classes: np.ndarray
     scores: np.ndarray
@@ -30,13 +30,13 @@ class Instances:
     masks: np.ndarray
 
     def above(self, score: float) -> Instances:
-        """Keep detections with at least this score."""
+        """Return the detections with at least this score."""
         keep = self.scores >= score
         return Instances(self.classes[keep], self.scores[keep], self.boxes[keep], self.masks[keep])
 
 
 class PlainPaddle:
-    """The untouched export on Paddle Inference, without oneDNN."""
+    """Runs the exported model with Paddle Inference, without oneDNN."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         from paddle import inference
@@ -52,7 +52,7 @@ class PlainPaddle:
         self._predictor = inference.create_predictor(config)
 
     def __call__(self, rgb: np.ndarray, side: int = 320) -> Instances:
-        """Detect in one (H, W, 3) uint8 RGB picture."""
+        """Detect instances in one (H, W, 3) uint8 RGB image."""
         height, width = rgb.shape[:2]
         resized = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_CUBIC)
         feed = {
@@ -68,8 +68,8 @@ class PlainPaddle:
         rows, _, masks = (self._predictor.get_output_handle(n).copy_to_cpu() for n in names)
         order = np.argsort(-rows[:, 1], kind="stable")
         rows, masks = rows[order], masks[order] > 0.5
-        # The graph truncates 320 / (320 / H), which float32 may round below H: a row or column of
-        # the export's masks is then missing (262 gives 261), as in the official models.
+        # The graph truncates 320 / (320 / H) to an integer, and float32 may round it below H: the
+        # masks then lack a row or column (261 instead of 262), as in the official models.
         missing = (height - masks.shape[1], width - masks.shape[2])
         masks = np.pad(masks, ((0, 0), (0, missing[0]), (0, missing[1])))
         return Instances(rows[:, 0].astype(int), rows[:, 1], rows[:, 2:], masks)
@@ -84,13 +84,13 @@ def mask_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def coco_results(model: PlainPaddle, folder: Path) -> list[dict]:
-    """Run the held-out pictures; return COCO result records with RLE masks."""
+    """Run the model on the held-out images; return COCO result records with RLE masks."""
     from pycocotools import mask as coco_mask
     from tqdm import tqdm
 
     document = json.loads((folder / "annotations.json").read_text())
     records = []
-    for image in tqdm(document["images"], desc="held-out pictures"):
+    for image in tqdm(document["images"], desc="held-out images"):
         found = model(read_rgb(folder / image["file_name"])).above(AP_SCORE)
         for label, score, mask in zip(found.classes, found.scores, found.masks, strict=True):
             rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
@@ -128,14 +128,14 @@ def coco_ap(folder: Path, records: list[dict]) -> dict[str, float]:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Read a picture as (H, W, 3) uint8 RGB."""
+    """Read an image as (H, W, 3) uint8 RGB."""
     return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
 
 
 def coin_report(found: Instances, reference: Path) -> dict[str, dict[str, float]]:
-    """Match detections on the coins photograph, best score first, each coin once.
+    """Match the detections in the coins image in descending order of the scores, each coin once.
 
-    Whatever is left over is false, whichever class it claims to be.
+    All unmatched detections count as false positives, whatever their class.
     """
     labels = cv2.imread(str(reference), cv2.IMREAD_UNCHANGED)
     coins = labels[None] == np.arange(1, labels.max() + 1)[:, None, None]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves the trained weights into Paddle by name and exports the model with its mask tail.
+"""Copies the trained weights to Paddle by name, and exports the model with its post-processing.
 
-The tail follows the official PP-YOLOE_seg export operator by operator (inputs, outputs, the order
-from NMS to the fetches, the dummy row when nothing is found), so that whatever rewrites that graph
-applies to this one too; `python print_tail.py A.json B.json` prints both tails side by side.
+The part of the graph from NMS to the outputs reproduces the official PP-YOLOE_seg model operator by
+operator (inputs, outputs, order, the dummy row if there is no detection), so that rewrites of that
+graph apply to this one, too. `python print_tail.py A.json B.json` prints the difference.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NMS = {
 
 
 class DemoModel(paddle.nn.Layer):
-    """Trunk, box decoding, NMS and masks at the size of the original picture."""
+    """The network, box decoding, NMS, and masks in the size of the original image."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class DemoModel(paddle.nn.Layer):
         return corners * self.strides, scores, coefficients
 
     def paste(self, coefficients, prototypes, boxes, im_shape, scale_factor):
-        """Combine prototypes, crop to the box, resize to the original picture, threshold."""
+        """Combine prototypes, crop to the box, resize to the original image, and threshold."""
         quarter = INPUT_SIDE // 4
         masks = nnf.sigmoid(coefficients @ prototypes.reshape([COEFFICIENTS, -1]))
         masks = masks.reshape([-1, quarter, quarter]).unsqueeze(0)
@@ -111,10 +111,10 @@ def _anchors() -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_weights(trunk: paddle.nn.Layer, weights: dict[str, np.ndarray]) -> None:
-    """Fill the Paddle trunk with PyTorch's arrays; every name must find its place.
+    """Copy PyTorch's arrays to the Paddle network by name.
 
     Raises:
-        KeyError: a parameter is missing or left over.
+        KeyError: a parameter is missing or unknown.
     """
     renamed = {
         name.replace("running_mean", "_mean").replace("running_var", "_variance"): value
@@ -123,7 +123,7 @@ def load_weights(trunk: paddle.nn.Layer, weights: dict[str, np.ndarray]) -> None
     }
     expected = set(trunk.state_dict())
     if expected != set(renamed):
-        message = f"weights do not fit the trunk: {sorted(expected ^ set(renamed))[:5]} ..."
+        message = f"missing or unknown parameters: {sorted(expected ^ set(renamed))[:5]} ..."
         raise KeyError(message)
     trunk.set_state_dict({name: paddle.to_tensor(value) for name, value in renamed.items()})
 
@@ -146,7 +146,7 @@ def write_model(folder: Path, weights: dict[str, np.ndarray], labels: list[str])
 
 
 def config(labels: list[str]) -> dict:
-    """Describe preprocessing and labels with the keys of the official `inference.yml`."""
+    """Return preprocessing and labels with the keys of the official `inference.yml`."""
     return {
         "mode": "paddle",
         "draw_threshold": 0.5,

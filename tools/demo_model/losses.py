@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training objective: task-aligned assignment, class, box, bin and mask terms (PyTorch)."""
+"""Training loss in PyTorch: task-aligned assignment; class, box, distance-bin and mask losses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Dense:
 
 
 def flatten(outputs: tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]) -> Dense:
-    """Bring the per-level maps of the trunk to float32 rows, one per anchor."""
+    """Convert the per-level outputs of the network to float32 rows, one per anchor."""
     logits, distances, coefficients, prototypes = outputs
     centres, strides = [], []
     for level, stride in zip(logits, STRIDES, strict=True):
@@ -81,7 +81,7 @@ def box_iou(a: Tensor, b: Tensor, *, generalised: bool = False) -> Tensor:
 
 @torch.no_grad()
 def assign(dense: Dense, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """Give each object its best-aligned anchors.
+    """Assign to each object the anchors with the highest alignment.
 
     Returns:
         (B, A) index of the object per anchor, -1 for none, and (B, A) soft class target.
@@ -107,15 +107,15 @@ def assign(dense: Dense, boxes: Tensor, targets: Targets) -> tuple[Tensor, Tenso
 
 
 def mask_loss(dense: Dense, targets: Targets, owner: Tensor) -> Tensor:
-    """Cross-entropy and Dice inside the box, over a few random positives of each picture.
+    """Cross-entropy and Dice loss inside the box, over a few random positive anchors per image.
 
     Args:
         dense: head outputs.
-        targets: what they should say.
+        targets: ground truth.
         owner: (B, A) index of the object per anchor, -1 for none.
 
     Returns:
-        The mean over the picked anchors.
+        The mean over the selected anchors.
     """
     batch = torch.arange(owner.shape[0])[:, None]
     lot, anchor = (torch.rand(owner.shape) * (owner >= 0)).topk(MASKS_PER_IMAGE, dim=1)
@@ -128,7 +128,7 @@ def mask_loss(dense: Dense, targets: Targets, owner: Tensor) -> Tensor:
     box = targets.boxes[batch, owner] / 4
     x = torch.arange(width) + 0.5
     y = torch.arange(height) + 0.5
-    # One cell of margin: predicted boxes, which crop the mask later, may be a little larger.
+    # One cell of margin: predicted boxes, which crop the mask later, may be slightly larger.
     in_x = (x > box[..., :1] - 1) & (x < box[..., 2:3] + 1)
     in_y = (y > box[..., 1:2] - 1) & (y < box[..., 3:] + 1)
     window = (in_y[..., :, None] & in_x[..., None, :]).flatten(2).float()
@@ -140,7 +140,7 @@ def mask_loss(dense: Dense, targets: Targets, owner: Tensor) -> Tensor:
 
 
 def total_loss(dense: Dense, targets: Targets) -> tuple[Tensor, dict[str, float]]:
-    """Return the weighted sum and its parts for the log."""
+    """Return the weighted sum of the losses, and each loss for the log."""
     boxes = dense.boxes()
     owner, soft = assign(dense, boxes.detach(), targets)
     image, anchor = torch.nonzero(owner >= 0, as_tuple=True)

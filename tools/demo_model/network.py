@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trunk, written once for PyTorch (training) and Paddle (export).
+"""The network up to the raw head outputs ("trunk"), for PyTorch (training) and Paddle (export).
 
-Both frameworks name the parameters alike, so weights move by name (`export.py`).
+Both frameworks use the same parameter names, so `export.py` copies the weights by name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-STRIDES = (32, 16, 8)  # coarse to fine, the order in which PP-YOLOE concatenates its levels
+STRIDES = (32, 16, 8)  # coarse to fine, the order of the levels in PP-YOLOE
 DISTANCE_BINS = 9
 COEFFICIENTS = 24
 WIDTHS = (16, 32, 64, 128, 192)
@@ -18,7 +18,7 @@ PROTO_WIDTH = 48
 
 
 def torch_layers() -> SimpleNamespace:
-    """Adapt PyTorch to the few layers that the trunk uses."""
+    """Return the PyTorch layers that the network uses."""
     import torch
     from torch import nn
 
@@ -38,7 +38,7 @@ def torch_layers() -> SimpleNamespace:
 
 
 def paddle_layers() -> SimpleNamespace:
-    """Adapt Paddle to the few layers that the trunk uses."""
+    """Return the Paddle layers that the network uses."""
     import paddle
     from paddle import nn
 
@@ -61,7 +61,7 @@ def paddle_layers() -> SimpleNamespace:
 
 
 def build_trunk(fw: SimpleNamespace, classes: int) -> Any:
-    """Build the network up to the raw maps of the head.
+    """Build the network up to the raw outputs of its head.
 
     Args:
         fw: `torch_layers()` or `paddle_layers()`.
@@ -91,7 +91,7 @@ def build_trunk(fw: SimpleNamespace, classes: int) -> Any:
             return x + self.second(self.first(x))
 
     class Split(fw.Module):
-        """Cross-stage block: half of the channels skips the residual units."""
+        """Cross-stage partial (CSP) block: half of the channels bypass the residual units."""
 
         def __init__(self, i: int, o: int, units: int) -> None:
             super().__init__()

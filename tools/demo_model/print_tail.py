@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints the operators of an export from NMS to the fetches; of two exports, the difference."""
+"""Prints the operators of a model from NMS to the outputs, or the difference of two models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-# Constants and shape reads are placed differently by every trace and carry no meaning here.
+# The positions of constants and shape operators differ between traces, and are not relevant here.
 SKIPPED = {"p", "1.full", "1.full_int_array", "1.shape64", "0.combine"}
 SHOWN = {"interp_method", "align_corners", "name"}
 
 
 def tail(document: dict) -> list[str]:
-    """Return one line per operator: depth by indentation, name, and the attributes that matter."""
+    """Return one line per operator: its name and relevant attributes, indented by its depth."""
     block = document["program"]["regions"][0]["blocks"][0]
     names = [operation["#"] for operation in block["ops"]]
     return list(_lines(block["ops"][names.index("1.multiclass_nms3") :], 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Composes labelled pictures of sprites and backgrounds; one (seed, index), one picture."""
+"""Composes labelled images of sprites and backgrounds; (seed, index) determines the image."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MIN_AREA_PX = 120
 
 @dataclass
 class Scene:
-    """A picture and the visible part of each object.
+    """An image and the visible part of each object.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
         ids: (H, W) uint8; 0 is background, k is the object `classes[k - 1]`.
-        classes: index into `LABELS` per object.
+        classes: index in `LABELS` per object.
     """
 
     image: np.ndarray
@@ -42,7 +42,7 @@ class _Canvas:
     areas: list[int] = field(default_factory=list)
 
     def visible_after(self, cover: np.ndarray, region: tuple[slice, slice]) -> bool:
-        """Tell whether every object stays recognisable when `cover` is pasted over `region`."""
+        """Whether all objects remain recognisable after `cover` is pasted over `region`."""
         hidden = np.bincount(self.ids[region][cover], minlength=len(self.areas) + 1)[1:]
         for index in np.flatnonzero(hidden):
             left = np.count_nonzero(self.ids == index + 1) - hidden[index]
@@ -52,7 +52,7 @@ class _Canvas:
 
 
 class SceneMaker:
-    """Makes scenes of one split; coins and backgrounds of the held-out split are its own."""
+    """Creates the scenes of one split; the splits share no coins and no backgrounds."""
 
     def __init__(
         self, seed: int, *, held_out: bool = False, coins: int = 400, font: Path = FONT
@@ -64,7 +64,7 @@ class SceneMaker:
         self._clutter = [make_clutter(rng, font) for _ in range(60)]
 
     def make(self, index: int, image_hw: tuple[int, int] | None = None) -> Scene:
-        """Make picture `index`, of random size by default; equal arguments give equal pixels."""
+        """Create image `index`, by default of random size; the same arguments, the same pixels."""
         rng = np.random.default_rng([self.seed, 1 + self.held_out, index])
         random_hw = (int(rng.integers(260, 420)), int(rng.integers(260, 420)))
         image_hw = image_hw or random_hw
@@ -154,7 +154,7 @@ class SceneMaker:
 
 
 def _warp(rng: np.random.Generator, sprite: np.ndarray, size: float, turn: float) -> np.ndarray:
-    """Scale, light, squeeze and turn a sprite; the result is square and premultiplied."""
+    """Scale, light, squeeze and rotate a sprite; the result is square with premultiplied alpha."""
     small = max(int(size), 8)
     scaled = cv2.resize(sprite, (small, small), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
@@ -199,7 +199,7 @@ def _cast_shadow(
 
 
 def _photograph(rng: np.random.Generator, image: np.ndarray, *, grey: bool) -> np.ndarray:
-    """Light the whole scene and expose it: gradient, tone, blur, noise, compression."""
+    """Simulate a photograph of the scene: lighting, tone, blur, noise and compression."""
     height, width = image.shape[:2]
     if grey:
         image = np.repeat(image @ np.float32([[0.299], [0.587], [0.114]]), 3, 2)

@@ -34,7 +34,7 @@ PORTRAITS = "👤🗣🦁🐴🦅🐢🦉🐂🌿👑🦬🐬🏺🌾🦌🐗�
 
 
 def render_emoji(character: str, font: Path = FONT) -> np.ndarray:
-    """Draw one emoji from the bitmap font, trimmed and centred on a square canvas."""
+    """Render one emoji of the bitmap font, trimmed and centred on a square canvas."""
     face = _font(font)
     canvas = Image.new("RGBA", (160, 160))
     ImageDraw.Draw(canvas).text((12, 12), character, font=face, embedded_color=True)
@@ -43,7 +43,7 @@ def render_emoji(character: str, font: Path = FONT) -> np.ndarray:
 
 
 def make_coin(rng: np.random.Generator, font: Path = FONT) -> np.ndarray:
-    """Strike one worn coin: an irregular disc with an embossed face, lit from one side."""
+    """Render one worn coin: an irregular disc with an embossed face, lit from one side."""
     side = SPRITE_SIDE
     yy, xx = np.mgrid[0:side, 0:side].astype(np.float32)
     centre = (side - 1) / 2
@@ -63,7 +63,7 @@ def make_coin(rng: np.random.Generator, font: Path = FONT) -> np.ndarray:
 
 
 def make_clutter(rng: np.random.Generator, font: Path = FONT) -> np.ndarray:
-    """Draw something that belongs to no class: another emoji, or a plain polygon or blob."""
+    """Render an object without a class: another emoji, a plain polygon or a blob."""
     if rng.random() < 0.5:
         return render_emoji(CLUTTER[rng.integers(len(CLUTTER))], font)
     side = SPRITE_SIDE
@@ -80,7 +80,7 @@ def make_clutter(rng: np.random.Generator, font: Path = FONT) -> np.ndarray:
 
 @cache
 def _font(path: Path) -> ImageFont.FreeTypeFont:
-    # 109 is the only strike that the bitmap font carries.
+    # 109 is the only size that the bitmap font contains.
     return ImageFont.truetype(str(path), 109)
 
 
@@ -101,7 +101,7 @@ def _smooth_noise(rng: np.random.Generator, side: int, sigma: float) -> np.ndarr
 
 
 def _coin_outline(rng: np.random.Generator, angle: np.ndarray) -> np.ndarray:
-    """Radius of the edge per angle, at most 1: hand-struck flans are never quite round."""
+    """Radius of the edge per angle, at most 1; hand-struck coins are not exactly round."""
     strength = rng.choice([0.0, 0.015, 0.04])
     outline = np.ones_like(angle)
     for harmonic in range(2, 8):
@@ -132,7 +132,7 @@ def _coin_relief(
         beads = int(rng.integers(24, 60))
         dots = np.maximum(np.cos(angle * beads), 0) * np.exp(-(((radius - 0.87) / 0.04) ** 2))
         height += rng.uniform(0.1, 0.5) * dots
-    # A flan is thick: its shoulder rounds off over the outer tenth.
+    # The edge of a coin is rounded over the outer tenth of its radius.
     height += rng.uniform(0.3, 1.2) * np.sqrt(np.clip(1.0 - radius**4, 0.0, 1.0))
     return height.astype(np.float32)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the trunk on the CPU with PyTorch; stops and resumes at any step.
+"""Trains the network on the CPU with PyTorch; a run can be resumed from its last checkpoint.
 
-Each process runs one thread and they meet once a step: on a shared machine that takes a third of
-the processor time of one process with two threads, which wait for each other in every layer.
+Each process runs one thread, and the processes synchronise once per step. On a shared machine, this
+needs a third of the CPU time of one process with two threads, which synchronise in every layer.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ CHECKPOINT_EVERY = 200
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that shapes the result besides the shards.
+    """All hyperparameters of the training.
 
-    Small pictures at a constant rate, then a tail at full size while the rate falls. `steps` and
-    `tail` may be changed on resuming as long as the tail has not begun.
+    The training begins with small images and a constant learning rate; its last `tail` steps use
+    the full size and a decreasing rate. A resumed run may change `steps` and `tail` before the tail
+    begins.
     """
 
     steps: int = 2400
@@ -58,7 +59,7 @@ class Recipe:
 
 
 class SceneBatches:
-    """Makes the batch of any step, so that a resumed run continues the same sequence."""
+    """Creates the batch of any step, so that a resumed run continues the same sequence."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         paths = sorted(folder.glob("shard_???.npz"))
@@ -69,7 +70,7 @@ class SceneBatches:
         self.shards = [_read_shard(path) for path in paths]
 
     def at(self, step: int, rank: int, ranks: int) -> tuple[torch.Tensor, Targets]:
-        """Return the share of one process: uint8 images (B, 3, h, w) and their targets."""
+        """Return the part of a batch for one process: uint8 images (B, 3, h, w) and targets."""
         rng = np.random.default_rng([self.recipe.seed, 1 << 20, step, rank])
         side, share = self.recipe.side(step), self.recipe.batch // ranks
         first = step * self.recipe.batch + rank * share
@@ -121,7 +122,7 @@ def _read_shard(path: Path) -> dict[str, np.ndarray]:
 
 
 def make_targets(samples: list[tuple[np.ndarray, np.ndarray]]) -> Targets:
-    """Turn (ids, classes) pairs into padded boxes, classes and quarter-size masks."""
+    """Convert (ids, classes) pairs to padded boxes, classes and masks at a quarter of the size."""
     rows = [_instances(ids, classes) for ids, classes in samples]
     side = samples[0][0].shape[0] // 4
     widest = max(1, *(len(labels) for _, labels, _ in rows))
@@ -154,14 +155,14 @@ def _instances(
 
 
 class Trainer:
-    """Network, its running average and the optimiser; saves and restores all of them."""
+    """The network, the moving average of its weights, and the optimiser; can save and restore."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.step, self.seconds = recipe, folder, 0, 0.0
         self.net = build_trunk(torch_layers(), len(LABELS))
         for level in self.net.levels:
-            torch.nn.init.constant_(level.logits.bias, -4.6)  # a prior of 1 % per class
+            torch.nn.init.constant_(level.logits.bias, -4.6)  # prior probability of 1 % per class
         self.net = self.net.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         flat = [p for p in self.net.parameters() if p.ndim < 2]
@@ -173,10 +174,10 @@ class Trainer:
         self._restore()
 
     def update(self, images: torch.Tensor, targets: Targets) -> dict[str, float]:
-        """Take one step; return the parts of the loss."""
+        """Run one optimisation step; return the parts of the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
-        # The loss draws lots; seeding each step makes a resumed run draw the same ones.
+        # The loss samples anchors at random; with a seed per step, a resumed run samples the same.
         torch.manual_seed(self.recipe.seed + self.step)
         pixels = images.float().div_(255).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
@@ -192,9 +193,9 @@ class Trainer:
         return parts
 
     def save(self) -> None:
-        """Write `checkpoint.pt` for resuming and `weights.npz`, the running average, for export.
+        """Write `checkpoint.pt` to resume from, and `weights.npz` (the moving average) to export.
 
-        The checkpoint appears in one rename, so that a kill never leaves half a file.
+        The checkpoint is renamed when it is complete, so an interruption leaves no partial file.
         """
         state = {
             "step": self.step,
@@ -244,21 +245,24 @@ def _check_same_recipe(path: Path, state: dict, recipe: Recipe) -> None:
     if state["step"] <= min(recipe.steps - recipe.tail, stored["steps"] - stored["tail"]):
         stored.update(steps=recipe.steps, tail=recipe.tail)
     if stored != wanted:
-        message = f"{path} was made with {stored}, not {wanted}; take its options or a new folder"
+        message = (
+            f"{path}: expected a checkpoint of {wanted}; received one of {stored}."
+            " Pass the same options, or use a new folder."
+        )
         raise ValueError(message)
 
 
 def train(
     shards: Path, folder: Path, recipe: Recipe, *, processes: int = 1, stop_at: int | None = None
 ) -> None:
-    """Run the recipe, or continue it from `folder/checkpoint.pt`.
+    """Train with a recipe, or resume from `folder/checkpoint.pt`.
 
     Args:
-        shards: folder that `data.py train` filled.
-        folder: receives `checkpoint.pt` and `log.jsonl`.
-        recipe: what to run; its batch is divided among the processes.
-        processes: one thread each.
-        stop_at: leave after this step, to be resumed later.
+        shards: folder with the output of `data.py train`.
+        folder: folder for `checkpoint.pt` and `log.jsonl`.
+        recipe: hyperparameters; the batch is divided among the processes.
+        processes: number of processes, with one thread each.
+        stop_at: stop after this step, so that the run can be resumed later.
     """
     folder.mkdir(parents=True, exist_ok=True)
     batches = SceneBatches(shards, recipe)
@@ -266,7 +270,7 @@ def train(
         _run(0, 1, batches, folder, stop_at)
         return
     (folder / "rendezvous").unlink(missing_ok=True)
-    # Forked processes share the shards instead of loading them once each.
+    # Forked processes share the shards instead of loading them again.
     torch.multiprocessing.start_processes(
         _run, (processes, batches, folder, stop_at), nprocs=processes, start_method="fork"
     )

@@ -7,13 +7,13 @@
 
 namespace hpip {
 
-// A caller's argument is out of contract. The binding turns it into hpip.errors.InvalidInputError.
+// An argument of the caller is not valid. The bindings convert it to hpip.errors.InvalidInputError.
 class InvalidInput : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
 };
 
-// Joins its arguments with operator<<, for error messages.
+// Concatenates its arguments with operator<<, for error messages.
 template <typename... Parts>
 std::string concat(const Parts&... parts) {
   std::ostringstream text;
@@ -23,8 +23,8 @@ std::string concat(const Parts&... parts) {
 
 }  // namespace hpip
 
-// Throws InvalidInput unless `condition` holds; the remaining arguments are the message's parts:
-// what, expected, received.
+// Throws InvalidInput unless `condition` is true. The remaining arguments are concatenated to the
+// message: the argument's name, what is expected, what was received.
 #define HPIP_REQUIRE(condition, ...)                           \
   do {                                                         \
     if (!(condition)) {                                        \

@@ -6,19 +6,19 @@
 
 namespace hpip {
 
-// Instruction sets that kernels are compiled for, narrow to wide. kAvx2 includes FMA, F16C, BMI and
-// BMI2; kAvx512 is F, BW, DQ and VL on top. On AArch64 the compiler uses NEON in kScalar's code
-// already, being part of the baseline there; kNeon adds what it can't find by itself.
+// Instruction sets that kernels are compiled for, in ascending order. kAvx2 includes FMA, F16C, BMI
+// and BMI2; kAvx512 adds F, BW, DQ and VL. On AArch64, NEON is part of the baseline, so the
+// compiler uses it in kScalar's code already; kNeon adds kernels with intrinsics.
 enum class Isa { kScalar, kAvx2, kAvx512, kNeon };
 
 // "scalar", "avx2", "avx512", "neon".
 const char* isa_name(Isa isa);
 
-// What this build and this processor can run, narrow to wide.
+// The instruction sets that both this build and this processor support, in ascending order.
 std::vector<Isa> supported_isas();
 
-// The widest supported one, or the one named by the environment variable HPIP_FORCE_ISA. Decided at
-// the first call. Throws InvalidInput when HPIP_FORCE_ISA names none that is supported.
+// The highest supported instruction set, or the one in the environment variable HPIP_FORCE_ISA.
+// Selected at the first call. Throws InvalidInput if the one in HPIP_FORCE_ISA is not supported.
 Isa active_isa();
 
 }  // namespace hpip

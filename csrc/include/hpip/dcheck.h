@@ -3,11 +3,11 @@
 
 namespace hpip {
 
-// One side of a failed HPIP_DCHECK, as text. Nothing here is inline: kernels are compiled once per
-// instruction set, and the linker would merge inline functions of one name (kernels/target.h).
+// One operand of a failed HPIP_DCHECK, as text. Nothing here is inline: kernels are compiled once
+// per instruction set, and the linker would merge inline functions of one name (kernels/target.h).
 class DcheckValue {
  public:
-  // Implicit, so that HPIP_DCHECK takes any number or pointer.
+  // Implicit, so that HPIP_DCHECK accepts any number or pointer.
   DcheckValue(int value) noexcept;
   DcheckValue(unsigned value) noexcept;
   DcheckValue(long value) noexcept;
@@ -23,16 +23,16 @@ class DcheckValue {
   char text_[32];
 };
 
-// Prints the place, the expression and both values to stderr, and aborts.
+// Prints file, line, expression and both values to stderr, and aborts.
 [[noreturn]] void dcheck_failed(const char* file, int line, const char* expression,
                                 const DcheckValue& left, const DcheckValue& right) noexcept;
 
 }  // namespace hpip
 
-// A precondition inside the library, as in HPIP_DCHECK(count, <=, capacity). CMake enables it in
-// Debug and sanitizer builds; elsewhere it makes no code. It neither throws nor allocates, so that
-// kernels may use it. Both sides must be free of side effects. What a caller of the library may get
-// wrong is checked by HPIP_REQUIRE (check.h) instead.
+// Checks a precondition inside the library, as in HPIP_DCHECK(count, <=, capacity). CMake enables
+// it in Debug and sanitizer builds; other builds generate no code for it. It neither throws nor
+// allocates, so kernels may use it. Both operands must be free of side effects. HPIP_REQUIRE
+// (check.h) checks the arguments of the library's callers instead.
 #if defined(HPIP_ENABLE_DCHECKS)
 #define HPIP_DCHECK(left, comparison, right)                                              \
   do {                                                                                    \

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-// What lies between the dense parts of a two-stage detector, with the answers of Paddle's CPU
-// operators. Arrays are in C order; boxes are (x0, y0, x1, y1). All functions throw InvalidInput
-// when an argument is out of contract, and give the same bits for every number of threads (>= 1).
+// The detection operators of a two-stage detector, with the results of Paddle's CPU operators.
+// Arrays are in C order; boxes are (x0, y0, x1, y1). All functions throw InvalidInput if an
+// argument is not valid, and return the same bits for every number of threads (>= 1).
 namespace hpip {
 
 // One level of a region proposal network: `anchors_per_cell` A boxes at each of height x width
@@ -26,10 +26,10 @@ struct ProposalLevel {
 };
 
 struct ProposalRules {
-  int pre_nms_top_n = 6000;   // 0 and less: all
-  int post_nms_top_n = 1000;  // 0 and less: all
+  int pre_nms_top_n = 6000;   // 0 or less: all
+  int post_nms_top_n = 1000;  // 0 or less: all
   float nms_threshold = 0.5F;
-  float min_size = 0.1F;  // Paddle takes at least 1
+  float min_size = 0.1F;  // Paddle raises values below 1 to 1
   float eta = 1.0F;
   bool pixel_offset = false;  // boxes include their last pixel
 };
@@ -39,15 +39,17 @@ struct Proposals {
   std::vector<float> scores;
 };
 
-// Proposals of each image on each level, best first: result[level * batch + image]. An image whose
-// anchors all become smaller than min_size gets one box of zeros with the score 0. `image_hw`
-// (batch, 2). Scores must not be NaN, nor what becomes of the chosen anchors.
+// Returns the proposals of each image on each level in descending order of the scores, at
+// result[level * batch + image]. If all boxes of an image are smaller than min_size, it gets one
+// box of zeros with the score 0. `image_hw` is (batch, 2). Neither the scores nor the decoded boxes
+// of the selected anchors may be NaN.
 std::vector<Proposals> generate_proposals(const std::vector<ProposalLevel>& levels,
                                           std::ptrdiff_t batch, const float* image_hw,
                                           const ProposalRules& rules, int threads);
 
-// Indices of the `top_n` highest scores, highest first, as Paddle's topk orders them; all indices
-// in their order where there are no more than that. Scores must not be NaN.
+// Returns the indices of the `top_n` highest scores in descending order of the scores, with the
+// order of ties of Paddle's topk; all indices in ascending order if there are at most `top_n`.
+// Scores must not be NaN.
 std::vector<std::int64_t> top_scores(const float* scores, std::ptrdiff_t count,
                                      std::ptrdiff_t top_n);
 
@@ -67,16 +69,16 @@ struct ScoredBoxes {
 };
 
 struct NmsRules {
-  float score_threshold = 0.0F;  // above it
+  float score_threshold = 0.0F;  // scores must exceed it
   int nms_top_k = -1;            // per class, before suppression; negative: all
-  int keep_top_k = -1;           // per image, after it; negative: all
+  int keep_top_k = -1;           // per image, after suppression; negative: all
   float nms_threshold = 0.5F;
   bool normalized = true;  // boxes do not include their last pixel
   float eta = 1.0F;
-  int background_label = -1;  // this class is left out
+  int background_label = -1;  // this class is ignored
 };
 
-// A box that was kept. `row` counts the boxes of all images, whatever the form.
+// A box that NMS keeps. `row` is its index among the boxes of all images, for both forms.
 struct Detection {
   std::ptrdiff_t row = 0;
   std::ptrdiff_t label = 0;
@@ -84,8 +86,9 @@ struct Detection {
   const float* box_xyxy = nullptr;  // into ScoredBoxes
 };
 
-// What each image keeps, by label; within a label by score, or by row for kPerClass. A NaN score
-// passes no threshold; a box whose score passes must be finite.
+// Returns the detections of each image, sorted by label, and within a label by score (kShared) or
+// by row (kPerClass). A NaN score is below every threshold; boxes with a score above the threshold
+// must be finite.
 std::vector<std::vector<Detection>> multiclass_nms(const ScoredBoxes& boxes, const NmsRules& rules,
                                                    int threads);
 
@@ -99,9 +102,9 @@ struct FpnLevels {
 
 // Boxes by level, from min_level to max_level, each level in the boxes' order.
 struct FpnAssignment {
-  std::vector<std::vector<std::int64_t>> rows;    // [level]: rows of the boxes given
+  std::vector<std::vector<std::int64_t>> rows;    // [level]: rows of the input boxes
   std::vector<std::vector<std::int32_t>> counts;  // [level][image]
-  std::vector<std::int32_t> restore_index;  // where box i lies once the levels are concatenated
+  std::vector<std::int32_t> restore_index;  // index of box i in the concatenation of all levels
 };
 
 // Image b has boxes [first_rows[b], first_rows[b + 1]).
@@ -113,7 +116,7 @@ struct RoiAlignRules {
   std::ptrdiff_t pooled_height = 0;
   std::ptrdiff_t pooled_width = 0;
   float spatial_scale = 1.0F;
-  int sampling_ratio = -1;  // samples per bin and axis; 0 and less: about one per cell
+  int sampling_ratio = -1;  // samples per bin and axis; 0 or less: about one per cell
   bool aligned = true;      // shift by half a cell, and allow boxes smaller than a cell
 };
 
@@ -125,8 +128,9 @@ struct FeatureMaps {
   std::ptrdiff_t width = 0;
 };
 
-// Pools boxes [first_rows[b], first_rows[b + 1]) from image b. Box i fills row out_rows[i] of
-// `out` (rows, channels, pooled_height, pooled_width), or row i if out_rows is null.
+// Pools boxes [first_rows[b], first_rows[b + 1]) from image b. The result of box i is written to
+// row out_rows[i] of `out` (rows, channels, pooled_height, pooled_width), or to row i if out_rows
+// is null.
 void roi_align(const FeatureMaps& features, const float* boxes_xyxy,
                const std::vector<std::ptrdiff_t>& first_rows, const RoiAlignRules& rules,
                const std::int64_t* out_rows, float* out, int threads);

@@ -10,16 +10,16 @@
 
 namespace hpip {
 
-// One mask to be drawn, and what becomes of the values under it, per channel.
+// A mask to draw, and a lookup table per channel for the pixel values under it.
 struct MaskLayer {
   Runs runs;
   PixelBox crop;
   std::array<std::array<std::uint8_t, 256>, 3> levels;
 };
 
-// Maps the pixels under each mask through its levels, one mask after the other. Crops must lie in
-// the image, which has three channels, and the runs must cover the crop. Throws InvalidInput
-// otherwise. Each thread walks a band of rows; same bits for every number of threads.
+// Maps the pixels under each mask through its levels, one mask after the other. The image must have
+// three channels, crops must lie in the image, and the runs must cover the crop; otherwise throws
+// InvalidInput. Each thread processes a band of rows; the result does not depend on their number.
 void map_masked_levels(const ImageView<std::uint8_t>& image, const std::vector<MaskLayer>& layers,
                        int threads);
 

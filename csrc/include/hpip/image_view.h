@@ -6,8 +6,8 @@
 namespace hpip {
 
 // A non-owning view of an interleaved (height, width, channels) image. Pixels of one row are
-// contiguous; rows may be any distance apart (row_stride in elements of T, negative for a flipped
-// image). Copying the view copies no pixel; the viewed memory must outlive it.
+// contiguous; the distance between rows is row_stride elements of T (negative for a flipped image).
+// A copy of the view does not copy pixels; the memory must outlive the view.
 template <typename T>
 struct ImageView {
   T* data = nullptr;

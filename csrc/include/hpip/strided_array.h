@@ -23,8 +23,8 @@ enum class DType {
   kFloat64,
 };
 
-// A non-owning view of an array whose element type is known at run time only. Strides are in items,
-// one per axis, of any sign. The viewed memory must outlive it.
+// A non-owning view of an array whose element type is known only at run time. Strides are in items,
+// one per axis, positive or negative. The memory must outlive the view.
 struct StridedArray {
   const void* data = nullptr;
   DType dtype = DType::kUInt8;
@@ -76,7 +76,7 @@ Plane<T> crop_plane(const Plane<T>& plane, const PixelBox& window) {
   return {origin, window.height(), window.width(), plane.row_stride, plane.column_stride};
 }
 
-// The last two axes of `array` as a plane; of a stack, the plane at `index`.
+// The last two axes of `array` as a plane; for a stack of planes, the one at `index`.
 template <typename T>
 Plane<T> plane_of(const StridedArray& array, std::ptrdiff_t index = 0) {
   HPIP_DCHECK(array.shape.size(), >=, 2U);
