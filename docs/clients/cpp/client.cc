@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sends a picture to hpip's server, prints the instances and saves the drawing.
+// Sends an image to hpip's server, prints the instances, and saves the annotated image.
 #include <curl/curl.h>
 
 #include <cstddef>
@@ -37,7 +37,7 @@ std::string decode_base64(const std::string& text) {
   for (const char digit : text) {
     if (digit == '=') break;
     const std::size_t value = kDigits.find(digit);
-    if (value == std::string::npos) throw std::runtime_error("the picture is not base64");
+    if (value == std::string::npos) throw std::runtime_error("the annotated image is not base64");
     bits = bits << 6 | static_cast<std::uint32_t>(value);
     count += 6;
     if (count >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 255);
@@ -98,7 +98,7 @@ void run(const std::string& server, const std::string& picture, const std::strin
 
 int main(int argc, char** argv) {
   if (argc != 4) {
-    std::fprintf(stderr, "usage: client SERVER PICTURE DRAWING.jpg\n");
+    std::fprintf(stderr, "usage: client SERVER IMAGE OUTPUT.jpg\n");
     return 1;
   }
   try {

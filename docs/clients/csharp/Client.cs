@@ -47,14 +47,14 @@ class Mask
     [DataMember(Name = "size")] public int[] Size;
 }
 
-/// <summary>Sends a picture to hpip's server, prints the instances and saves the drawing.</summary>
+/// <summary>Sends an image to hpip's server, prints the instances, and saves the annotated image.</summary>
 static class Client
 {
     static int Main(string[] arguments)
     {
         if (arguments.Length != 3)
         {
-            Console.Error.WriteLine("usage: Client SERVER PICTURE DRAWING.jpg");
+            Console.Error.WriteLine("usage: Client SERVER IMAGE OUTPUT.jpg");
             return 1;
         }
         try

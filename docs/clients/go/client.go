@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Sends a picture to hpip's server, prints the instances and saves the drawing.
+// Sends an image to hpip's server, prints the instances, and saves the annotated image.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// encoding/json writes and reads a []byte as base64, which is how pictures travel.
+// encoding/json writes and reads a []byte as base64, as the API expects images.
 type question struct {
 	Image     []byte `json:"image"`
 	Visualize bool   `json:"visualize"`
@@ -69,7 +69,7 @@ func run(server, picture, drawing string) error {
 
 func main() {
 	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: client SERVER PICTURE DRAWING.jpg")
+		fmt.Fprintln(os.Stderr, "usage: client SERVER IMAGE OUTPUT.jpg")
 		os.Exit(1)
 	}
 	if err := run(os.Args[1], os.Args[2], os.Args[3]); err != nil {

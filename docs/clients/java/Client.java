@@ -13,11 +13,11 @@ import java.time.Duration;
 import java.util.Base64;
 import java.util.Locale;
 
-/** Sends a picture to hpip's server, prints the instances and saves the drawing. Java 11 or later. */
+/** Sends an image to hpip's server, prints the instances, and saves the annotated image. Java 11 or later. */
 public final class Client {
   public static void main(String[] arguments) throws IOException, InterruptedException {
     if (arguments.length != 3) {
-      fail("usage: java Client SERVER PICTURE DRAWING.jpg");
+      fail("usage: java Client SERVER IMAGE OUTPUT.jpg");
     }
     JsonObject question = new JsonObject();
     byte[] picture = Files.readAllBytes(Path.of(arguments[1]));

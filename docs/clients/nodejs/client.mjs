@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sends a picture to hpip's server, prints the instances and saves the drawing. Node.js 18 or later.
+// Sends an image to hpip's server, prints the instances, and saves the annotated image. Node.js 18 or later.
 import { readFile, writeFile } from "node:fs/promises";
 
 async function main([server, picture, drawing]) {
-  if (!drawing) throw new Error("usage: node client.mjs SERVER PICTURE DRAWING.jpg");
+  if (!drawing) throw new Error("usage: node client.mjs SERVER IMAGE OUTPUT.jpg");
   const image = (await readFile(picture)).toString("base64");
   const response = await fetch(`${server}/instance-segmentation`, {
     method: "POST",

@@ -1,6 +1,6 @@
 <?php
 // SPDX-License-Identifier: Apache-2.0
-// Sends a picture to hpip's server, prints the instances and saves the drawing. PHP 8 or later.
+// Sends an image to hpip's server, prints the instances, and saves the annotated image. PHP 8 or later.
 declare(strict_types=1);
 
 function fail(string $message): never
@@ -10,7 +10,7 @@ function fail(string $message): never
 }
 
 if ($argc !== 4) {
-    fail('usage: php client.php SERVER PICTURE DRAWING.jpg');
+    fail('usage: php client.php SERVER IMAGE OUTPUT.jpg');
 }
 [, $server, $picture, $drawing] = $argv;
 $bytes = @file_get_contents($picture);
@@ -22,7 +22,7 @@ $context = stream_context_create(['http' => [
     'header' => 'Content-Type: application/json',
     'content' => json_encode(['image' => base64_encode($bytes), 'visualize' => true]),
     'timeout' => 120,
-    'ignore_errors' => true, // the answer to a bad request says what is wrong
+    'ignore_errors' => true, // the body of an error response has the message
 ]]);
 $body = @file_get_contents("$server/instance-segmentation", false, $context);
 if ($body === false) {

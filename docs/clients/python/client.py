@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sends a picture to hpip's server, prints the instances and saves the drawing."""
+"""Sends an image to hpip's server, prints the instances, and saves the annotated image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 def main() -> None:
     """Ask the server that the command line names."""
     if len(sys.argv) != 4:
-        sys.exit("usage: client.py SERVER PICTURE DRAWING.jpg")
+        sys.exit("usage: client.py SERVER IMAGE OUTPUT.jpg")
     server, picture, drawing = sys.argv[1:]
     image = base64.b64encode(Path(picture).read_bytes()).decode()
     request = urllib.request.Request(
