@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = []
     copy_rates = [copy_gb_per_s()]
     for case in load_cases(options.suites):
-        if not any(text in f"{case.name} {case.picture}" for text in options.only):
+        if not any(text in f"{case.name} {case.image_size}" for text in options.only):
             continue
         for threads in options.threads:
             rows = measure_case(case, threads, options.rounds, tuple(options.caches))

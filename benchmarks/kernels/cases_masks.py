@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from benchmarks.kernels.case import HPIP, Case, Run, UnavailableError
-from benchmarks.kernels.pictures import PICTURES_HW, picture
+from benchmarks.kernels.images import IMAGES_HW, synthetic_image
 from hpip import ops
 from hpip.results.drawing import draw_instances
 from hpip.types import Float32Array, RleMask, UInt8Array
@@ -28,7 +28,7 @@ def cases() -> Iterator[Case]:
         yield _logits_case(count, (1600, 2000))
     yield _logits_case(10, (3200, 4000))
     yield _regions_case(100)
-    for name, size_hw in PICTURES_HW.items():
+    for name, size_hw in IMAGES_HW.items():
         yield _dense_case(name, size_hw)
     for count in (1, 10):
         yield _overlay_case(count)
@@ -175,7 +175,7 @@ def _compare_equal(ours: bytes, theirs: bytes, contender: str) -> None:
 
 
 def _overlay_case(count: int) -> Case:
-    image = picture("1080p")
+    image = synthetic_image("1080p")
     rng = np.random.default_rng(2)
     crops = [cv2.resize(blob((40, 50), n), (500, 400)) > 0 for n in range(count)]
     tops = rng.integers(0, (1080 - 400, 1920 - 500), (count, 2))
@@ -277,7 +277,7 @@ def _compare_touched(
     masks: list[RleMask], ours: UInt8Array, theirs: UInt8Array, contender: str
 ) -> None:
     """Colours, lines and fonts are each one's own: both must change what lies under the masks."""
-    plain = picture("1080p")
+    plain = synthetic_image("1080p")
     for mask in masks:
         (y, x), (height, width) = mask.offset_yx, mask.crop_hw
         inside = ops.decode_rle(mask.counts, mask.crop_hw).astype(bool)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks.kernels.case import HPIP, Case, Run, UnavailableError
-from benchmarks.kernels.pictures import PICTURES_HW, picture
+from benchmarks.kernels.images import IMAGES_HW, synthetic_image
 from hpip import ops
 from hpip.types import NormalizeStep, PadStrideStep, PermuteStep, PreprocessPlan, ResizeStep
 
@@ -31,14 +31,14 @@ NORMALIZE_FIRST = PreprocessPlan(
 
 def cases() -> Iterator[Case]:
     """The three families' preprocessing at three sizes."""
-    for name in PICTURES_HW:
-        image = picture(name)
+    for name in IMAGES_HW:
+        image = synthetic_image(name)
         yield _case("640x640 cubic, /255, CHW float32", name, image, SQUARE)
         yield _case("800x1333 linear, mean/std, pad 32", name, image, KEEP_RATIO)
         yield _case("mean/std, 800x1333 linear, pad 32", name, image, NORMALIZE_FIRST)
 
 
-def _case(name: str, picture_name: str, image: np.ndarray, plan: PreprocessPlan) -> Case:
+def _case(name: str, image_name: str, image: np.ndarray, plan: PreprocessPlan) -> Case:
     contenders: dict[str, Callable[[int], Run]] = {
         HPIP: partial(_hpip, image, plan),
         "PaddleX's operators": partial(_paddlex, image, plan),
@@ -52,10 +52,10 @@ def _case(name: str, picture_name: str, image: np.ndarray, plan: PreprocessPlan)
         contenders["cv2.resize alone"] = partial(_resize_alone, image, plan)
     if plan is SQUARE:
         wanted["cv2.resize alone"] = 1.1
-    if picture_name != "1080p" or plan is NORMALIZE_FIRST:
+    if image_name != "1080p" or plan is NORMALIZE_FIRST:
         wanted = {}
     bytes_moved = image.nbytes + 4 * 3 * int(np.prod(plan.network_hw(image.shape[:2])))
-    return Case(name, picture_name, contenders, _compare, bytes_moved, wanted)
+    return Case(name, image_name, contenders, _compare, bytes_moved, wanted)
 
 
 def _hpip(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:

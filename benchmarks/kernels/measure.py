@@ -108,7 +108,7 @@ def measure_case(
             rows.append(
                 {
                     "case": case.name,
-                    "picture": case.picture,
+                    "picture": case.image_size,
                     "threads": threads,
                     "cache": cache,
                     "contender": name,

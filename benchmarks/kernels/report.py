@@ -62,17 +62,17 @@ def _own_table(report: dict[str, Any]) -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|---|---|"
     own = {_key(row): row for row in report["results"] if row["contender"] == HPIP}
-    for (case, picture, threads, cache), row in own.items():
+    for (case, image, threads, cache), row in own.items():
         if threads != 1:
             continue
-        two = own.get((case, picture, 2, cache))
+        two = own.get((case, image, 2, cache))
         two_ms = f"{two['median_ms']:.3g}" if two else ""
         gain = f"{row['median_ms'] / two['median_ms']:.2f}" if two else ""
         # Equal parts, each of half the processor time that both threads take.
         free = f"{2 * row['cpu_median_ms'] / two['cpu_median_ms']:.2f}" if two else ""
         share = row["bytes_moved"] / row["cpu_median_ms"] / 1e6 / report["copy_gb_per_s"]
         yield (
-            f"| {case} | {picture} | {cache} | {row['cpu_median_ms']:.3g} | {two_ms} | {gain} "
+            f"| {case} | {image} | {cache} | {row['cpu_median_ms']:.3g} | {two_ms} | {gain} "
             f"| {free} | {share:.0%} |"
         )
 
