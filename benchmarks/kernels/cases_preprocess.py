@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a decoded picture to the network's input."""
+"""Preprocessing: from a decoded image to the network's input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NORMALIZE_FIRST = PreprocessPlan(
 
 
 def cases() -> Iterator[Case]:
-    """The three families' preprocessing at three sizes."""
+    """The preprocessing of three families at three image sizes."""
     for name in IMAGES_HW:
         image = synthetic_image(name)
         yield _case("640x640 cubic, /255, CHW float32", name, image, SQUARE)
@@ -143,7 +143,7 @@ def _blob(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
 
 
 def _resize_alone(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
-    """Less than the case's work: only the resized uint8 picture."""
+    """Only a part of the operation: the resized uint8 image."""
     cv2.setNumThreads(threads)
     height, width = plan.resized_hw(image.shape[:2])
     flag = next(FLAGS[s.interpolation] for s in plan.steps if isinstance(s, ResizeStep))
@@ -153,7 +153,7 @@ def _resize_alone(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
 def _compare(result: np.ndarray, other: np.ndarray, contender: str) -> None:
     if contender == "cv2.resize alone":
         return
-    # One level of uint8 where IPP's cubic rounds the other way, at one value in a hundred.
+    # IPP's cubic resize may round to a neighbouring uint8 level at one value in a hundred.
     level = 1.001 / 255 / 0.224
     np.testing.assert_allclose(result, other, rtol=0, atol=level)
     assert np.isclose(result, other, rtol=0, atol=1e-5).mean() >= 0.99

@@ -16,15 +16,15 @@ def main() -> None:
     import cv2
     from paddlex import create_pipeline
 
-    answers, sys.stdout = sys.stdout, sys.stderr
+    output, sys.stdout = sys.stdout, sys.stderr
     pipeline = create_pipeline(pipeline=sys.argv[1], device="cpu")
     image = cv2.imread(sys.argv[2])
     list(pipeline.predict(image))
-    print("ready", file=answers, flush=True)
+    print("ready", file=output, flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
         list(pipeline.predict(image))
-        print(time.perf_counter() - start, file=answers, flush=True)
+        print(time.perf_counter() - start, file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class ResponseValidator:
         """Compare a response with the pipeline's result.
 
         Raises:
-            WrongAnswerError: says where they differ.
+            WrongResponseError: they differ; the message says where.
         """
         _, found, tail = reply.body.partition(_SAME_FROM)
         digest = hashlib.sha256(tail).digest()

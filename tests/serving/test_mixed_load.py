@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Short versions of benchmarks/serving: the same code, less of it, without any statement about time."""
+"""Short versions of benchmarks/serving: the same code with less work; no test asserts a time."""
 
 from __future__ import annotations
 
