@@ -83,7 +83,7 @@ def compare_row(goal: Goal, zoo: Path, options: dict[str, Any], memory_gb: float
         "model": goal.model,
         "size": "1080x1920",
         "note": f"the original graph needs {goal.export_gb:g} GB; {memory_gb:.0f} GB are available",
-        "instances": len(cut.answer["scores"]),
+        "instances": len(cut.instances["scores"]),
         "cut_s": round(cut.best_s, 3),
         "cut_cpu_s": round(min(cut.cpu_s), 3),
         "cut_rss_gb": round(cut.peak_bytes / 1e9, 2),

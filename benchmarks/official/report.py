@@ -87,8 +87,8 @@ def _section(record: Record) -> Iterator[str]:
         yield from _gate(gate)
     if stock := _stock_report(record):
         yield "### Comparison with PaddleX"
-        promised = goal_table(GOALS, [stock])
-        yield from (markdown_table(one) for one in (promised, *tables_of(stock)[:1]) if one.rows)
+        goals = goal_table(GOALS, [stock])
+        yield from (markdown_table(one) for one in (goals, *tables_of(stock)[:1]) if one.rows)
     if rows := list(_precision_rows(record)):
         yield "### Mask AP"
         yield markdown_table(Table("", "", _AP_HEADINGS, rows, names=1))
