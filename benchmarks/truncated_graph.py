@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the truncated graph with the original graph, both on plain Paddle.
 
-    python benchmarks/cut_program.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg --size 1080x1920
+    python benchmarks/truncated_graph.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg --size 1080x1920
 
 Each graph runs in a process of its own, which makes the peak memory its own. The results of both
 are compared before a row is printed. The truncated graph is compiled and validated beforehand.
