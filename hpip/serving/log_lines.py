@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 # About 10 MB of access log.
 _MAX_LINES = 10_000
-_MOST_SECONDS_AT_EXIT = 1.0
+_MAX_SECONDS_AT_EXIT = 1.0
 
 
 class BackgroundHandler(logging.Handler):
@@ -48,7 +48,7 @@ class BackgroundHandler(logging.Handler):
             # Nobody reads the stream, so waiting is of no use.
             pass
         else:
-            self._thread.join(_MOST_SECONDS_AT_EXIT)
+            self._thread.join(_MAX_SECONDS_AT_EXIT)
         super().close()
 
     def _write_all(self) -> None:
