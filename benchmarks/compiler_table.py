@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cut_program import compare_sides, run_side
+from benchmarks.truncated_graph import compare_sides, run_side
 from hpip.bench.environment import environment
 from hpip.common.cache import CACHE_VARIABLE
 from hpip.common.devices import Device
@@ -83,7 +83,7 @@ def compare_row(goal: Goal, zoo: Path, options: dict[str, Any], memory_gb: float
         "model": goal.model,
         "size": "1080x1920",
         "note": f"the original graph needs {goal.export_gb:g} GB; {memory_gb:.0f} GB are available",
-        "instances": len(cut.answer["scores"]),
+        "instances": len(cut.instances["scores"]),
         "cut_s": round(cut.best_s, 3),
         "cut_cpu_s": round(min(cut.cpu_s), 3),
         "cut_rss_gb": round(cut.peak_bytes / 1e9, 2),
@@ -110,7 +110,7 @@ def large_row(zoo: Path, options: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "model": model_dir.name,
-        "size": "2160x3840 against 480x640, both cut",
+        "size": "2160x3840 compared with 480x640, truncated graph",
         "ratio": round(large.best_s / small.best_s, 2),
         "cpu_ratio": round(min(large.cpu_s) / min(small.cpu_s), 2),
         "cut_cpu_s": round(min(large.cpu_s), 3),

@@ -39,11 +39,10 @@ CPU = Device("cpu")
 THRESHOLD, TIMED_AT = 0.3, 0.5
 
 
-def answers(runner: Runner, pictures: list[UInt8Array]) -> list[Prediction]:
+def predictions(runner: Runner, images: list[UInt8Array]) -> list[Prediction]:
     """The instances of each image."""
     return [
-        Prediction(THRESHOLD, *runner.infer([image], InstanceFilter(THRESHOLD)))
-        for image in pictures
+        Prediction(THRESHOLD, *runner.infer([image], InstanceFilter(THRESHOLD))) for image in images
     ]
 
 
@@ -54,25 +53,25 @@ def cpu_ms(runner: Runner, image: UInt8Array) -> float:
     return (time.process_time() - start) * 1e3
 
 
-def rows_of(model_dir: Path, pictures: list[UInt8Array], rounds: int) -> Iterator[dict[str, Any]]:
+def rows_of(model_dir: Path, images: list[UInt8Array], rounds: int) -> Iterator[dict[str, Any]]:
     """One row for each engine and precision."""
     spec = small_input(load_model_spec(model_dir))
     plan = TruncatedPlan(compile_model(spec.files))
-    for_ranges, held_out = split_for_calibration(pictures)
-    calibration = Calibration(for_ranges, spec.preprocess)
+    for_calibration, held_out = split_for_calibration(images)
+    calibration = Calibration(for_calibration, spec.preprocess)
     engines = [Engine(name, CPU, 1) for name in ENGINES]
     for name in ENGINES:
         engines.append(Engine(name, CPU, 1, "int8", calibration=calibration.key))
         calibrate(plan, engines[-1], calibration)
     with closing(Runner(plan, spec.preprocess, Engine("paddle", CPU, 1))) as baseline:
-        wanted = answers(baseline, held_out)
+        wanted = predictions(baseline, held_out)
     with ExitStack() as stack:
         runners = [
             stack.enter_context(closing(Runner(plan, spec.preprocess, engine)))
             for engine in engines
         ]
         judged = [
-            judge(wanted, answers(runner, held_out), GATES[runner.engine.precision])
+            judge(wanted, predictions(runner, held_out), GATES[runner.engine.precision])
             for runner in runners
         ]
         times_ms = [[cpu_ms(runner, held_out[0]) for runner in runners] for _ in range(rounds)]
@@ -81,7 +80,7 @@ def rows_of(model_dir: Path, pictures: list[UInt8Array], rounds: int) -> Iterato
             "model": model_dir.name,
             "engine": engine.backend,
             "precision": engine.precision,
-            "pictures": {"calibrated_on": len(for_ranges), "held_out": len(held_out)},
+            "pictures": {"calibrated_on": len(for_calibration), "held_out": len(held_out)},
             "passes": judgement.same,
             "figures": judgement.reason,
             "cpu_ms": min(row[index] for row in times_ms),
@@ -96,10 +95,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
-    pictures = read_images(args.input, most=MOST_TO_CALIBRATE)
+    images = read_images(args.input, most=MOST_TO_CALIBRATE)
     rows = []
     for model_dir in args.models:
-        for row in rows_of(model_dir, pictures, args.rounds):
+        for row in rows_of(model_dir, images, args.rounds):
             rows.append(row)
             print(json.dumps(row), flush=True)
     content = {"environment": {**environment(), "engines": versions()}, "rows": rows}

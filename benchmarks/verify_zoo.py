@@ -42,7 +42,7 @@ THRESHOLDS = (0.3, 0.5)
 _CHECK_S = 1800.0
 
 
-def answers(
+def predictions(
     plan: Plan, spec: ModelSpec, photo: Path, threads: int
 ) -> tuple[list[Prediction], float]:
     """The instances at each threshold, and the CPU time of the runs of the network."""
@@ -83,9 +83,9 @@ def verify(model_dir: Path, photo: Path, threads: int) -> list[dict[str, Any]]:
     """In the child process: one row for each threshold."""
     spec = load_model_spec(model_dir)
     compiled = used_program(spec, threads)
-    cut, cut_cpu_s = answers(TruncatedPlan(compiled), spec, photo, threads)
+    cut, cut_cpu_s = predictions(TruncatedPlan(compiled), spec, photo, threads)
     cut_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    wanted, whole_cpu_s = answers(OriginalPlan(spec), spec, photo, threads)
+    wanted, whole_cpu_s = predictions(OriginalPlan(spec), spec, photo, threads)
     rows = []
     for reference, candidate in zip(wanted, cut, strict=True):
         found = compare_predictions(reference, candidate)

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that there is to run on a machine with a GPU: see benchmarks/README.md."""
+"""Runs the backends' tests and benchmarks on a machine with a GPU; see benchmarks/README.md."""
 
 from __future__ import annotations

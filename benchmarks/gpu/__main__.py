@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the conformance suite and the tables on this machine's GPU.
+"""Run the backends' tests and benchmarks on this machine's GPU.
 
     python -m benchmarks.gpu [--quick] [--models DIR ...] [--images PATH ...] [--output FOLDER]
 
-Writes machine.json (what is here, and what is not), conformance.json and bench.json; the tables go
-on where they were stopped. Exit codes: 0, all is right; 1, a test or a contender failed; 2, wrong
-usage; 3, there is nothing to run on, and what is missing was told; 130, interrupted.
+It writes machine.json (hardware, software, and what is missing), conformance.json (the tests) and
+bench.json; a second run continues interrupted benchmarks. Exit codes: 0, success; 1, a test or a
+contender failed; 2, wrong usage; 3, the machine lacks something, which the command names; 130,
+interrupted.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ _NOT_RIGHT, _NOTHING_TO_RUN_ON, _INTERRUPTED = 1, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do everything; returns the exit code."""
+    """Run the tests and the benchmarks; returns the exit code."""
     options = _options(arguments)
     suite = load_suite(_SUITE)
     seen, listed = examine(), gpus()
     packages = [n for n in ("pytest", "hypothesis", "rich") if util.find_spec(n) is not None]
     plan = make_plan(seen, listed, packages, suite["backends"], suite["precisions"])
     for name, version in plan.wheels.items():
-        print(f"at hand: {name} {version}")
+        print(f"installed: {name} {version}")
     for one in plan.missing:
         print(f"missing: {one}", file=sys.stderr)
     if not plan.runs:
         print(
-            "Nothing was run: this takes a GPU, one engine that drives it, plain Paddle (its CPU "
-            "build will do) as the reference, and the packages named above.",
+            "Nothing was run. The benchmark needs a GPU, an engine that supports it, plain Paddle "
+            "as the reference (the CPU build is enough), and the packages named above.",
             file=sys.stderr,
         )
         return _NOTHING_TO_RUN_ON
@@ -71,12 +72,12 @@ def _gpu(seen: Environment, listed: Sequence[str]) -> dict[str, Any]:
 
 
 def _conformance(path: Path, place: dict[str, Any]) -> bool:
-    """Run the tests and write what came out; whether none failed."""
+    """Run the tests and write the results; returns whether none failed."""
     with tempfile.TemporaryDirectory(prefix="hpip-gpu-") as folder:
         junit = Path(folder) / "junit.xml"
         code = conformance.run_tests(_ROOT, junit, "not slow")
         if not junit.is_file():
-            print(f"pytest ended with {code} and wrote no report", file=sys.stderr)
+            print(f"pytest exited with code {code} without a report", file=sys.stderr)
             return False
         found = conformance.results(junit.read_text(encoding="utf-8"))
     _write(path, {"environment": place, **found})
@@ -84,7 +85,7 @@ def _conformance(path: Path, place: dict[str, Any]) -> bool:
 
 
 def _tables(options: argparse.Namespace, plan: Plan, models: Sequence[str]) -> bool:
-    """Measure, going on where an earlier run stopped; whether all contenders were right."""
+    """Run or continue the benchmarks; returns whether no contender failed."""
     path = options.output / "bench.json"
     default = [DEMO_NAME] if options.quick else [DEMO_NAME, *_found(models)]
     command = bench_arguments(
@@ -109,7 +110,7 @@ def _tables(options: argparse.Namespace, plan: Plan, models: Sequence[str]) -> b
 
 
 def _found(models: Sequence[str]) -> list[str]:
-    """Those of the suite's models that are here or can be downloaded; the others are named."""
+    """The models of the suite that are on disk or can be downloaded; prints the others."""
     return [name for name in models if _is_found(name)]
 
 
@@ -117,7 +118,7 @@ def _is_found(name: str) -> bool:
     try:
         find_model(name)
     except HpipError as error:
-        print(f"left out: {error}", file=sys.stderr)
+        print(f"skipped: {error}", file=sys.stderr)
         return False
     return True
 
@@ -130,12 +131,18 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu",
-        description="Run the conformance suite and the tables on this machine's GPU.",
+        description="Run the backends' tests and benchmarks on this machine's GPU.",
     )
-    parser.add_argument("--models", nargs="+", default=[], help="directories, names or demo")
-    parser.add_argument("--images", nargs="+", default=[], help="files or folders; default: demo's")
-    parser.add_argument("--quick", action="store_true", help="the demo model in a few minutes")
-    parser.add_argument("--output", type=Path, default=_RESULTS, help="folder for the results")
+    parser.add_argument(
+        "--models", nargs="+", default=[], help="model directories, official names, or demo"
+    )
+    parser.add_argument(
+        "--images", nargs="+", default=[], help="files or directories; default: the demo images"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="run the demo model only, for a few minutes"
+    )
+    parser.add_argument("--output", type=Path, default=_RESULTS, help="directory for the results")
     return parser.parse_args(arguments)
 
 
@@ -143,7 +150,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        print("interrupted; run it again to go on", file=sys.stderr)
+        print("interrupted; run the command again to continue", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except HpipError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of the backends, and what came out of them."""
+"""Runs the backends' tests and reads their results."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _LONGEST = 400
 
 
 def run_tests(root: Path, junit: Path, marker: str) -> int:
-    """Run the backends' tests; the return value is pytest's exit code."""
+    """Run the backends' tests; returns pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "tests/backends", "-q", "-m", marker]
     return subprocess.run([*command, f"--junitxml={junit}"], cwd=root, check=False).returncode
 
 
 def results(junit: str) -> dict[str, Any]:
-    """Counts, and each test with what came out of it: `passed`, `failed: ...`, `skipped: ...`.
+    """Count the outcomes, and map each test to its own: `passed`, `failed: ...`, `skipped: ...`.
 
     Args:
-        junit: the report that pytest writes, in JUnit's format.
+        junit: pytest's report in JUnit's format.
     """
     cases = ElementTree.fromstring(junit).iter("testcase")
     tests = {_name(case): _outcome(case) for case in cases}

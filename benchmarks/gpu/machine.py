@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GPU and the libraries that drive it, for the results' environment."""
+"""The GPU and its libraries, for the environment of the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 _DRIVES_GPUS = re.compile(r"(nvidia-|tensorrt|cuda-|onnxruntime|paddlepaddle)")
 _WHEELS = {"cuda": "nvidia-cuda-runtime", "cudnn": "nvidia-cudnn", "tensorrt": "tensorrt"}
-# Where no wheel brings them: names of the libraries, newest first, and who tells their version.
+# If no wheel contains them: names of the libraries, newest first, and functions for their versions.
 _LIBRARIES = {
     "cuda": (("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0"), "cudaRuntimeGetVersion"),
     "cudnn": (("libcudnn.so.9", "libcudnn.so.8"), "cudnnGetVersion"),
@@ -27,14 +27,14 @@ def fingerprint(
     libraries: Mapping[str, str],
     paddle_cuda: tuple[str, str] | None,
 ) -> dict[str, Any]:
-    """GPU, driver, CUDA, cuDNN and TensorRT, from plain values; None where nobody tells.
+    """Collect the versions of GPU, driver, CUDA, cuDNN and TensorRT; None if unknown.
 
     Args:
         gpus: lines of nvidia-smi: name, driver version, memory.
-        nvidia_smi: what nvidia-smi prints without arguments.
-        distributions: installed ones, with their versions.
+        nvidia_smi: output of nvidia-smi without arguments.
+        distributions: installed Python distributions, with their versions.
         libraries: versions of `cuda`, `cudnn` and `tensorrt` that the system's loader finds.
-        paddle_cuda: CUDA and cuDNN that Paddle was built with.
+        paddle_cuda: versions of CUDA and cuDNN with which Paddle was built.
     """
     fields = [[part.strip() for part in line.split(",")] for line in gpus]
     driver_cuda = re.search(r"CUDA Version:\s*([\d.]+)", nvidia_smi)
@@ -54,10 +54,10 @@ def fingerprint(
 
 
 def version_of(what: str, number: int) -> str:
-    """A library's version from the number that it tells: 13000, 92801, 8907, 101601."""
+    """Decode the version number of a library, such as 13000, 92801, 8907 or 101601."""
     if what == "cuda":
         return f"{number // 1000}.{number % 1000 // 10}"
-    # cuDNN 9 and TensorRT 10 have two digits for the minor version, those before them one.
+    # cuDNN 9 and TensorRT 10 have two digits for the minor version, earlier ones have one.
     major = 10_000 if number >= 10_000 else 1000
     return f"{number // major}.{number % major // 100}.{number % 100}"
 
@@ -73,18 +73,18 @@ def loadable() -> dict[str, str]:
     for what, (names, function) in _LIBRARIES.items():
         for name in names:
             try:
-                tells = getattr(ctypes.CDLL(name), function)
+                get_version = getattr(ctypes.CDLL(name), function)
             except (OSError, AttributeError):
                 continue
             number = ctypes.c_int()
-            told = tells(ctypes.byref(number)) if what == "cuda" else tells()
-            found[what] = version_of(what, number.value if what == "cuda" else told)
+            returned = get_version(ctypes.byref(number)) if what == "cuda" else get_version()
+            found[what] = version_of(what, number.value if what == "cuda" else returned)
             break
     return found
 
 
 def nvidia_smi() -> str:
-    """What nvidia-smi prints; empty where it is not here."""
+    """Output of nvidia-smi; empty if it is not installed or fails."""
     try:
         done = subprocess.run(
             ["nvidia-smi"], capture_output=True, text=True, timeout=20, check=False

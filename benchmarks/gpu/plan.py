@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can run on this machine's GPU, what can't and why: decided without touching anything."""
+"""Decides what can run on this machine's GPU, as a pure function, and what is missing."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from hpip.backends.base import Probe
 from hpip.cli.doctor import Environment
 
 DEVICE = "gpu:0"
-# What `hpip bench` calls contenders that are no engines, and the engine that they run on.
+# Contenders of `hpip bench` that are not engines, and the engine that they run on.
 _RUNS_ON = {"paddle": "paddle", "cut-paddle": "paddle"}
 _AUTO = "auto"
 _HALF_PRECISION = ("paddle_tensorrt", "tensorrt")
 _PADDLE_WHEEL = "paddlepaddle-gpu"
-# Of each engine for GPUs: its distribution, what it takes, and how to get it.
+# For each engine with GPU support: its distribution, its requirements, and how to install it.
 _NEEDS = {
     "paddle": (
         _PADDLE_WHEEL,
         "Paddle's GPU build",
-        "install paddlepaddle-gpu from Paddle's own index: see README, GPU",
+        "install paddlepaddle-gpu from Paddle's own package index",
     ),
     "paddle_tensorrt": (
         _PADDLE_WHEEL,
-        "Paddle's GPU build and the TensorRT that it was built with",
-        "`hpip doctor` tells which versions belong together",
+        "Paddle's GPU build and the TensorRT version with which it was built",
+        "`hpip doctor` shows which versions fit together",
     ),
     "onnxruntime": (
         "onnxruntime-gpu",
-        "a build with CUDA, and its libraries",
+        "a build with CUDA, and the CUDA libraries",
         "pip uninstall onnxruntime, then pip install 'hpip[gpu]'",
     ),
     "tensorrt": (
@@ -42,7 +42,7 @@ _NEEDS = {
 
 @dataclass(frozen=True)
 class Missing:
-    """One thing that is not here."""
+    """A missing requirement."""
 
     what: str
     expected: str
@@ -55,14 +55,14 @@ class Missing:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run.
+    """What to run.
 
     Attributes:
-        engines: version of each backend that drives the GPU.
-        wheels: what is installed for GPUs, with versions, whether there is one or not.
-        missing: what is not here.
-        backends: contenders of the tables, as `hpip bench` calls them.
-        precisions: theirs.
+        engines: version of each backend that supports the GPU.
+        wheels: installed distributions with GPU support and their versions, with or without a GPU.
+        missing: missing requirements.
+        backends: contenders, by their names in `hpip bench`.
+        precisions: precisions of the contenders.
         runs: whether there is anything to run.
     """
 
@@ -81,21 +81,21 @@ def make_plan(
     backends: Sequence[str],
     precisions: Sequence[str],
 ) -> Plan:
-    """Decide what runs.
+    """Decide what to run.
 
     Args:
-        seen: what `hpip doctor` saw.
-        gpus: what nvidia-smi lists.
+        seen: the findings of `hpip doctor`.
+        gpus: the GPUs that nvidia-smi lists.
         packages: those of `pytest`, `hypothesis` and `rich` that can be imported.
-        backends: contenders that the suite asks for.
-        precisions: likewise.
+        backends: the suite's contenders.
+        precisions: the suite's precisions.
     """
     missing = [*_machine(seen, gpus), *_tools(seen, packages)]
     runs = not missing
     engines: dict[str, str] = {}
     wheels = {need[0]: v for need in _NEEDS.values() if (v := seen.versions.get(need[0]))}
     for name, (wheel, expected, fix) in _NEEDS.items():
-        probe = seen.probes.get(name, Probe(None, "nobody looked", ()))
+        probe = seen.probes.get(name, Probe(None, "not checked", ()))
         if probe.version is not None and DEVICE in probe.devices:
             engines[name] = probe.version
         elif gpus or wheel not in wheels:
@@ -151,7 +151,7 @@ def bench_arguments(
     quick: bool,
     resume: bool,
 ) -> list[str]:
-    """Arguments of `hpip bench`; what is given here goes over the suite's settings."""
+    """Arguments of `hpip bench`, which override the suite's settings."""
     arguments = ["--suite", suite, "--output", output, "--devices", DEVICE]
     arguments += ["--backends", ",".join(plan.backends), "--precisions", ",".join(plan.precisions)]
     arguments += ["--format", "md", "--models", *models]

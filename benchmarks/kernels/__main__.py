@@ -23,19 +23,19 @@ def suites() -> list[str]:
 
 
 def load_cases(names: list[str]) -> Iterator[Case]:
-    """The cases of some suites."""
+    """The cases of these suites."""
     for name in names:
         yield from importlib.import_module(f"benchmarks.kernels.cases_{name}").cases()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the cases, print a line for each contender, write the JSON."""
+    """Run the cases; print a line for each contender, and write the JSON."""
     options = _parse(arguments)
     offer_font_to_paddlex()
     results = []
     copy_rates = [copy_gb_per_s()]
     for case in load_cases(options.suites):
-        if not any(text in f"{case.name} {case.picture}" for text in options.only):
+        if not any(text in f"{case.name} {case.image_size}" for text in options.only):
             continue
         for threads in options.threads:
             rows = measure_case(case, threads, options.rounds, tuple(options.caches))
@@ -64,7 +64,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--suites", nargs="+", choices=suites(), default=suites())
     parser.add_argument(
-        "--only", nargs="+", default=[""], help="cases with one of these in 'name picture'"
+        "--only", nargs="+", default=[""], help="cases with one of these texts in 'NAME IMAGE_SIZE'"
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--caches", nargs="+", choices=["warm", "cold"], default=["warm", "cold"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a benchmark is made of."""
+"""The definition of a benchmark case."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Run = Callable[[], Any]
-"""One timed call; returns what it made, for the comparison."""
+"""One timed call; returns its output for the comparison."""
 
 HPIP = "hpip"
-"""The contender that all others are compared with."""
+"""The name of hpip among the contenders."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One piece of work, done by hpip and by what a user would pick instead.
+    """One operation, implemented by hpip and by the libraries that users would choose instead.
 
     Attributes:
-        name: what is done; the same for all pictures.
-        picture: the input's size, "480p", "1080p" or "4K", or another short word.
+        name: the operation; the same for all image sizes.
+        image_size: size of the input: "480p", "1080p", "4K", or another short name.
         contenders: name -> function that takes the number of threads, prepares everything that a
             caller would prepare once (buffers, plans), and returns the timed call. One of them is
-            named `HPIP`; on one thread the others may raise `UnavailableError`.
-        compare: raises AssertionError unless hpip's output (first) is what the other one's is
-            (second). The third argument is the other contender's name.
-        bytes_moved: bytes that any implementation must read and write at least once: the roofline.
-        wanted: contender -> how many times faster than it hpip has to be on one thread, warm.
+            named `HPIP`; the others may raise `UnavailableError`.
+        compare: raises AssertionError if hpip's output (first argument) and another contender's
+            (second) differ. The third argument is the other contender's name.
+        bytes_moved: bytes that any implementation must read and write at least once, for the
+            comparison with the bandwidth of a copy.
+        wanted: contender -> goal for hpip's speed-up over it, on one thread with warm caches.
     """
 
     name: str
-    picture: str
+    image_size: str
     contenders: dict[str, Callable[[int], Run]]
     compare: Callable[[Any, Any, str], None]
     bytes_moved: int
@@ -39,4 +40,4 @@ class Case:
 
 
 class UnavailableError(Exception):
-    """A contender's library is not installed; the message says which."""
+    """A contender can't run: its library is not installed, or it has one thread only."""

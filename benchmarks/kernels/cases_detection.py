@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between the parts of a two-stage detector, at the sizes of a 768 x 1344 input (1080p)."""
+"""The native steps of two-stage detectors, at the sizes of a 768 x 1344 input (1080p)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WANTED = {PADDLE: 3.0}
 
 
 def cases() -> Iterator[Case]:
-    """As MaskRCNN (FPN and C4), Cascade and PP-YOLOE_seg call the operators."""
+    """The operators as MaskRCNN (FPN and C4), Cascade and PP-YOLOE_seg use them."""
     fpn = {"pre_nms_top_n": 1000, "post_nms_top_n": 1000}
     pyramid = [_level(stride) for stride in (4, 8, 16, 32, 64)]
     for stride, level in zip((4, 8, 16, 32, 64), pyramid, strict=True):
@@ -48,7 +48,7 @@ def _paddle() -> Any:
 
 
 def _level(stride: int, sizes: tuple[int, ...] = ()) -> ops.ProposalLevel:
-    """Scores with thirty hills, as objects make them, above noise."""
+    """Scores with thirty peaks, as objects cause them, on top of noise."""
     rng = np.random.default_rng(stride)
     height, width = (-(-side // stride) for side in INPUT_HW)
     shapes = [(s * r**0.5, s / r**0.5) for s in sizes or (8 * stride,) for r in (0.5, 1, 2)]
@@ -90,7 +90,7 @@ def _proposals(name: str, levels: list[ops.ProposalLevel], rules: dict[str, Any]
         for mine, theirs in zip(result, other, strict=True):
             _compare_all(mine, theirs, "")
 
-    # All scores are read; of the rest only what the chosen anchors have.
+    # All scores are read, but deltas and anchors of the selected ones only.
     chosen = sum(min(rules["pre_nms_top_n"], level.scores.size) for level in levels)
     read = sum(level.scores.nbytes for level in levels) + 32 * chosen
     return Case(name, "1080p", {HPIP: ours, PADDLE: paddles}, compare, read, WANTED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From low-resolution masks to run-length codes, and masks drawn on a picture."""
+"""Conversion of low-resolution masks to RLE, and drawing of masks on an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from benchmarks.kernels.case import HPIP, Case, Run, UnavailableError
-from benchmarks.kernels.pictures import PICTURES_HW, picture
+from benchmarks.kernels.images import IMAGES_HW, synthetic_image
 from hpip import ops
 from hpip.results.drawing import draw_instances
 from hpip.types import Float32Array, RleMask, UInt8Array
@@ -23,19 +23,19 @@ GRID = 160
 
 
 def cases() -> Iterator[Case]:
-    """Every mask kernel that has a row in the table of speeds, and its neighbours."""
+    """The mask kernels of benchmarks/README.md, and variants of them."""
     for count in (0, 1, 10, 100):
         yield _logits_case(count, (1600, 2000))
     yield _logits_case(10, (3200, 4000))
     yield _regions_case(100)
-    for name, size_hw in PICTURES_HW.items():
+    for name, size_hw in IMAGES_HW.items():
         yield _dense_case(name, size_hw)
     for count in (1, 10):
         yield _overlay_case(count)
 
 
 def blob(size_hw: tuple[int, int], seed: int, radius: float = 0.42) -> Float32Array:
-    """Logits of one wobbly shape that fills most of the array and stays off its border."""
+    """Logits of an irregular shape that fills most of the array, but not its border."""
     rng = np.random.default_rng(seed)
     height, width = size_hw
     y = (np.arange(height)[:, None] + 0.5) / height - 0.5
@@ -48,7 +48,7 @@ def blob(size_hw: tuple[int, int], seed: int, radius: float = 0.42) -> Float32Ar
 
 
 def _logits_case(count: int, image_hw: tuple[int, int]) -> Case:
-    """Boxes of a quarter of the picture's sides, on whole logits and whole pixels."""
+    """Boxes of a quarter of the image's sides, aligned to logits and pixels."""
     rng = np.random.default_rng(count)
     cells = GRID // 4
     scale_y, scale_x = image_hw[0] / GRID, image_hw[1] / GRID
@@ -87,7 +87,7 @@ def _logits_case(count: int, image_hw: tuple[int, int]) -> Case:
 
 
 def _regions_case(count: int) -> Case:
-    """28 x 28 probabilities over boxes of 200 x 300 on average, as of Mask R-CNN."""
+    """28 x 28 probabilities and boxes of 200 x 300 pixels on average, as in Mask R-CNN."""
     rng = np.random.default_rng(1)
     values = np.stack([1 / (1 + np.exp(-blob((28, 28), n))) for n in range(count)])
     sizes_hw = [(int(h), int(w)) for h, w in rng.integers((100, 150), (301, 451), (count, 2))]
@@ -133,7 +133,7 @@ def _resize_and_encode(
 def _compare_counts(
     sizes_hw: list[tuple[int, int]], ours: list[bytes], theirs: list[bytes], contender: str
 ) -> None:
-    """OpenCV's weights differ in the last bits: a pixel in ten thousand may."""
+    """Allow a difference of one pixel in ten thousand, because OpenCV's weights are rounded."""
     for mine, other, size_hw in zip(ours, theirs, sizes_hw, strict=True):
         different = (ops.decode_rle(mine, size_hw) != ops.decode_rle(other, size_hw)).mean()
         assert different <= 1e-4, f"{contender}: {different:.2e} of the pixels differ"
@@ -175,7 +175,7 @@ def _compare_equal(ours: bytes, theirs: bytes, contender: str) -> None:
 
 
 def _overlay_case(count: int) -> Case:
-    image = picture("1080p")
+    image = synthetic_image("1080p")
     rng = np.random.default_rng(2)
     crops = [cv2.resize(blob((40, 50), n), (500, 400)) > 0 for n in range(count)]
     tops = rng.integers(0, (1080 - 400, 1920 - 500), (count, 2))
@@ -229,7 +229,7 @@ def _paddlex(
     masks = [crop.astype(np.uint8) for crop in crops]
 
     def run() -> UInt8Array:
-        # Both change their arguments.
+        # Both functions modify their arguments.
         drawn = draw_mask(
             Image.fromarray(image), copy.deepcopy(records), masks, list(image.shape[:2])
         )
@@ -241,7 +241,7 @@ def _paddlex(
 def _paddlex_calls(
     image: UInt8Array, crops: list[Any], boxes: Float32Array, scores: Float32Array, threads: int
 ) -> Run:
-    """The calls of NumPy and Pillow that PaddleX 3.7 draws with, for where it is not installed."""
+    """The NumPy and Pillow calls with which PaddleX 3.7 draws, for machines without PaddleX."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
@@ -276,8 +276,8 @@ def _paddlex_calls(
 def _compare_touched(
     masks: list[RleMask], ours: UInt8Array, theirs: UInt8Array, contender: str
 ) -> None:
-    """Colours, lines and fonts are each one's own: both must change what lies under the masks."""
-    plain = picture("1080p")
+    """Colours, lines and fonts differ, but both must change the pixels under the masks."""
+    plain = synthetic_image("1080p")
     for mask in masks:
         (y, x), (height, width) = mask.offset_yx, mask.crop_hw
         inside = ops.decode_rle(mask.counts, mask.crop_hw).astype(bool)

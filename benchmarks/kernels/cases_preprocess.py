@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a decoded picture to the network's input."""
+"""Preprocessing: from a decoded image to the network's input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks.kernels.case import HPIP, Case, Run, UnavailableError
-from benchmarks.kernels.pictures import PICTURES_HW, picture
+from benchmarks.kernels.images import IMAGES_HW, synthetic_image
 from hpip import ops
 from hpip.types import NormalizeStep, PadStrideStep, PermuteStep, PreprocessPlan, ResizeStep
 
@@ -30,15 +30,15 @@ NORMALIZE_FIRST = PreprocessPlan(
 
 
 def cases() -> Iterator[Case]:
-    """The three families' preprocessing at three sizes."""
-    for name in PICTURES_HW:
-        image = picture(name)
+    """The preprocessing of three families at three image sizes."""
+    for name in IMAGES_HW:
+        image = synthetic_image(name)
         yield _case("640x640 cubic, /255, CHW float32", name, image, SQUARE)
         yield _case("800x1333 linear, mean/std, pad 32", name, image, KEEP_RATIO)
         yield _case("mean/std, 800x1333 linear, pad 32", name, image, NORMALIZE_FIRST)
 
 
-def _case(name: str, picture_name: str, image: np.ndarray, plan: PreprocessPlan) -> Case:
+def _case(name: str, image_name: str, image: np.ndarray, plan: PreprocessPlan) -> Case:
     contenders: dict[str, Callable[[int], Run]] = {
         HPIP: partial(_hpip, image, plan),
         "PaddleX's operators": partial(_paddlex, image, plan),
@@ -52,10 +52,10 @@ def _case(name: str, picture_name: str, image: np.ndarray, plan: PreprocessPlan)
         contenders["cv2.resize alone"] = partial(_resize_alone, image, plan)
     if plan is SQUARE:
         wanted["cv2.resize alone"] = 1.1
-    if picture_name != "1080p" or plan is NORMALIZE_FIRST:
+    if image_name != "1080p" or plan is NORMALIZE_FIRST:
         wanted = {}
     bytes_moved = image.nbytes + 4 * 3 * int(np.prod(plan.network_hw(image.shape[:2])))
-    return Case(name, picture_name, contenders, _compare, bytes_moved, wanted)
+    return Case(name, image_name, contenders, _compare, bytes_moved, wanted)
 
 
 def _hpip(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
@@ -143,7 +143,7 @@ def _blob(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
 
 
 def _resize_alone(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
-    """Less than the case's work: only the resized uint8 picture."""
+    """Only a part of the operation: the resized uint8 image."""
     cv2.setNumThreads(threads)
     height, width = plan.resized_hw(image.shape[:2])
     flag = next(FLAGS[s.interpolation] for s in plan.steps if isinstance(s, ResizeStep))
@@ -153,7 +153,7 @@ def _resize_alone(image: np.ndarray, plan: PreprocessPlan, threads: int) -> Run:
 def _compare(result: np.ndarray, other: np.ndarray, contender: str) -> None:
     if contender == "cv2.resize alone":
         return
-    # One level of uint8 where IPP's cubic rounds the other way, at one value in a hundred.
+    # IPP's cubic resize may round to a neighbouring uint8 level at one value in a hundred.
     level = 1.001 / 255 / 0.224
     np.testing.assert_allclose(result, other, rtol=0, atol=level)
     assert np.isclose(result, other, rtol=0, atol=1e-5).mean() >= 0.99

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where and with what a benchmark ran."""
+"""The machine and the software versions of a benchmark."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """CPU, versions, commit and load, for the JSON."""
+    """CPU, versions, commit and load average, for the JSON."""
     return {
         "date_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu_model(cpu_facts()),
@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
 
 
 def offer_font_to_paddlex() -> None:
-    """Name a font before PaddleX is imported; it downloads one otherwise."""
+    """Set a font before PaddleX is imported, which would download one otherwise."""
     try:
         import matplotlib
     except ImportError:
@@ -46,7 +46,7 @@ def offer_font_to_paddlex() -> None:
 
 
 def _commit() -> str:
-    """As git describes it; "-dirty" where files differ."""
+    """The output of `git describe`, with "-dirty" if files were changed."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=Path(__file__).parent,

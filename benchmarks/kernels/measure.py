@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interleaved measurement: contenders take turns, so that a noisy machine is noisy for all."""
+"""Interleaved measurement, so that other load on the machine affects all contenders."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from benchmarks.kernels.case import HPIP, Case, Run, UnavailableError
 
-# Larger than any last-level cache that these run on (32 MiB where the results were made).
+# Larger than the last-level cache (32 MiB on the machine of the stored results).
 _EVICT_BYTES = 128 << 20
 _COPY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Times of one contender, in milliseconds; `cpu_` counts the process's threads' own time."""
+    """Latency of one contender in milliseconds; `cpu_` is the CPU time of all threads."""
 
     n: int
     median_ms: float
@@ -30,10 +30,13 @@ class Sample:
 
 
 def ready_contenders(case: Case, threads: int) -> tuple[dict[str, Run], dict[str, str]]:
-    """The contenders' timed calls, checked against hpip's output, and why others are missing.
+    """Prepare the contenders, and compare their outputs with hpip's.
+
+    Returns:
+        The timed calls by contender, and the reasons why other contenders can't run.
 
     Raises:
-        AssertionError: a contender's output is not hpip's.
+        AssertionError: a contender's output differs from hpip's.
     """
     runs = {HPIP: case.contenders[HPIP](threads)}
     missing = {}
@@ -52,10 +55,10 @@ def ready_contenders(case: Case, threads: int) -> tuple[dict[str, Run], dict[str
 
 
 def measure(runs: dict[str, Run], rounds: int, cold: bool) -> dict[str, Sample]:
-    """Times every call `rounds` times, in turns whose order rotates.
+    """Measure every call `rounds` times, interleaved in a rotating order.
 
-    Cold: a buffer larger than the caches is written before each call. Warm: an untimed call comes
-    before each timed one.
+    Cold: before each call, a buffer larger than the caches is written. Warm: before each timed
+    call, there is an untimed one.
     """
     names = list(runs)
     wall_ns: dict[str, list[int]] = {name: [] for name in names}
@@ -82,9 +85,9 @@ def measure(runs: dict[str, Run], rounds: int, cold: bool) -> dict[str, Sample]:
 
 
 def copy_gb_per_s(rounds: int = 15) -> float:
-    """Bandwidth of copying what no cache holds, bytes read plus bytes written: the roof.
+    """Bandwidth of copying a buffer larger than the caches, as bytes read plus bytes written.
 
-    By the processor's time, as all that it is compared with.
+    It uses CPU time, as the numbers that it is compared with.
     """
     source = np.ones(_COPY_BYTES, np.uint8)
     target = np.empty_like(source)
@@ -99,7 +102,7 @@ def copy_gb_per_s(rounds: int = 15) -> float:
 def measure_case(
     case: Case, threads: int, rounds: int, caches: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """One row per cache state and contender, as they go into the JSON."""
+    """Measure a case; one row per cache state and contender, for the JSON."""
     runs, missing = ready_contenders(case, threads)
     rows = []
     for cache in caches:
@@ -108,7 +111,7 @@ def measure_case(
             rows.append(
                 {
                     "case": case.name,
-                    "picture": case.picture,
+                    "picture": case.image_size,
                     "threads": threads,
                     "cache": cache,
                     "contender": name,

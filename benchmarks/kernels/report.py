@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn result files into the README's Markdown table and a plot.
+"""Render result files as a Markdown table and a plot.
 
 `python -m benchmarks.kernels.report RESULTS.json... [--plot OUT.svg] [--all]`
 """
@@ -19,15 +19,15 @@ Row = dict[str, Any]
 
 
 def markdown(report: dict[str, Any], every_row: bool = False) -> str:
-    """The table: by default warm, on one thread, one line per case, picture and contender."""
+    """Two tables: hpip against each contender (by default on one thread, warm), and hpip alone."""
     where = report["environment"]
     lines = [
         f"{where['cpu']}, {where['hpip']['isa']}, OpenCV {where['opencv']}, commit "
         f"{where['commit']}, copy {report['copy_gb_per_s']:.1f} GB/s; medians of "
         f"{report['results'][0]['n']} interleaved calls.",
         "",
-        "| work | picture | threads | cache | against | CPU ms | hpip's CPU ms | times less "
-        "| by the clock | wanted |",
+        "| operation | image | threads | cache | contender | CPU time (ms) | hpip's CPU time (ms) "
+        "| speed-up (CPU time) | speed-up (wall time) | goal |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row, own in _pairs(report["results"]):
@@ -43,7 +43,7 @@ def markdown(report: dict[str, Any], every_row: bool = False) -> str:
 
 
 def _pairs(rows: list[Row]) -> Iterator[tuple[Row, Row]]:
-    """Every other contender's row with hpip's row of the same measurement."""
+    """Each contender's row with hpip's row of the same measurement."""
     own = {_key(row): row for row in rows if row["contender"] == HPIP}
     for row in rows:
         if row["contender"] != HPIP:
@@ -55,38 +55,38 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 
 def _own_table(report: dict[str, Any]) -> Iterator[str]:
-    """Lines on hpip alone: threads, caches and the distance to the roof."""
+    """The table of hpip alone: threads, caches, and its share of the bandwidth of a copy."""
     yield (
-        "| hpip alone | picture | cache | 1 thread, CPU ms | 2 threads, ms | gain by the clock "
-        "| gain were both processors free | of the roof |"
+        "| hpip | image | cache | 1 thread, CPU time (ms) | 2 threads, wall time (ms) "
+        "| speed-up (wall time) | speed-up on idle CPUs | share of copy bandwidth |"
     )
     yield "|---|---|---|---|---|---|---|---|"
     own = {_key(row): row for row in report["results"] if row["contender"] == HPIP}
-    for (case, picture, threads, cache), row in own.items():
+    for (case, image, threads, cache), row in own.items():
         if threads != 1:
             continue
-        two = own.get((case, picture, 2, cache))
+        two = own.get((case, image, 2, cache))
         two_ms = f"{two['median_ms']:.3g}" if two else ""
         gain = f"{row['median_ms'] / two['median_ms']:.2f}" if two else ""
-        # Equal parts, each of half the processor time that both threads take.
+        # On idle CPUs, each thread would take half of the CPU time of both.
         free = f"{2 * row['cpu_median_ms'] / two['cpu_median_ms']:.2f}" if two else ""
         share = row["bytes_moved"] / row["cpu_median_ms"] / 1e6 / report["copy_gb_per_s"]
         yield (
-            f"| {case} | {picture} | {cache} | {row['cpu_median_ms']:.3g} | {two_ms} | {gain} "
+            f"| {case} | {image} | {cache} | {row['cpu_median_ms']:.3g} | {two_ms} | {gain} "
             f"| {free} | {share:.0%} |"
         )
 
 
 def joined(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The first report with the rows of all, under the highest of their roofs."""
+    """Merge reports: the rows of all, with the highest bandwidth of a copy."""
     first, *others = reports
     rows = [row for report in others for row in report["results"]]
-    roof = max(report["copy_gb_per_s"] for report in (first, *others))
-    return {**first, "results": first["results"] + rows, "copy_gb_per_s": roof}
+    bandwidth = max(report["copy_gb_per_s"] for report in (first, *others))
+    return {**first, "results": first["results"] + rows, "copy_gb_per_s": bandwidth}
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Bars of how many times less CPU time hpip takes; warm, one thread."""
+    """Draw hpip's speed-ups in CPU time as bars; warm, one thread."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -106,13 +106,13 @@ def plot(report: dict[str, Any], path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("times less CPU time than the other (red: promised), 1 thread, warm cache")
+    axes.set_xlabel("speed-up of hpip in CPU time (red: goal), 1 thread, warm cache")
     figure.savefig(path)
     pyplot.close(figure)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table; draw the plot when asked."""
+    """Print the tables; draw the plot if requested."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels.report")
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--plot", type=Path)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Official trained models: their graphs, the gate, PaddleX and mask AP, in one report."""
+"""Checks and measures official trained models: graphs, engines, PaddleX and mask AP."""

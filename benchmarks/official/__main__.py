@@ -3,10 +3,11 @@
 
     python -m benchmarks.official MODEL... [--coco DIR] [--paddlex-python VENV/bin/python]
 
-Checks that the exports look as hpip assumes, tunes on every engine, compares with stock PaddleX,
-and computes mask AP on every engine beside the published figure. Writes official.md, official.json
-and each step's record to --output; run it again to go on. Exit codes: 0, no step failed; 1, a step
-failed, or a model could not be read; 2, usage; 130, interrupted.
+For each model, it checks hpip's assumptions about the files, tunes on every engine, compares with
+stock PaddleX, and computes mask AP on every engine for comparison with the published value. It
+writes official.md, official.json and a record of each step to --output; run it again to continue.
+Exit codes: 0, no step failed; 1, a step failed, or a model could not be read; 2, wrong usage; 130,
+interrupted.
 """
 
 from __future__ import annotations
@@ -43,26 +44,26 @@ _NOT_RIGHT, _INTERRUPTED = 1, 130
 
 
 def coco_files(coco: Path, images_dir: Path | None) -> tuple[Path, Path]:
-    """Annotation file and folder of images.
+    """Find the annotation file and the directory of the images.
 
     Args:
-        coco: a folder in COCO's layout, or an annotation file.
-        images_dir: the images' folder; None takes `val2017` of COCO's layout.
+        coco: a directory in COCO's layout, or an annotation file.
+        images_dir: directory of the images; None means `val2017` in COCO's layout.
 
     Raises:
-        DatasetError: one of the two is not there.
+        DatasetError: one of them does not exist.
     """
     is_folder = coco.is_dir()
     annotations = coco / _ANNOTATIONS if is_folder else coco
     folder = images_dir or (coco / _IMAGES if is_folder else None)
     if not annotations.is_file():
         raise DatasetError(
-            f"--coco: expected a folder that holds {_ANNOTATIONS} and {_IMAGES}, or an annotation"
-            f" file; {annotations} is not there"
+            f"--coco: expected a directory with {_ANNOTATIONS} and {_IMAGES}, or an annotation"
+            f" file; {annotations} does not exist"
         )
     if folder is None or not folder.is_dir():
         raise DatasetError(
-            f"--coco-images: expected the folder of the images of {annotations};"
+            f"--coco-images: expected the directory of the images of {annotations};"
             f" received {folder or 'none'}"
         )
     return annotations.resolve(), folder.resolve()
@@ -73,10 +74,10 @@ class Run:
     """One call of the command.
 
     Attributes:
-        options: as given, with paths that are checked and absolute.
-        coco: annotation file and folder of images, or None.
+        options: the command line, with absolute paths.
+        coco: annotation file and directory of the images, or None.
         photo: digest of the image for the comparison with PaddleX.
-        place: machine and software, and PaddleX's environment.
+        place: machine, software, and PaddleX's environment.
     """
 
     options: argparse.Namespace
@@ -85,7 +86,7 @@ class Run:
     place: dict[str, Any]
 
     def measure(self, model: str) -> Iterator[dict[str, Any]]:
-        """Do what is missing of one model; yields its record so far after each step."""
+        """Run the missing steps of one model; yields its record so far after each step."""
         record: dict[str, Any] = {"model": _title(model), "name": None, "steps": {}}
         try:
             (subject,) = find_subjects([model])
@@ -116,7 +117,7 @@ class Run:
         return [name for name in known if wanted is None or name in wanted]
 
     def _step(self, subject: Subject, name: str | None, step: str) -> dict[str, Any]:
-        """Take a step that is done from its record, or make it."""
+        """Load the record of a step that is done, or run the step."""
         key = self._key(subject, step)
         short = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         folder = self.options.output.resolve() / subject.name.replace("/", "-")
@@ -142,12 +143,12 @@ class Run:
         )
         code = _run_child(job)
         if not path.is_file():
-            return {"state": FAILED, "reason": f"its process ended with {_ending(code)}"}
+            return {"state": FAILED, "reason": f"its process exited with {_ending(code)}"}
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
     def _key(self, subject: Subject, step: str) -> dict[str, Any]:
-        """Everything that a step's outcome depends on."""
+        """Everything that determines the outcome of a step."""
         options = self.options
         other = ("load_average", "paddlex_packages")
         place = {name: value for name, value in self.place.items() if name not in other}
@@ -162,7 +163,7 @@ class Run:
 
 
 def _run_child(job: Job) -> int:
-    """Run a step; when this process is interrupted, the step is told once and waited for."""
+    """Run a step in a child process; an interrupt of this process also interrupts the step."""
     command = [sys.executable, "-m", "benchmarks.official.steps", json.dumps(asdict(job))]
     with subprocess.Popen(command, start_new_session=True) as process:
         try:
@@ -182,7 +183,7 @@ def _write(output: Path, content: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do everything that is missing; returns the exit code."""
+    """Run all missing steps; returns the exit code."""
     options = _options(arguments)
     coco = None
     if options.coco is not None:
@@ -221,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _title(model: str) -> str:
-    """What a model is called in the report: its name, or its folder's."""
+    """A model's name in the report: its name, or that of its directory."""
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else folder.name
 
@@ -230,13 +231,13 @@ def _expect_distinct(models: Sequence[str]) -> None:
     titles = [_title(model) for model in models]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):
         raise InvalidInputError(
-            f"models: expected different names or folder names; received {', '.join(twice)} twice."
-            " Rename a folder, or give each an --output of its own."
+            f"models: expected different names; received {', '.join(twice)} twice. Rename a"
+            " directory, or use a separate --output for each."
         )
 
 
 def _earlier(output: Path, place: dict[str, Any]) -> list[dict[str, Any]]:
-    """Models of the report that is there, where it is of this machine and software."""
+    """The models of an existing report, if it is from this machine and software."""
     path = output / "official.json"
     if not path.is_file():
         return []
@@ -251,34 +252,46 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Check and measure official models with their trained weights.",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="directories or official names")
-    parser.add_argument("--coco", type=Path, help="COCO's folder, or an annotation file")
-    parser.add_argument("--coco-images", type=Path, metavar="DIR", help="images of the annotations")
-    parser.add_argument("--coco-limit", type=int, metavar="N", help="first so many images only")
-    parser.add_argument("--engines", nargs="+", help=f"of mask AP: backends, {ORIGINAL}; all")
-    parser.add_argument("--photo", help="for the comparison with PaddleX; default: one of hpip's")
-    parser.add_argument("--paddlex-python", metavar="PYTHON", help="interpreter that has PaddleX")
+    parser.add_argument("--coco", type=Path, help="COCO's directory, or an annotation file")
     parser.add_argument(
-        "--tune-budget", type=float, metavar="S", default=THOROUGH_BUDGET_S, help="of one model"
+        "--coco-images", type=Path, metavar="DIR", help="directory of the annotated images"
+    )
+    parser.add_argument("--coco-limit", type=int, metavar="N", help="use only the first N images")
+    parser.add_argument(
+        "--engines", nargs="+", help=f"engines for mask AP: backends, {ORIGINAL}; default: all"
+    )
+    parser.add_argument(
+        "--photo", help="image for the comparison with PaddleX; default: one of hpip's"
+    )
+    parser.add_argument(
+        "--paddlex-python", metavar="PYTHON", help="Python interpreter with PaddleX"
+    )
+    parser.add_argument(
+        "--tune-budget",
+        type=float,
+        metavar="S",
+        default=THOROUGH_BUDGET_S,
+        help="maximum seconds to tune one model",
     )
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     if options.coco is None and (options.coco_images or options.coco_limit):
-        parser.error("--coco-images and --coco-limit belong to --coco")
+        parser.error("--coco-images and --coco-limit require --coco")
     options.photo = str(Path(options.photo or demo_images()[0]).resolve())
     if options.paddlex_python and os.sep in options.paddlex_python:
-        # Not resolved: a virtual environment's interpreter is a link, and the link is what counts.
+        # Not resolved: the interpreter of a virtual environment works only through its link.
         options.paddlex_python = str(Path(options.paddlex_python).absolute())
     options.engines = tuple(options.engines) if options.engines else None
     return options
 
 
 if __name__ == "__main__":
-    # A time limit's SIGTERM interrupts as Ctrl-C does.
+    # SIGTERM, for example from `timeout`, has the same effect as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        print("interrupted; run it again to go on", file=sys.stderr)
+        print("interrupted; run the command again to continue", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except HpipError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a model's export look as hpip assumes? Reports what differs and refuses nothing."""
+"""Checks hpip's assumptions about exported models, and reports differences."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _LABELS = "80 labels, person to toothbrush"
 
 @dataclass(frozen=True)
 class Check:
-    """One property of an export.
+    """One property of an exported model.
 
     Attributes:
         what: the property.
-        as_assumed: whether the export has it as assumed.
-        expected: what is assumed.
-        found: what the export has.
+        as_assumed: whether the assumption holds.
+        expected: the assumed value.
+        found: the model's value.
     """
 
     what: str
@@ -46,14 +46,14 @@ class Check:
 
 
 def check_model(spec: ModelSpec, name: str | None) -> list[Check]:
-    """Compare an export with what hpip assumes of the official model of this name.
+    """Check hpip's assumptions about the official model of this name.
 
     Args:
         spec: the model directory.
-        name: the official name; None leaves out everything that depends on the family.
+        name: the official name; None skips the checks that depend on the family.
 
     Raises:
-        ModelFormatError: the program can't be read at all.
+        ModelFormatError: the program can't be read.
     """
     official = OFFICIAL.get(name or "")
     found = list(_family(spec, official.family)) if official else []
@@ -76,17 +76,17 @@ def _family(spec: ModelSpec, family: Family) -> Iterator[Check]:
 
 
 def _norms(spec: ModelSpec) -> Iterator[Check]:
-    """Whether every batch norm normalizes by its running statistics."""
+    """Check that every batch norm uses running statistics."""
     files = spec.files
     if files.program.suffix != ".json":
         files = translate(files, Cache())
     norms = [op for op in Program.read(files.program).walk() if op.name in _NORMS]
     flags = Counter(_flags(op) for op in norms if not _uses_running_statistics(op))
-    told = "; ".join(f"{count} with {flag}" for flag, count in flags.most_common())
+    differing = "; ".join(f"{count} with {flag}" for flag, count in flags.most_common())
     found = f"{len(norms)} batch norms"
     if norms:
-        found += f", of which by statistics of the batch: {told or 'none'}"
-    # Folded norms would be no fault, but no official export was known to have them folded.
+        found += f", of which use batch statistics: {differing or 'none'}"
+    # Folded batch norms would be correct, but no official model is known to have them.
     as_assumed = bool(norms) and not flags
     yield Check("norms", as_assumed, "batch norms, all with running statistics", found)
 
@@ -102,7 +102,7 @@ def _flags(op: Operation) -> str:
 
 
 def _rewritten(spec: ModelSpec) -> Check:
-    """Whether the graph compiler knows the mask head."""
+    """Check that the graph compiler can truncate the graph."""
     compiled = compile_model(spec.files)
     expected = "the full-image resize of the masks can be removed"
     return Check("graph", compiled.masks is not None, expected, compiled.reason)

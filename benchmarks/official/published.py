@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is published about the official models, and what hpip assumes about their files."""
+"""Published mask AP of the official models, and hpip's assumptions about their files."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Literal
 
 from hpip.types import NormalizeStep, PadStrideStep, PermuteStep, PreprocessPlan, ResizeStep
 
-# The published figures are of all images of this file.
+# The published values are for all images of this file.
 PUBLISHED_ON = "instances_val2017.json"
 PUBLISHED_IMAGES = 5000
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the exports of one family have in common.
+    """The common properties of the exported models of one family.
 
     Attributes:
-        name: for people.
+        name: name for reports.
         layout: "boxes" or "classes", as in `hpip.model.spec.ModelOutputs`.
         masks: element type of the mask output.
-        network_hw: height and width of the network's input; None where the export leaves them open.
-        preprocess: the steps of `inference.yml`.
+        network_hw: height and width of the network's input; None if they are dynamic.
+        preprocess: the steps in `inference.yml`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class OfficialModel:
     """One official model.
 
     Attributes:
-        family: what its export looks like.
+        family: its family.
         mask_ap: published mask AP on COCO val2017, in percent.
     """
 
@@ -55,7 +55,7 @@ _PYRAMID = (ResizeStep((800, 1333), True, "cubic"), _IMAGENET, PermuteStep())
 _DETR = Family("Mask-RT-DETR", "boxes", "int32", (640, 640), _SQUARE)
 _YOLOE = Family("PP-YOLOE_seg", "boxes", "float32", (640, 640), _SQUARE)
 _RCNN = Family(
-    "MaskRCNN with a pyramid",
+    "MaskRCNN FPN",
     "boxes",
     "int32",
     None,
@@ -91,12 +91,12 @@ OFFICIAL = {
 }
 
 
-def official_name(folder: Path, told: str) -> str | None:
-    """Which official model a directory is said to be; None where nothing says so.
+def official_name(folder: Path, model_name: str) -> str | None:
+    """Return the official name of a model directory, or None if it has none.
 
     Args:
-        folder: its name counts first, with or without the archive's `_infer`.
-        told: `Global.model_name` of its `inference.yml`.
+        folder: the directory; its name, without the archive's `_infer`, takes precedence.
+        model_name: `Global.model_name` in its `inference.yml`.
     """
-    names: Sequence[str] = (folder.name.removesuffix("_infer"), told)
+    names: Sequence[str] = (folder.name.removesuffix("_infer"), model_name)
     return next((name for name in names if name in OFFICIAL), None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of official models as Markdown; `official.json` holds the same and more."""
+"""Renders the report of official models as Markdown; `official.json` contains all of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpip.bench.render.tables import NOTHING, Table, machine_line, milliseconds,
 from hpip.bench.render.text import markdown_table
 
 Record: TypeAlias = Mapping[str, Any]
-_TITLES = {"checks": "graph", "gate": "gate", "stock": "comparison with PaddleX"}
+_TITLES = {"checks": "graph", "gate": "tuning", "stock": "comparison with PaddleX"}
 
 
 def markdown(content: Record) -> str:
@@ -29,9 +29,8 @@ def markdown(content: Record) -> str:
     parts = [
         "# Official models",
         markdown_table(_summary(models)),
-        "*Graph*: checks that came out as assumed. *Speed-up*: PaddleX's default over hpip's own "
-        "choice, the first image size that was compared. *Mask AP*: of the engine that hpip "
-        "chooses; in percent, as published.",
+        "*Graph*: number of assumptions that hold. *Engine*: chosen by hpip. *Speed-up*: over "
+        "PaddleX's default, at the first image size. *Mask AP*: in percent.",
         machine_line(place),
     ]
     if note := _dataset_note(content):
@@ -42,7 +41,7 @@ def markdown(content: Record) -> str:
 
 
 def _summary(models: list[Record]) -> Table:
-    headings = ("model", "graph", "hpip runs", "program", "speed-up", "mask AP", "published")
+    headings = ("model", "graph", "engine", "program", "speed-up", "mask AP", "published mask AP")
     rows: list[tuple[str, ...]] = []
     for record in models:
         gate, checks = _done(record, "gate"), _done(record, "checks").get("checks", [])
@@ -68,7 +67,10 @@ def _section(record: Record) -> Iterator[str]:
         yield f"The model could not be read: {record['reason']}"
         return
     if record["name"] is None:
-        yield "No official name: its graph is not compared with a family's, nor its mask AP."
+        yield (
+            "The model has no official name, so its graph and its mask AP are not compared with "
+            "those of an official model."
+        )
     problems = [
         f"- {_TITLES.get(step, f'mask AP on {step.removeprefix(AP)}')}: {found['state']}:"
         f" {found.get('reason', '')}"
@@ -81,12 +83,12 @@ def _section(record: Record) -> Iterator[str]:
         yield "### Graph"
         yield from _checks(checks)
     if gate := _done(record, "gate"):
-        yield "### Gate"
+        yield "### Engines"
         yield from _gate(gate)
     if stock := _stock_report(record):
         yield "### Comparison with PaddleX"
-        promised = goal_table(GOALS, [stock])
-        yield from (markdown_table(one) for one in (promised, *tables_of(stock)[:1]) if one.rows)
+        goals = goal_table(GOALS, [stock])
+        yield from (markdown_table(one) for one in (goals, *tables_of(stock)[:1]) if one.rows)
     if rows := list(_precision_rows(record)):
         yield "### Mask AP"
         yield markdown_table(Table("", "", _AP_HEADINGS, rows, names=1))
@@ -96,21 +98,24 @@ def _checks(checks: list[Record]) -> Iterator[str]:
     differing = [check for check in checks if not check["as_assumed"]]
     good = ", ".join(check["what"] for check in checks if check["as_assumed"])
     if good:
-        yield f"As assumed: {good}."
+        yield f"As expected: {good}."
     if differing:
-        headings = ("differs", "assumed", "found")
+        headings = ("difference", "expected", "found")
         names = ("what", "expected", "found")
         rows = [tuple(str(check[name]) for name in names) for check in differing]
         yield markdown_table(Table("", "", headings, rows, names=3))
 
 
 def _gate(gate: Record) -> Iterator[str]:
-    yield f"hpip runs {gate['engine']}: {gate['reason']}. Program: {gate['program']}; " + (
+    yield f"hpip chooses {gate['engine']}: {gate['reason']}. Program: {gate['program']}; " + (
         f"{gate['program_reason']}."
     )
     if not gate["complete"]:
-        yield "Not every engine was tried in the time that was given (`--tune-budget`)."
-    headings = ("engine", "version", "state", "accuracy, or the reason", "ms", "times plain Paddle")
+        yield "The time limit (`--tune-budget`) was too short to try every engine."
+    headings = (
+        *("engine", "version", "state", "accuracy or reason", "latency (ms)"),
+        "speed-up over plain Paddle",
+    )
     plain_ms = gate["plain_paddle_ms"]
     reference = ("plain Paddle", "", "reference", "", milliseconds(plain_ms), _points(1.0))
     rows = [reference, *map(_trial_row, gate["trials"])]
@@ -139,7 +144,7 @@ def _precision_rows(record: Record) -> Iterator[tuple[str, ...]]:
         if not step.startswith(AP) or not found:
             continue
         engine = step.removeprefix(AP)
-        name = "plain Paddle, exported model" if engine == ORIGINAL else engine
+        name = "plain Paddle, original graph" if engine == ORIGINAL else engine
         mask_ap = found["mask_ap"]
         known = mask_ap is not None and published is not None and _is_comparable(found)
         yield (
@@ -154,7 +159,7 @@ def _precision_rows(record: Record) -> Iterator[tuple[str, ...]]:
 
 
 def _chosen_step(record: Record) -> str:
-    """The step that tells mask AP of what hpip runs by its own choice; empty if it is not known."""
+    """The step with the mask AP of the engine that hpip chooses; empty if unknown."""
     gate = _done(record, "gate")
     if not gate:
         return ""
@@ -167,23 +172,23 @@ def _is_comparable(found: Record) -> bool:
 
 
 def _dataset_note(content: Record) -> str:
-    """Says so where mask AP is not of the images that the published figure is of."""
+    """A note if mask AP is missing, or of other images than the published value."""
     if content["settings"]["coco"] is None:
-        return "Mask AP was not measured: `--coco` was not given."
+        return "Mask AP was not measured, because `--coco` was not given."
     for record in content["models"]:
         steps = (_done(record, step) for step in record["steps"] if step.startswith(AP))
         for found in filter(None, steps):
             if not _is_comparable(found):
                 return (
-                    f"**Mask AP is of {found['images']} images of {found['annotations']}; the "
-                    f"published figures are of all {PUBLISHED_IMAGES} images of {PUBLISHED_ON} and "
+                    f"**Mask AP is for {found['images']} images of {found['annotations']}. The "
+                    f"published values are for all {PUBLISHED_IMAGES} images of {PUBLISHED_ON} and "
                     "cannot be compared with it.**"
                 )
     return ""
 
 
 def _stock_report(record: Record) -> Report | None:
-    """The report of `hpip bench`, its rows under the official name, which the goals are for."""
+    """The report of `hpip bench`; its rows get the official name, to which the goals refer."""
     content = _done(record, "stock").get("report")
     if content is None:
         return None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of one model, each in a process of its own: an engine that crashes ends only its step.
+"""The steps of one model, each in its own process, so that a crash of an engine ends only its step.
 
     python -m benchmarks.official.steps JOB_AS_JSON
 
-writes what came out to the job's record.
+It writes the result to the job's record.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from hpip.inference.tuning.tune import tune
 from hpip.model.spec import load_model_spec
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
-# The gate refused the engine, which is a finding and no failure.
+# The engine failed the validation, which is a result and not a failure of the step.
 REJECTED = "rejected"
 AP = "ap-"
-# The exported model on plain Paddle, as `use_hpip=False` runs it.
+# The original graph on plain Paddle, as with `use_hpip=False`.
 ORIGINAL = "original"
 PADDLE = "paddle"
-# COCO's figures are of everything that a model returns, whatever its score.
+# COCO's metrics use all detections, regardless of their score.
 _THRESHOLD = 0.0
-# Images between two savings: the slowest engine takes ten minutes for so many.
+# Images per saved part: the slowest engine takes ten minutes for them.
 _CHUNK = 50
 _INTERRUPTED = 130
 
@@ -56,16 +56,16 @@ class Job:
 
     Attributes:
         step: "checks", "gate", "stock", or "ap-" and one of `engines_of`.
-        model_dir: absolute.
-        name: official name; None where the model bears none.
-        record: file for what comes out.
-        work: folder for what an interrupted step goes on from.
-        photo: image of the comparison with PaddleX.
-        paddlex_python: interpreter that has PaddleX, or None.
+        model_dir: absolute path.
+        name: official name, or None.
+        record: file for the result.
+        work: directory for the partial results from which an interrupted step continues.
+        photo: image for the comparison with PaddleX.
+        paddlex_python: Python interpreter with PaddleX, or None.
         annotations: COCO annotation file, or None.
-        images_dir: where its file names start.
-        limit: the first so many of its images; None takes all.
-        tune_budget_s: most seconds for the gate.
+        images_dir: root directory of its file names.
+        limit: maximum number of its images; None for all.
+        tune_budget_s: maximum seconds to tune.
     """
 
     step: str
@@ -82,15 +82,15 @@ class Job:
 
 
 class SkippedError(HpipError):
-    """A step can't be made here, and nothing is broken."""
+    """A step does not apply, or something that it needs was not given."""
 
 
 class RejectedError(HpipError):
-    """hpip does not run the model on the engine that the step names."""
+    """The engine of the step failed hpip's validation of the model."""
 
 
 def engines_of(model_dir: Path) -> list[str]:
-    """What mask AP can be measured on: every candidate, and the original graph last."""
+    """The engines for mask AP: all candidates, and the original graph at the end."""
     backends = dict.fromkeys(one.backend for one in candidates(_request(model_dir)))
     return [*backends, PADDLE, ORIGINAL]
 
@@ -136,12 +136,12 @@ def _trial(trial: Trial, verdict: Verdict) -> dict[str, Any]:
 
 
 def _stock(job: Job) -> dict[str, Any]:
-    """`benchmarks.stock` on this model; its report is that of `hpip bench`."""
+    """Run `benchmarks.stock` on this model; the result contains the report of `hpip bench`."""
     if job.paddlex_python is None:
-        raise SkippedError("--paddlex-python was not given: an interpreter that has PaddleX")
+        raise SkippedError("--paddlex-python (a Python interpreter with PaddleX) was not given")
     suite = next((suite for suite in SUITES if job.name in suite.models), None)
     if suite is None or job.name is None:
-        raise SkippedError("the comparison with PaddleX is of official models only")
+        raise SkippedError("PaddleX can be compared on official models only")
     folder = Path(job.model_dir)
     settings = settings_of(suite, folder.name, folder.parent, job.photo, job.paddlex_python)
     path = Path(job.work) / "bench.json"
@@ -173,7 +173,7 @@ def _average_precision(job: Job) -> dict[str, Any]:
 
 
 def _chunks(dataset: CocoDataset, folder: Path) -> Iterator[tuple[Path, CocoDataset]]:
-    """Parts of the dataset, and the file that each one's detections belong in."""
+    """Split the dataset into parts, each with the file for its detections."""
     for start in range(0, len(dataset.images), _CHUNK):
         images = dataset.images[start : start + _CHUNK]
         ids = {image.image_id for image in images}
@@ -182,7 +182,7 @@ def _chunks(dataset: CocoDataset, folder: Path) -> Iterator[tuple[Path, CocoData
 
 
 def _detect(job: Job, chunks: list[tuple[Path, CocoDataset]], total: int) -> None:
-    """Predict the images of these chunks on the engine that the step names."""
+    """Predict the images of these parts on the engine of the step."""
     engine = job.step.removeprefix(AP)
     done = total - sum(len(part.images) for _, part in chunks)
     title = f"mask AP of {Path(job.model_dir).name} on {engine}"
@@ -221,7 +221,7 @@ _STEPS: Mapping[str, Callable[[Job], dict[str, Any]]] = {
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Make the step; whatever goes wrong becomes its state and reason."""
+    """Run the step; an error becomes its state and reason."""
     step = _STEPS.get(job.step, _average_precision)
     try:
         return {"state": DONE, **step(job)}
@@ -237,8 +237,8 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Child process: run the job that the command line holds."""
-    # The parent ends a step by SIGTERM, and what there is must be saved before.
+    """In the child process: run the job on the command line."""
+    # The parent interrupts a step with SIGTERM; partial results must be saved before.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     job = Job(**json.loads(sys.argv[1]))
     Path(job.work).mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a run as they are kept in benchmarks/results."""
+"""Writes the results of a run to benchmarks/results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.kernels.environment import environment
 
 
 def write_figures(figures: Mapping[str, Any], output: Path | None) -> None:
-    """Print figures with where they were taken, one line a key, and write them if asked to."""
+    """Print the results and the environment, one line per key; write them if `output` is given."""
     rows = {**figures, "environment": environment()}
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in rows.items()]
     text = "{\n" + ",\n".join(lines) + "\n}"

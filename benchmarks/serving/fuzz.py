@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nonsense for a server: no 5xx, no crash, no lost answer.
+"""Sends malformed requests to a server, which must not return a 5xx, crash, or lose a response.
 
     python -m benchmarks.serving.fuzz --requests 10000 --output benchmarks/results/serving-fuzz.json
 
-Three sorts, a third each: requests that schemathesis makes from our own OpenAPI document, right and
-wrong ones; good requests with bytes of the HTTP changed; good requests around pictures with bytes
-of the picture changed. Ends with 1 on a 5xx or when a process of the server has been replaced.
+A third of the requests each: valid and invalid requests that schemathesis generates from the
+server's OpenAPI document; valid requests with changed bytes; valid requests that contain images
+with changed bytes. The exit code is 1 if there was a 5xx, a damaged image without a response, or a
+restart of a process of the server.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ import cv2
 import hpip
 from benchmarks.serving import hostile
 from benchmarks.serving.figures import write_figures
-from benchmarks.serving.questions import ENDPOINT
 from benchmarks.serving.raw_http import Connection, LostError, request_bytes
+from benchmarks.serving.request_cases import ENDPOINT
 from benchmarks.serving.server import RunningServer, hpip_server
 
 DEMO = Path(hpip.__file__).parent / "demo"
 FORMATS = (".jpg", ".png", ".bmp", ".tiff", ".webp", ".jp2", ".gif", ".ppm", ".pfm", ".hdr", ".ras")
-# A request whose changed head announces more than it has is answered only when the time for a
-# body is up; so the server's is short.
+# Short, because a damaged head can announce a longer body than the request has: then the server
+# responds only after its body timeout.
 BODY_TIMEOUT_S = 1.0
 CLIENTS = 16
-# How long to wait for an answer: a damaged head may rightly leave the server waiting for its rest,
-# a damaged picture may not.
+# With a damaged head, the server may correctly wait for the rest of the request; with a damaged
+# image, it must respond.
 REPLY_TIMEOUTS_S = {"changed requests": 10.0, "changed pictures": 120.0}
-# Long enough for whole keys and numbers, short enough to leave most of a request as it was.
-MOST_BYTES = 16
+# Maximum size of a change: enough for whole keys and numbers, but most of a request stays intact.
+MAX_CHANGED_BYTES = 16
 TOKENS: tuple[bytes, ...] = (
     b"\x00",
     b"\xff",
@@ -68,11 +69,11 @@ TOKENS += (
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """The same with one to four small damages."""
+    """Return the content with one to four small changes."""
     damaged = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(damaged) + 1)
-        size = rng.randint(1, MOST_BYTES)
+        size = rng.randint(1, MAX_CHANGED_BYTES)
         action = rng.randrange(6)
         if action == 0:
             damaged[at : at + size] = rng.randbytes(min(size, len(damaged) - at))
@@ -90,8 +91,8 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     return bytes(damaged)
 
 
-def changed_requests(rng: random.Random) -> Iterator[bytes]:
-    """Good requests with damages anywhere, from the method to the last byte of the body."""
+def damaged_requests(rng: random.Random) -> Iterator[bytes]:
+    """Generate valid requests with changes anywhere from the method to the end of the body."""
     small = _encoded(_small_scene(), ".png")
     form = (
         b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%s\r\n--b--\r\n'
@@ -113,13 +114,13 @@ def changed_requests(rng: random.Random) -> Iterator[bytes]:
         request_bytes("POST", ENDPOINT, body, {"Content-Type": kind, "Accept": "*/*"})
         for kind, body in kinds
     ]
-    # Kept among the first, which most damages go to.
+    # At the start of the list, because most changes apply to the first requests.
     requests.insert(0, _with_trailers(requests[0]))
     paths = ("/", "/health", "/health/ready", "/metrics", "/openapi.json", "/app.js")
     requests += [request_bytes("GET", path) for path in paths]
     while True:
         request = rng.choice(requests if rng.random() < 0.2 else requests[: len(kinds) + 1])
-        # Half of the damages go into the head, which is the smaller part by far.
+        # Half of the changes are in the head, although it is much smaller than the body.
         head, gap, body = request.partition(b"\r\n\r\n")
         if not body or rng.random() < 0.5:
             yield mutate(head + gap, rng) + body
@@ -135,23 +136,23 @@ def changed_requests(rng: random.Random) -> Iterator[bytes]:
 
 
 def _with_trailers(request: bytes) -> bytes:
-    """The same in chunks, with lines after them."""
+    """Convert a request to chunked encoding with a trailer."""
     head, gap, body = request.partition(b"\r\n\r\n")
     length = b"Content-Length: %d" % len(body)
     head = head.replace(length, b"Transfer-Encoding: chunked")
     return head + gap + b"%x\r\n%s\r\n0\r\nX-After: %s\r\n\r\n" % (len(body), body, b"a" * 500)
 
 
-def changed_pictures(rng: random.Random) -> Iterator[bytes]:
-    """Orderly requests around pictures with damages."""
+def damaged_images(rng: random.Random) -> Iterator[bytes]:
+    """Generate valid requests that contain damaged images."""
     scene = _small_scene()
-    pictures = [_encoded(scene, suffix) for suffix in FORMATS]
-    pictures += hostile.pictures().values()
+    images = [_encoded(scene, suffix) for suffix in FORMATS]
+    images += hostile.images().values()
     while True:
-        picture = rng.choice(pictures)
-        # Most of what a decoder decides on stands in the first bytes.
-        cut = rng.choice((64, 512, len(picture)))
-        damaged = mutate(picture[:cut], rng) + picture[cut:]
+        image = rng.choice(images)
+        # The first bytes determine most of what a decoder does.
+        cut = rng.choice((64, 512, len(image)))
+        damaged = mutate(image[:cut], rng) + image[cut:]
         content = {
             "image": base64.b64encode(damaged).decode(),
             "visualize": rng.random() < 0.3,
@@ -175,10 +176,12 @@ def _encoded(image: Any, suffix: str) -> bytes:
 async def send_all(
     url: str, requests: Iterator[bytes], count: int, reply_timeout_s: float
 ) -> tuple[Counter[str], list[str]]:
-    """Send requests, each on a connection of its own: statuses, and the requests that got a 5xx.
+    """Send each request on its own connection.
 
-    A connection that the server closes without an answer counts as "closed": a request so damaged
-    that it is none deserves no more. "open" is one that the server rightly waits on for more.
+    Returns:
+        The number of responses per status, and the requests that got a 5xx. "closed" counts
+        connections that the server closed without a response, because the data is not HTTP; "open"
+        counts those on which it still waits for the rest of the request.
     """
     statuses: Counter[str] = Counter()
     bad: list[str] = []
@@ -199,10 +202,10 @@ async def send_all(
 
 
 async def leave_unread(url: str, count: int) -> None:
-    """Ask for drawings, and leave without taking a byte of them."""
+    """Request annotated images, and disconnect without reading the response."""
     scene = cv2.imread(str(DEMO / "scene_0017.jpg"))
-    picture = _encoded(cv2.resize(scene, (3600, 2700)), ".jpg")
-    content = {"image": base64.b64encode(picture).decode(), "visualize": True}
+    image = _encoded(cv2.resize(scene, (3600, 2700)), ".jpg")
+    content = {"image": base64.b64encode(image).decode(), "visualize": True}
     headers = {"Content-Type": "application/json"}
     request = request_bytes("POST", ENDPOINT, json.dumps(content).encode(), headers)
     for start in range(0, count, CLIENTS):
@@ -216,12 +219,16 @@ async def _outcome(connection: Connection, request: bytes) -> str:
     try:
         reply = await connection.exchange([request])
     except LostError as error:
-        return "open" if "no answer within" in str(error) else "closed"
+        return "open" if "no response within" in str(error) else "closed"
     return str(reply.status)
 
 
 def run_schemathesis(url: str, count: int) -> tuple[Counter[str], list[str]]:
-    """Send what schemathesis makes of our OpenAPI document: statuses, and the 5xx."""
+    """Send requests that schemathesis generates from the server's OpenAPI document.
+
+    Returns:
+        The number of responses per status, and the requests that got a 5xx.
+    """
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, seed, settings
 
@@ -231,7 +238,7 @@ def run_schemathesis(url: str, count: int) -> tuple[Counter[str], list[str]]:
     rest = [operation for operation in operations if operation not in post]
     statuses: Counter[str] = Counter()
     bad: list[str] = []
-    # Nearly all of what can go wrong is in the one operation that takes a body.
+    # Most requests are for the one operation that has a request body.
     shares = {id(operation): max(1, count // 40) for operation in rest}
     left = max(1, (count - sum(shares.values())) // (2 * len(post)))
     modes = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
@@ -259,14 +266,14 @@ def run_schemathesis(url: str, count: int) -> tuple[Counter[str], list[str]]:
 
 
 def run(flags: Sequence[str], count: int, seed: int, log: Path) -> dict[str, Any]:
-    """Start a server, send `count` requests, and return the figures."""
+    """Start a server, send `count` requests, and return the results."""
     limits = ["--body-timeout-s", str(BODY_TIMEOUT_S)]
     figures: dict[str, Any] = {"requests": count, "seed": seed}
     with hpip_server([*flags, *limits], log) as server:
         processes = server.children()
         sorts: dict[str, Callable[[random.Random], Iterator[bytes]]] = {
-            "changed requests": changed_requests,
-            "changed pictures": changed_pictures,
+            "changed requests": damaged_requests,
+            "changed pictures": damaged_images,
         }
         statuses, bad = run_schemathesis(server.url, count // 3)
         figures["schemathesis"] = dict(sorted(statuses.items()))
@@ -279,17 +286,17 @@ def run(flags: Sequence[str], count: int, seed: int, log: Path) -> dict[str, Any
             figures[name], bad = dict(sorted(statuses.items())), bad + found
         figures["unread answers"] = count // 100
         asyncio.run(leave_unread(server.url, count // 100))
-        pictures = figures["changed pictures"]
-        figures["unanswered_pictures"] = pictures.get("open", 0) + pictures.get("closed", 0)
+        damaged = figures["changed pictures"]
+        figures["unanswered_pictures"] = damaged.get("open", 0) + damaged.get("closed", 0)
         figures["sent"] = sum(sum(figures[name].values()) for name in (*sorts, "schemathesis"))
         figures["processes_kept"] = server.children() == processes
-        figures["answers_after"] = _answers(server)
+        figures["answers_after"] = _responds(server)
     figures["5xx"] = len(bad)
     figures["examples"] = bad[:20]
     return figures
 
 
-def _answers(server: RunningServer) -> bool:
+def _responds(server: RunningServer) -> bool:
     content = {"image": base64.b64encode((DEMO / "coins.png").read_bytes()).decode()}
     request = urllib.request.Request(
         server.url + ENDPOINT,
@@ -301,7 +308,7 @@ def _answers(server: RunningServer) -> bool:
 
 
 def main() -> None:
-    """Parse arguments, run, write JSON; exit with 1 if a promise did not hold."""
+    """Run the test and write the results; exit with 1 if it failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)

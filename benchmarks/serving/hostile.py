@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and forms that ask for much in few bytes, or for what only a decoder would see."""
+"""Small images and forms that would make a server allocate or compute too much."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import struct
 import zlib
 
 SIDE = 20_000
-# Character sets that Python knows; a server that decodes what a form names can be made to work.
+# Character sets of Python, some with slow decoders; a server must not use whatever a form names.
 CHARSETS = ("punycode", "idna", "utf-7", "utf-16", "latin-1", "unicode_escape", "rot13", "no-such")
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of these chunks and an end."""
+    """A PNG with these chunks and an IEND chunk."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(name + content))
@@ -22,7 +22,7 @@ def png(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def png_header(width: int, height: int) -> tuple[bytes, bytes]:
-    """The chunk that says the size of an 8-bit grey picture."""
+    """The IHDR chunk of an 8-bit grey image."""
     return b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
 
 
@@ -32,7 +32,7 @@ def png_bomb(side: int) -> bytes:
 
 
 def jpeg_of_scans(count: int, side: int = 64) -> bytes:
-    """A progressive grey JPEG whose scans hold nothing; each is decoded."""
+    """A progressive grey JPEG with many empty scans, each of which takes time to decode."""
 
     def segment(marker: int, data: bytes) -> bytes:
         return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
@@ -52,8 +52,8 @@ def jpeg_2000(side: int, tile: int, components: int = 1) -> bytes:
     return head + b"\x07\x01\x01" * components
 
 
-def pictures() -> dict[str, bytes]:
-    """Hostile pictures by what is wrong with them; a server answers each with 422."""
+def images() -> dict[str, bytes]:
+    """Hostile images by name; a server must respond to each with 422."""
     size = b"%d %d\n" % (SIDE, SIDE)
     avif = struct.pack(">I4sIII", 20, b"ispe", 0, SIDE, SIDE)
     for name, before in ((b"ipco", b""), (b"iprp", b""), (b"meta", bytes(4))):

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server adds to `predict`, and what eight clients get; beside PaddleX's own server.
+"""Measures the server's overhead over `predict`, and its latency for eight concurrent clients.
 
     python -m benchmarks.serving.latency --output benchmarks/results/serving-latency.json
-    python -m benchmarks.serving.latency --paddlex-python PYTHON  # that has paddlex[serving]
+    python -m benchmarks.serving.latency --paddlex-python PYTHON  # also PaddleX's own server
 
-The contenders take turns, request by request, so that whatever else the machine does falls on all
-of them. The overhead of a request is its round trip without the stages of `predict`, which the
-server reports in `Server-Timing`; `cpu_ms` is the processor time of all of a server's processes,
-and beside `predict_cpu_ms`, that of `predict` in this process, it tells the overhead once more;
-`decode_cpu_ms`, OpenCV's for the same JPEG, is the yardstick of how slow the machine was meanwhile.
+Requests to the contenders are interleaved, so that other load on the machine affects all of them.
+The overhead of a request is its round trip minus the stages of `predict`, which the server reports
+in `Server-Timing`. `cpu_ms` is the CPU time of all processes of the server; its difference to
+`predict_cpu_ms`, the CPU time of `predict` in this process, is a second measure of the overhead.
+`decode_cpu_ms`, the CPU time of OpenCV for the same JPEG, shows how slow the machine was.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ import yaml
 
 import hpip
 from benchmarks.serving.figures import write_figures
-from benchmarks.serving.questions import ENDPOINT
 from benchmarks.serving.raw_http import Connection, Reply, request_bytes
+from benchmarks.serving.request_cases import ENDPOINT
 from benchmarks.serving.server import RunningServer, hpip_server, paddlex_server
 
 DEMO = Path(hpip.__file__).parent / "demo"
-# The stages that `predict` has too.
+# The stages that are part of `predict`.
 PREDICT_STAGES = ("preprocess", "network_wait", "infer", "postprocess")
-CROWD = 8
-# Threads of engines look out for more work for a while, on the processors that the next one needs.
+CLIENTS = 8
+# Pause until the engine's threads stop spinning on the CPUs that the next contender needs.
 _SETTLE_S = 0.25
-# PaddleX only takes names that it knows; the demo's network is this one's.
+# PaddleX supports only official model names; the demo model has this model's architecture.
 PADDLEX_NAME = "PP-YOLOE_seg-S"
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 
 
 @dataclass
 class Contender:
-    """A server that gets one kind of request.
+    """A server and the request that it gets.
 
     Attributes:
-        round_trips_ms: of one client's requests.
-        overheads_ms: the same without `predict`'s stages, where the server tells them.
-        cpu_ms: the server's processor time for each.
+        round_trips_ms: latency of each request of a single client.
+        overheads_ms: the same minus the stages of `predict`, if the server reports them.
+        cpu_ms: CPU time of the server for each request.
     """
 
     name: str
@@ -67,8 +67,8 @@ class Contender:
     overheads_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
-    async def ask_once(self, connection: Connection, *, warm_up: bool = False) -> None:
-        """Send one request and keep its times, unless it is to warm up."""
+    async def send_once(self, connection: Connection, *, warm_up: bool = False) -> None:
+        """Send one request and record its latency, unless it is a warm-up."""
         cpu_s, start_s = self.server.cpu_s(), time.perf_counter()
         reply = _checked(await connection.exchange([self.request]))
         elapsed_ms = (time.perf_counter() - start_s) * 1e3
@@ -81,8 +81,8 @@ class Contender:
             predict_ms = sum(float(stages.get(stage, 0.0)) for stage in PREDICT_STAGES)
             self.overheads_ms.append(elapsed_ms - predict_ms)
 
-    async def ask_in_a_crowd(self, count: int) -> dict[str, float]:
-        """Have `CROWD` clients send `count` requests; their latencies and throughput."""
+    async def run_concurrent_clients(self, count: int) -> dict[str, float]:
+        """Send `count` requests from `CLIENTS` clients; return their latency and throughput."""
         times_ms: list[float] = []
         numbered = iter(range(count))
 
@@ -95,10 +95,10 @@ class Contender:
             await connection.close()
 
         cpu_s, start_s = self.server.cpu_s(), time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(CROWD)))
+        await asyncio.gather(*(client() for _ in range(CLIENTS)))
         elapsed_s = time.perf_counter() - start_s
         p50, p99 = np.percentile(times_ms, (50, 99))
-        fair_ms = CROWD * elapsed_s * 1e3 / count
+        fair_ms = CLIENTS * elapsed_s * 1e3 / count
         return {
             "requests_per_s": round(count / elapsed_s, 2),
             "p50_ms": round(float(p50), 1),
@@ -109,16 +109,16 @@ class Contender:
         }
 
     def summary(self) -> dict[str, float]:
-        """One client's medians."""
+        """The results for a single client."""
         figures = {
             "round_trip_ms": round(float(np.median(self.round_trips_ms)), 2),
             "round_trip_p90_ms": round(float(np.percentile(self.round_trips_ms, 90)), 2),
-            # Ticks of the processor's clock are 10 ms: only the mean says something.
+            # The resolution of the CPU time is 10 ms, so only the mean is meaningful.
             "cpu_ms": round(float(np.mean(self.cpu_ms)), 1),
         }
         if self.overheads_ms:
             figures["overhead_ms"] = round(float(np.median(self.overheads_ms)), 2)
-            # The quickest tenth: the others had to wait for other jobs of the machine.
+            # The fastest tenth, which other jobs of the machine have disturbed least.
             figures["overhead_p10_ms"] = round(float(np.percentile(self.overheads_ms, 10)), 2)
         return figures
 
@@ -129,21 +129,21 @@ def _checked(reply: Reply) -> Reply:
     return reply
 
 
-def picture_of_size(photo: Path, size_wh: tuple[int, int]) -> bytes:
-    """A photo as a JPEG of that size."""
+def resized_jpeg(photo: Path, size_wh: tuple[int, int]) -> bytes:
+    """Resize a photo, and encode it as JPEG."""
     image = cv2.resize(cv2.imread(str(photo)), size_wh, interpolation=cv2.INTER_CUBIC)
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
 
 
 def request_for(jpeg: bytes, *, visualize: bool) -> bytes:
-    """A request of the plain contract."""
+    """A request with PaddleX's fields only."""
     content = {"image": base64.b64encode(jpeg).decode(), "visualize": visualize}
     headers = {"Content-Type": "application/json"}
     return request_bytes("POST", ENDPOINT, json.dumps(content).encode(), headers)
 
 
 def paddlex_pipeline(model_dir: Path, name: str, folder: Path, threads: int) -> Path:
-    """A pipeline file that makes PaddleX run a model directory on plain Paddle."""
+    """Write a pipeline file with which PaddleX runs a model directory on plain Paddle."""
     copy = folder / "model"
     shutil.copytree(model_dir, copy)
     config = yaml.safe_load((copy / "inference.yml").read_text(encoding="utf-8"))
@@ -158,7 +158,7 @@ def paddlex_pipeline(model_dir: Path, name: str, folder: Path, threads: int) -> 
     }
     pipeline = {
         "pipeline_name": "instance_segmentation",
-        # The server's overhead is measured, so both sides run the same engine: plain Paddle.
+        # The subject is the server, so both sides run the same engine: plain Paddle.
         "engine": "paddle_static",
         "engine_config": {"run_mode": "paddle", "cpu_threads": threads},
         "SubModules": {"InstanceSegmentation": module},
@@ -170,12 +170,12 @@ def paddlex_pipeline(model_dir: Path, name: str, folder: Path, threads: int) -> 
 
 @contextlib.contextmanager
 def paddlex_predict(
-    python: Path, pipeline_file: Path, picture: Path
+    python: Path, pipeline_file: Path, image: Path
 ) -> Iterator[Callable[[], float]]:
-    """A function that has PaddleX predict once in its own process and returns the seconds."""
+    """Start PaddleX in a process; yields a function that predicts once, and returns the seconds."""
     script = Path(__file__).with_name("paddlex_side.py")
     process = subprocess.Popen(
-        [str(python), str(script), str(pipeline_file), str(picture)],
+        [str(python), str(script), str(pipeline_file), str(image)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -184,7 +184,7 @@ def paddlex_predict(
     assert process.stdin is not None
     assert process.stdout is not None
     if process.stdout.readline().strip() != "ready":
-        raise RuntimeError(f"{python}: PaddleX does not load {pipeline_file}")
+        raise RuntimeError(f"PaddleX in {python} can't load {pipeline_file}")
 
     def predict() -> float:
         assert process.stdin is not None
@@ -207,10 +207,10 @@ async def measure(
     rounds: int,
     crowd_requests: int,
 ) -> dict[str, Any]:
-    """One client in turns, then a crowd on each server."""
+    """Measure a single client, interleaved, then concurrent clients on each server."""
     connections = {contender.name: Connection(contender.server.url) for contender in contenders}
     warmed_up = await asyncio.gather(
-        *(c.ask_once(connections[c.name], warm_up=True) for c in contenders),
+        *(c.send_once(connections[c.name], warm_up=True) for c in contenders),
         return_exceptions=True,
     )
     failures = {c.name: e for c, e in zip(contenders, warmed_up, strict=True) if e is not None}
@@ -227,24 +227,24 @@ async def measure(
             predict_cpu_s += time.process_time() - cpu_s
         for contender in contenders:
             await asyncio.sleep(_SETTLE_S)
-            await contender.ask_once(connections[contender.name])
+            await contender.send_once(connections[contender.name])
     for connection in connections.values():
         await connection.close()
-    crowd = {c.name: await c.ask_in_a_crowd(crowd_requests) for c in contenders}
+    concurrent = {c.name: await c.run_concurrent_clients(crowd_requests) for c in contenders}
     return {
         "predict_ms": {name: round(float(np.median(ms)), 2) for name, ms in predict_ms.items()},
         "predict_cpu_ms": round(predict_cpu_s * 1e3 / rounds, 1),
         "decode_cpu_ms": round(float(np.mean(decode_cpu_s)) * 1e3, 1),
         "one_client": {contender.name: contender.summary() for contender in contenders},
-        f"{CROWD}_clients": crowd,
-        # PaddleX fetches a font before it draws for the first time.
+        f"{CLIENTS}_clients": concurrent,
+        # PaddleX downloads a font before it draws for the first time, which fails offline.
         "left_out": {name: str(error) for name, error in failures.items()},
     }
 
 
 def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Start the servers, measure, and return the figures."""
-    jpeg = picture_of_size(args.photo, args.size)
+    """Start the servers, measure, and return the results."""
+    jpeg = resized_jpeg(args.photo, args.size)
     photo = folder / "photo.jpg"
     photo.write_bytes(jpeg)
     image = cv2.imread(str(photo))
@@ -306,20 +306,20 @@ def _wh(text: str) -> tuple[int, int]:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument("--model_dir", type=Path, help="another model than the demo's")
+    made.add_argument("--model_dir", type=Path, help="model directory; default: the demo model")
     made.add_argument("--photo", type=Path, default=DEMO / "scene_0013.jpg")
     made.add_argument("--size", type=_wh, default=(1920, 1080), help="WIDTHxHEIGHT")
     made.add_argument("--rounds", type=int, default=30)
     made.add_argument("--crowd-requests", type=int, default=80)
     made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    made.add_argument("--paddlex-python", type=Path, help="Python with paddlex[base,serving]")
-    made.add_argument("--paddlex-name", help="the model's name for PaddleX")
+    made.add_argument("--paddlex-python", type=Path, help="interpreter with paddlex[base,serving]")
+    made.add_argument("--paddlex-name", help="official name under which PaddleX loads the model")
     made.add_argument("--output", type=Path)
     return made
 
 
 def main() -> None:
-    """Parse arguments, run, write JSON."""
+    """Run the benchmark and write the results."""
     args = parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         write_figures(run(args, Path(folder)), args.output)

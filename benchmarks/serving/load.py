@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed load on a server: no answer may be wrong or lost, and memory must stay flat.
+"""Tests a server under mixed load: no wrong or lost response, and no growth of memory.
 
     python -m benchmarks.serving.load --duration 1800 --output benchmarks/results/serving-load.json
 
-Starts `hpip serve` with the demo model (or `--model_dir`), keeps 16 clients busy with good, bad,
-huge, slow and aborted requests, compares every answer with the pipeline's own result, and ends with
-1 if anything was wrong.
+It starts `hpip serve` with the demo model (or `--model_dir`) and 16 clients, which send valid,
+invalid, huge, slow and aborted requests, and validates every response against the pipeline's own
+result. The exit code is 1 if the test failed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ import numpy as np
 
 import hpip
 from benchmarks.serving.figures import write_figures
-from benchmarks.serving.judge import Judge, WrongAnswerError
-from benchmarks.serving.questions import Question, make_pictures, make_questions
 from benchmarks.serving.raw_http import Connection, LostError, Reply, request_bytes
+from benchmarks.serving.request_cases import RequestCase, make_images, make_request_cases
 from benchmarks.serving.server import RunningServer, hpip_server
+from benchmarks.serving.validation import ResponseValidator, WrongResponseError
 
 DEMO = Path(hpip.__file__).parent / "demo"
-# Of a hundred requests; huge ones are the longest by far, and would leave room for little else.
+# Percentages of the requests; few are huge, because those take much longer than all others.
 WEIGHTS = {"good": 60, "bad": 20, "huge": 4, "slow": 6, "aborted": 10}
-# 502 is for a worker that died, 503 for a full queue, 504 for a timeout: said on purpose.
+# 502 reports a crashed worker, 503 a full queue, 504 a timeout: these are not bugs of the server.
 DELIBERATE_5XX = frozenset({502, 503, 504})
 MAX_BODY_BYTES = 32 << 20
 BODY_TIMEOUT_S = 4.0
@@ -45,7 +45,7 @@ DRIFT_LIMIT = 0.03
 
 @dataclass
 class Tally:
-    """What became of the requests."""
+    """The outcomes of all requests."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Tally:
     rss: list[tuple[float, int]] = field(default_factory=list)
 
     def unexpected_5xx(self) -> int:
-        """How many answers were server errors that are not deliberate."""
+        """Number of responses with a 5xx status that is not deliberate."""
         total = 0
         for key, count in self.statuses.items():
             code = key.rsplit(" ", 1)[1]
@@ -64,87 +64,94 @@ class Tally:
 
 
 class Client:
-    """Asks one question after the other until the time is up."""
+    """Sends random requests, one after the other, until the time is up."""
 
     def __init__(
-        self, url: str, questions: Sequence[Question], judge: Judge, tally: Tally, seed: int
+        self,
+        url: str,
+        cases: Sequence[RequestCase],
+        validator: ResponseValidator,
+        tally: Tally,
+        seed: int,
     ) -> None:
         self._connection = Connection(url)
         self._url = url
         self._random = random.Random(seed)
-        self._judge = judge
+        self._validator = validator
         self._tally = tally
-        self._by_kind: dict[str, list[Question]] = defaultdict(list)
-        for question in questions:
-            self._by_kind[question.kind].append(question)
+        self._by_kind: dict[str, list[RequestCase]] = defaultdict(list)
+        for case in cases:
+            self._by_kind[case.kind].append(case)
 
     async def run(self, until_s: float) -> None:
-        """Ask until `time.monotonic()` has reached `until_s`."""
+        """Send requests until `time.monotonic()` has reached `until_s`."""
         while time.monotonic() < until_s:
             (kind,) = self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))
-            await self._ask(self._random.choice(self._by_kind[kind]))
+            await self._send(self._random.choice(self._by_kind[kind]))
         await self._connection.close()
 
-    async def _ask(self, question: Question) -> None:
-        if question.leave_after_s is not None:
-            buffer_bytes = 4096 if question.unread else 1 << 22
+    async def _send(self, case: RequestCase) -> None:
+        if case.leave_after_s is not None:
+            buffer_bytes = 4096 if case.unread else 1 << 22
             leaver = Connection(self._url, buffer_bytes=buffer_bytes)
-            await leaver.abort(question.pieces, question.leave_after_s, reset=question.reset)
+            await leaver.abort(case.pieces, case.leave_after_s, reset=case.reset)
             self._tally.statuses["aborted left"] += 1
             return
         start_s = time.perf_counter()
         try:
-            reply = await self._connection.exchange(question.pieces, question.pause_s)
+            reply = await self._connection.exchange(case.pieces, case.pause_s)
         except LostError as error:
-            self._tally.lost.append(f"{question.kind}, {question.name}: {error}")
+            self._tally.lost.append(f"{case.kind}, {case.name}: {error}")
             return
-        if not question.pause_s:
+        if not case.pause_s:
             elapsed_ms = (time.perf_counter() - start_s) * 1e3
-            self._tally.latencies_ms[question.kind].append(elapsed_ms)
-        self._tally.statuses[f"{question.kind} {reply.status}"] += 1
-        self._judge_reply(question, reply)
+            self._tally.latencies_ms[case.kind].append(elapsed_ms)
+        self._tally.statuses[f"{case.kind} {reply.status}"] += 1
+        self._validate(case, reply)
 
-    def _judge_reply(self, question: Question, reply: Reply) -> None:
-        where = f"{question.kind}, {question.name}"
+    def _validate(self, case: RequestCase, reply: Reply) -> None:
+        where = f"{case.kind}, {case.name}"
         try:
             if reply.status in DELIBERATE_5XX:
                 _check_failure(reply)
-            elif reply.status not in question.statuses:
-                raise WrongAnswerError(f"status {reply.status}: {reply.body[:300]!r}")
-            elif question.asked is not None:
-                self._judge.check(question.asked, reply)
+            elif reply.status not in case.statuses:
+                raise WrongResponseError(f"status {reply.status}: {reply.body[:300]!r}")
+            elif case.valid is not None:
+                self._validator.check(case.valid, reply)
             else:
                 _check_failure(reply)
-        except WrongAnswerError as error:
+        except WrongResponseError as error:
             self._tally.wrong.append(f"{where}: {error}")
 
 
 def _check_failure(reply: Reply) -> None:
     if reply.status == 400 and reply.headers.get("content-type", "").startswith("text/plain"):
-        # What is no HTTP is refused before there is an application to answer.
+        # Data that is not HTTP is rejected before it reaches the application.
         return
     try:
-        answer = json.loads(reply.body)
-        said = (answer["errorCode"], bool(answer["errorMsg"]), bool(answer["logId"]))
+        content = json.loads(reply.body)
+        said = (content["errorCode"], bool(content["errorMsg"]), bool(content["logId"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise WrongAnswerError(f"status {reply.status} without an envelope: {error}") from error
+        raise WrongResponseError(
+            f"status {reply.status} without the fields of an error: {error}"
+        ) from error
     if said != (reply.status, True, True):
-        raise WrongAnswerError(f"status {reply.status} with {answer}")
+        raise WrongResponseError(f"status {reply.status} with {content}")
 
 
 async def put_under_load(
     server: RunningServer,
-    questions: Sequence[Question],
-    judge: Judge,
+    cases: Sequence[RequestCase],
+    validator: ResponseValidator,
     *,
     clients: int,
     duration_s: float,
     sample_s: float = 2.0,
 ) -> Tally:
-    """Run the clients for a while, then see that the server is idle and still answers."""
+    """Run the clients, then check that the server is idle and still responds."""
     tally = Tally()
     start_s = time.monotonic()
-    people = [Client(server.url, questions, judge, tally, seed) for seed in range(clients)]
+    users = [Client(server.url, cases, validator, tally, seed) for seed in range(clients)]
 
     async def watch_memory() -> None:
         for i in itertools.count(1):
@@ -152,20 +159,20 @@ async def put_under_load(
             await asyncio.sleep(start_s + i * sample_s - time.monotonic())
 
     watching = asyncio.create_task(watch_memory())
-    await asyncio.gather(*(person.run(start_s + duration_s) for person in people))
+    await asyncio.gather(*(user.run(start_s + duration_s) for user in users))
     watching.cancel()
-    await _check_idle(server, questions, judge, tally)
+    await _check_idle(server, cases, validator, tally)
     return tally
 
 
 async def _check_idle(
-    server: RunningServer, questions: Sequence[Question], judge: Judge, tally: Tally
+    server: RunningServer, cases: Sequence[RequestCase], validator: ResponseValidator, tally: Tally
 ) -> None:
-    """One more request must be answered, with nothing waiting before it."""
+    """Check that the server responds to one more request, and that its queue is empty."""
     connection = Connection(server.url)
-    question = next(question for question in questions if question.kind == "good")
-    assert question.asked is not None
-    judge.check(question.asked, await connection.exchange(question.pieces))
+    case = next(case for case in cases if case.kind == "good")
+    assert case.valid is not None
+    validator.check(case.valid, await connection.exchange(case.pieces))
     ready = await connection.exchange([request_bytes("GET", "/health/ready")])
     await connection.close()
     state = json.loads(ready.body)
@@ -174,11 +181,11 @@ async def _check_idle(
 
 
 def memory_drift(rss: Sequence[tuple[float, int]]) -> dict[str, float]:
-    """How memory changed over the last two thirds of the time.
+    """Change of memory over the last two thirds of the time, after the warm-up.
 
-    The samples are taken together in twenty spans, each its median; `drift` is the line through
-    them from its start to its end, `spread` the largest minus the smallest, both as a part of the
-    whole.
+    The samples are grouped into twenty intervals, of which the medians count. `drift` is the change
+    of a straight line that is fitted to the medians, `spread` their range, both relative to the
+    median memory.
     """
     times, sizes = np.array(rss, float).T
     late = times >= times[-1] / 3
@@ -194,7 +201,7 @@ def memory_drift(rss: Sequence[tuple[float, int]]) -> dict[str, float]:
 
 
 def summary(tally: Tally, *, clients: int, duration_s: float) -> dict[str, Any]:
-    """The figures as they are kept."""
+    """The results for the JSON file."""
     percentiles = {
         kind: [round(float(value), 1) for value in np.percentile(times, (50, 90, 99))]
         for kind, times in sorted(tally.latencies_ms.items())
@@ -218,16 +225,16 @@ def summary(tally: Tally, *, clients: int, duration_s: float) -> dict[str, Any]:
 def run(
     model: dict[str, Any], flags: Sequence[str], *, clients: int, duration_s: float, log: Path
 ) -> dict[str, Any]:
-    """Start a server, put it under load, and return the figures."""
-    pictures = make_pictures(DEMO)
-    questions = make_questions(pictures, max_body_bytes=MAX_BODY_BYTES)
-    judge = Judge(pictures, model)
-    judge.prepare([question.asked for question in questions if question.asked is not None])
+    """Start a server, run the load test, and return the results."""
+    images = make_images(DEMO)
+    cases = make_request_cases(images, max_body_bytes=MAX_BODY_BYTES)
+    validator = ResponseValidator(images, model)
+    validator.prepare([case.valid for case in cases if case.valid is not None])
     limits = ["--max-body-bytes", str(MAX_BODY_BYTES), "--body-timeout-s", str(BODY_TIMEOUT_S)]
     with hpip_server([*flags, *limits], log) as server:
         workers = server.children()
         tally = asyncio.run(
-            put_under_load(server, questions, judge, clients=clients, duration_s=duration_s)
+            put_under_load(server, cases, validator, clients=clients, duration_s=duration_s)
         )
         figures = summary(tally, clients=clients, duration_s=duration_s)
         figures["processes_kept"] = server.children() == workers
@@ -235,9 +242,9 @@ def run(
 
 
 def main() -> None:
-    """Parse arguments, run, write JSON; exit with 1 if a promise did not hold."""
+    """Run the test and write the results; exit with 1 if it failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model_dir", type=Path, help="another model than the demo's")
+    parser.add_argument("--model_dir", type=Path, help="model directory; default: the demo model")
     parser.add_argument("--duration", type=float, default=1800.0, help="seconds")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--workers", type=int, default=1)

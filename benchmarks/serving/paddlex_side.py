@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PaddleX's pipeline in an environment of its own, timed call by call.
+"""Times PaddleX's pipeline in its own environment: the child process of `latency`.
 
-Run by path in that environment, with a pipeline file and a picture: every line on stdin is answered
-with the seconds that one `predict` took. Nothing of hpip is imported.
+The arguments are a pipeline file and an image. For every line on stdin, the script runs `predict`
+once and prints the seconds. It imports nothing of hpip.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import time
 
 
 def main() -> None:
-    """Answer lines until stdin ends."""
+    """Run `predict` for every line on stdin."""
     import cv2
     from paddlex import create_pipeline
 
-    answers, sys.stdout = sys.stdout, sys.stderr
+    output, sys.stdout = sys.stdout, sys.stderr
     pipeline = create_pipeline(pipeline=sys.argv[1], device="cpu")
     image = cv2.imread(sys.argv[2])
     list(pipeline.predict(image))
-    print("ready", file=answers, flush=True)
+    print("ready", file=output, flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
         list(pipeline.predict(image))
-        print(time.perf_counter() - start, file=answers, flush=True)
+        print(time.perf_counter() - start, file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1.1 by hand: a load generator must be able to break every rule of it.
+"""A minimal HTTP/1.1 client, which can also send malformed requests.
 
-Nothing is parsed that is not needed, so that sixteen clients leave the processor to the server.
+It parses only what is needed, so that sixteen clients take little CPU time from the server.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ CHUNK_BYTES = 1 << 18
 
 
 class LostError(Exception):
-    """The connection ended, or the time was up, before the answer was complete."""
+    """The connection closed, or the timeout passed, before the response was complete."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; header names are in lower case."""
+    """A response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ def request_bytes(
     *,
     content_length: int | None = None,
 ) -> bytes:
-    """A request as it goes over the wire, with the length of its body or the one that is given."""
+    """Encode a request; `content_length` overrides the length of the body."""
     length = len(body) if content_length is None else content_length
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {length}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -46,12 +46,12 @@ def request_bytes(
 
 
 class Connection:
-    """One client's connection, opened when it is needed and kept while the server keeps it.
+    """A client's connection, opened when needed, and reused until the server closes it.
 
     Args:
-        url: of the server.
-        timeout_s: an answer that takes longer is lost.
-        buffer_bytes: how much of an answer is taken before it is asked for.
+        url: the server's.
+        timeout_s: time after which a response counts as lost.
+        buffer_bytes: size of the receive buffer.
     """
 
     def __init__(self, url: str, timeout_s: float = 120.0, *, buffer_bytes: int = 1 << 22) -> None:
@@ -62,10 +62,10 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def exchange(self, pieces: Iterable[bytes], pause_s: float = 0.0) -> Reply:
-        """Send a request piece by piece and read its answer, which may come before the last piece.
+        """Send a request in pieces; read the response, which may arrive before the last piece.
 
         Raises:
-            LostError: there was no complete answer.
+            LostError: there was no complete response.
         """
         kept = self._streams is not None
         pieces = list(pieces)
@@ -73,16 +73,16 @@ class Connection:
             return await asyncio.wait_for(self._exchange(pieces, pause_s), self._timeout_s)
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             await self.close()
-            # A server may close a kept connection at any time; that loses no request.
+            # A server may close an idle connection at any time; then the request is sent again.
             if kept and not getattr(error, "partial", b""):
                 return await self.exchange(pieces, pause_s)
             raise LostError(f"{type(error).__name__}: {error}") from error
         except asyncio.TimeoutError as error:
             await self.close()
-            raise LostError(f"no answer within {self._timeout_s:g} s") from error
+            raise LostError(f"no response within {self._timeout_s:g} s") from error
 
     async def abort(self, pieces: Iterable[bytes], after_s: float, *, reset: bool) -> None:
-        """Send pieces, wait, and leave: politely, or with a reset as a crashing client does."""
+        """Send pieces, wait, and disconnect, with a TCP reset if `reset`, as a crashed client."""
         _, writer = await self._open()
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
@@ -95,7 +95,7 @@ class Connection:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection, if there is one."""
+        """Close the connection, if there is one."""
         if self._streams is None:
             return
         _, writer = self._streams
@@ -128,7 +128,7 @@ async def _send(
     pause_s: float,
     reading: asyncio.Task[Reply],
 ) -> bool:
-    """Whether everything was sent before the answer came."""
+    """Send the pieces; False if the response arrived before the last one."""
     try:
         for piece in pieces:
             for start in range(0, len(piece), CHUNK_BYTES):
@@ -139,7 +139,7 @@ async def _send(
             if pause_s:
                 await asyncio.wait({reading}, timeout=pause_s)
     except ConnectionError:
-        # The server may have answered before it closed; reading tells.
+        # The server may have responded before it closed the connection.
         return False
     return True
 

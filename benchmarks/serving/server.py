@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts a server in a process of its own, hpip's or PaddleX's, and looks at its memory."""
+"""Starts hpip's or PaddleX's server as a process, and reads its memory and CPU time."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class RunningServer:
     """A server that is ready.
 
     Attributes:
-        url: without a slash at the end.
-        pid: of the process that owns all others.
-        log: its stdout and stderr.
+        url: address without a trailing slash.
+        pid: process id of the main process.
+        log: file with its stdout and stderr.
     """
 
     url: str
@@ -47,11 +47,11 @@ class RunningServer:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def children(self) -> list[int]:
-        """Processes that the server started, and theirs."""
+        """Process ids of all descendants."""
         return _tree(self.pid)[1:]
 
     def cpu_s(self) -> float:
-        """Processor time of the process and all its descendants so far."""
+        """CPU time of the process and all its descendants so far."""
         ticks = 0
         for pid in _tree(self.pid):
             with contextlib.suppress(OSError):
@@ -68,10 +68,11 @@ def hpip_server(
     env: Mapping[str, str] | None = None,
     ready_within_s: float = 300.0,
 ) -> Iterator[RunningServer]:
-    """Run `hpip serve --port 0` with these flags, which name the model too.
+    """Run `hpip serve --port 0` with these flags, which must include the model.
 
     Raises:
-        RuntimeError: it ended, or it was not ready in time; the log's end is in the message.
+        RuntimeError: the server exited or was not ready in time; the message has the end of its
+            log.
     """
     command = [sys.executable, "-m", "hpip", "serve", "--port", "0", *flags]
     with _running(command, log, env) as process:
@@ -85,10 +86,10 @@ def hpip_server(
 def paddlex_server(
     python: Path, pipeline_file: Path, log: Path, *, ready_within_s: float = 300.0
 ) -> Iterator[RunningServer]:
-    """Run PaddleX's own basic server in an environment that has its serving plug-in.
+    """Run PaddleX's basic server in an environment with its serving plug-in.
 
     Raises:
-        RuntimeError: as `hpip_server`.
+        RuntimeError: see `hpip_server`.
     """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -126,7 +127,7 @@ def _wait_for(
 ) -> T:
     while not (found := probe()):
         if process.poll() is not None or time.monotonic() > deadline_s:
-            what = "ended" if process.poll() is not None else "is not ready in time"
+            what = "exited" if process.poll() is not None else "was not ready in time"
             end = log.read_text(errors="replace")[-2000:]
             raise RuntimeError(f"the server {what}; its log ends with:\n{end}")
         time.sleep(_POLL_S)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""hpip after tuning against stock PaddleX, whole `predict` calls, beside what is promised.
+r"""Compares the tuned hpip with stock PaddleX, and with hpip's performance goals.
 
     python -m benchmarks.stock ZOO_DIR --photo P.jpg --crowded Q.jpg \
         --paddlex-python VENV/bin/python
 
-Writes a report of `hpip bench` for each model and the table to `results/stock`. Two-stage models
-take PaddleX a minute a call and 16 GB; what it took is remembered.
+It measures whole `predict` calls, and writes a report of `hpip bench` for each model and the table
+to `results/stock`. With two-stage models, PaddleX takes a minute per call and 16 GB; hpip caches
+such measurements.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _TUNE_BUDGET_S = 240.0
 def settings_of(
     suite: Suite, model: str, zoo: Path, photo: str, paddlex_python: str
 ) -> BenchSettings:
-    """What a suite asks `hpip bench` for, of one of its models."""
+    """The settings of `hpip bench` for one model of a suite."""
     return BenchSettings(
         models=(str(zoo / model),),
         images=(photo,),
@@ -43,7 +44,7 @@ def settings_of(
         sizes=suite.sizes,
         thresholds=(THRESHOLD,),
         paddlex_python=paddlex_python,
-        # Each contender has made a call before the rounds: to load, and to be compared.
+        # Loading and validation have run each contender before the rounds.
         warmup=0,
         budget_s=_BUDGET_S,
         tune_budget_s=_TUNE_BUDGET_S,
@@ -54,7 +55,7 @@ def settings_of(
 def wanted(
     suites: Sequence[str] | None, models: Sequence[str] | None
 ) -> Iterator[tuple[Suite, str]]:
-    """The models of the suites; None takes all."""
+    """The selected models with their suites; None selects all."""
     for suite in SUITES:
         for model in suite.models:
             if (not suites or suite.name in suites) and (not models or model in models):
@@ -62,14 +63,14 @@ def wanted(
 
 
 def measure(settings: BenchSettings, path: Path, *, resume: bool) -> None:
-    """Measure one model; its report is saved after each workload."""
+    """Measure one model; saves its report after each workload."""
     earlier = load_report(path) if resume and path.exists() else None
     with TerminalWatcher(Console(stderr=True, soft_wrap=True)) as watcher:
         BenchRun(settings, watcher=watcher, save_to=path, resume=earlier).run()
 
 
 def table_of(folder: Path) -> str:
-    """All models that were measured, as Markdown."""
+    """The table of all measured models, as Markdown."""
     reports = reports_in(folder)
     machines = [f"- {report.rows[0].model}: {machine_line(report)}" for report in reports]
     return "\n".join([markdown_table(goal_table(GOALS, reports)), "", *machines, ""])
@@ -77,21 +78,23 @@ def table_of(folder: Path) -> str:
 
 def main() -> None:
     """Measure the models; print and write the table."""
-    parser = argparse.ArgumentParser(description="hpip against stock PaddleX.")
-    parser.add_argument("zoo", type=Path, nargs="?", help="a folder with the official models")
-    parser.add_argument("--photo", help="brought to each size")
-    parser.add_argument("--crowded", help="likewise, for the model of many instances")
-    parser.add_argument("--paddlex-python", help="an interpreter that has PaddleX")
+    parser = argparse.ArgumentParser(
+        description="Compare the tuned hpip with stock PaddleX, and with hpip's performance goals."
+    )
+    parser.add_argument("zoo", type=Path, nargs="?", help="directory of the official models")
+    parser.add_argument("--photo", help="image, which is resized to each size")
+    parser.add_argument("--crowded", help="image with many instances, for PP-YOLOE_seg-S")
+    parser.add_argument("--paddlex-python", help="Python interpreter with PaddleX")
     parser.add_argument("--suites", nargs="+", choices=[suite.name for suite in SUITES])
     parser.add_argument("--models", nargs="+", choices=MODELS)
     parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--show", action="store_true", help="print the table, measure nothing")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.add_argument("--show", action="store_true", help="print the table without measuring")
     options = parser.parse_args()
     if not options.show:
         needed = (options.zoo, options.photo, options.crowded, options.paddlex_python)
         if None in needed:
-            parser.error("ZOO_DIR, --photo, --crowded and --paddlex-python are needed")
+            parser.error("ZOO_DIR, --photo, --crowded and --paddlex-python are required")
         for suite, model in wanted(options.suites, options.models):
             photo = options.crowded if suite.crowded else options.photo
             settings = settings_of(suite, model, options.zoo, photo, options.paddlex_python)

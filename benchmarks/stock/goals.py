@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hpip promises against stock PaddleX, and how it is measured."""
+"""hpip's performance goals against stock PaddleX, and the suites that measure them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Goal:
-    """One promise; limits that are None are not part of it.
+    """The goals for one model and image size; None means no goal.
 
     Attributes:
         model: official name.
-        size: the picture's height and width.
-        speed_up: at least so many times as fast as the other side.
-        rss_gb: peak memory in 10^9 bytes, at most.
-        rss_share: peak memory as a part of the other side's, at most.
-        latency_s: one call, at most.
-        arithmetic: the network's time over that of as much arithmetic in a matrix product, at most.
+        size: height and width of the image.
+        speed_up: minimum speed-up over PaddleX's default.
+        rss_gb: maximum peak memory in 10^9 bytes.
+        rss_share: maximum peak memory relative to PaddleX's default.
+        latency_s: maximum latency of a call.
+        arithmetic: maximum time of the network relative to a matrix product with as many FLOPs.
     """
 
     model: str
@@ -65,15 +65,15 @@ MODELS = tuple(dict.fromkeys(goal.model for goal in GOALS))
 
 @dataclass(frozen=True)
 class Suite:
-    """Models that are measured against the same contenders.
+    """Models that are measured with the same contenders.
 
     Attributes:
         name: for the command line.
         models: official names.
         backends: contenders.
-        sizes: what the photo is brought to.
-        timeout_s: for one call; a contender that takes longer has no time.
-        crowded: on the photo with many instances.
+        sizes: sizes to which the photo is resized.
+        timeout_s: maximum time of a call; a contender that takes longer gets no latency.
+        crowded: whether to use the photo with many instances.
     """
 
     name: str
@@ -86,12 +86,12 @@ class Suite:
 
 SUITES = (
     Suite("smallest", (_SMALLEST,), (AUTO, DEFAULT), (SMALL, LARGE)),
-    # PaddleX has no oneDNN for this one, so its default is plain Paddle already.
+    # PaddleX does not use oneDNN for these models, so its default is plain Paddle.
     Suite("plain", ("Mask-RT-DETR-M", "SOLOv2"), (AUTO, DEFAULT)),
     Suite("onednn", ("Mask-RT-DETR-L", "Mask-RT-DETR-X", "Mask-RT-DETR-H"), (AUTO, DEFAULT, PLAIN)),
     Suite("crowded", (_CROWDED,), (AUTO, DEFAULT, PLAIN), crowded=True),
     Suite("two-stage", tuple(_TWO_STAGE), (AUTO, DEFAULT)),
     Suite("cascade", _CASCADES, (AUTO, DEFAULT)),
-    # Plain Paddle may take ten minutes a call: killed before, and the row then says so.
+    # Plain Paddle may take ten minutes per call; then it is killed, and the row says so.
     Suite("c4", ("MaskRCNN-ResNet50",), (AUTO,), timeout_s=300.0),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Promises beside what reports say about them."""
+"""Tables of the goals and of the measurements in reports of `hpip bench`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hpip.bench.settings import parse_size
 _HEADINGS = (
     "model",
     "image",
-    "hpip runs",
+    "hpip's graph and engine",
     "hpip (ms)",
     "PaddleX (ms)",
     "PaddleX, run_mode paddle (ms)",
-    "measured, promised",
-    "peak RSS (GB), promised",
-    "answer",
-    "met",
+    "speed (goal)",
+    "peak RSS (goal)",
+    "results",
+    "goal met",
 )
 
 
 def goal_table(goals: Sequence[Goal], reports: Sequence[Report]) -> Table:
-    """A row for each promise that the reports tell something about.
+    """A row for each goal whose model and image size the reports contain.
 
-    The speed-up and the share of memory are against PaddleX's default.
+    The speed-up and the share of memory are relative to PaddleX's default.
     """
     rows = [row for report in reports for row in report.rows]
     cells = [_cells(goal, own, rows) for goal in goals if (own := _find(goal, AUTO, rows))]
@@ -37,13 +37,13 @@ def goal_table(goals: Sequence[Goal], reports: Sequence[Report]) -> Table:
 
 
 def reports_in(folder: Path) -> list[Report]:
-    """The reports of all models that were measured, in the order of `MODELS`."""
+    """The reports of all measured models, in the order of `MODELS`."""
     paths = (folder / f"{model}.json" for model in MODELS)
     return [load_report(path) for path in paths if path.exists()]
 
 
 def speed_table(models: Sequence[str], reports: Sequence[Report]) -> Table:
-    """A row for each model at 1080x1920: stock PaddleX, hpip, and how they compare."""
+    """A row for each model at 1080x1920: stock PaddleX, hpip, speed-up and share of memory."""
     rows = [row for report in reports for row in report.rows]
     cells: list[tuple[str, ...]] = []
     for model in models:
@@ -100,26 +100,27 @@ def _answer(own: Row, stock: Row | None) -> str:
 
 
 def _speed(goal: Goal, own: Row, other: Row | None) -> Iterator[tuple[str, bool]]:
-    """What was measured beside what was promised, and whether it is as good."""
+    """The measured value with the goal, and whether the goal is met."""
     if goal.speed_up is not None:
         ratio = _ratio(other.p50_ms if other else None, own.p50_ms)
-        yield f"{_text(ratio)} times, {goal.speed_up:g}", (ratio or 0.0) >= goal.speed_up
+        text = f"speed-up {_text(ratio)} (at least {goal.speed_up:g})"
+        yield text, (ratio or 0.0) >= goal.speed_up
     if goal.latency_s is not None:
         yield _at_most(_ratio(own.p50_ms, 1e3), goal.latency_s, " s")
     if goal.arithmetic is not None:
-        yield _at_most(_ratio(1.0, own.peak_share), goal.arithmetic, " of its arithmetic")
+        yield _at_most(_ratio(1.0, own.peak_share), goal.arithmetic, " x a matrix product's time")
 
 
 def _memory(goal: Goal, own: Row, other: Row | None) -> Iterator[tuple[str, bool]]:
     if goal.rss_gb is not None:
-        yield _at_most(_ratio(own.peak_rss_bytes, 1e9), goal.rss_gb, "")
+        yield _at_most(_ratio(own.peak_rss_bytes, 1e9), goal.rss_gb, " GB")
     if goal.rss_share is not None:
         share = _ratio(own.peak_rss_bytes, other.peak_rss_bytes if other else None)
-        yield _at_most(share, goal.rss_share, " of its memory")
+        yield _at_most(share, goal.rss_share, " x PaddleX's")
 
 
 def _at_most(value: float | None, limit: float, unit: str) -> tuple[str, bool]:
-    return f"{_text(value)}{unit}, {limit:g}", value is not None and value <= limit
+    return f"{_text(value)}{unit} (at most {limit:g})", value is not None and value <= limit
 
 
 def _ratio(value: float | None, divisor: float | None) -> float | None:

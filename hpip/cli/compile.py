@@ -132,8 +132,8 @@ def _print_operators(program: Program, image_hw: tuple[int, int]) -> None:
 
 def _print_passes(compiled: CompiledModel) -> None:
     for report in compiled.passes:
-        mark = "did " if report.modified else "left"
-        typer.echo(f"{mark}        {report.name}: {report.reason}")
+        mark = "applied" if report.modified else "skipped"
+        typer.echo(f"{mark}:    {report.name}: {report.reason}")
 
 
 def _work_text(program: Program, image_hw: tuple[int, int]) -> str:

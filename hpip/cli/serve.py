@@ -108,7 +108,11 @@ def serve_command(
     ] = None,
     answer_timeout_s: Annotated[
         float | None,
-        typer.Option("--answer-timeout-s", help="For a client to take its answer. [60]"),
+        typer.Option(
+            "--answer-timeout-s",
+            help="Maximum time for a client to receive a response.",
+            show_default="60",
+        ),
     ] = None,
     shutdown_timeout_s: Annotated[
         float | None,
@@ -150,16 +154,18 @@ def serve_command(
         list[str] | None,
         typer.Option(
             "--allowed-host",
-            help="Name by which the server may be asked, such as a proxy's; * allows all;"
-            " repeatable. [any; for --host 127.0.0.1 those of this machine]",
+            help="Accept requests with this name in the Host header, such as a proxy's; * allows"
+            " all; repeatable.",
+            show_default="any; for --host 127.0.0.1 this machine's",
         ),
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(
             "--cors-origin",
-            help="Web pages of this origin (https://HOST[:PORT]) may ask, too; * allows all;"
-            " repeatable.",
+            help="Accept requests from web pages of this origin (https://HOST[:PORT]); * allows"
+            " all; repeatable.",
+            show_default="the server's own",
         ),
     ] = None,
     allow_url_input: Annotated[

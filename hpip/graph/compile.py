@@ -157,7 +157,8 @@ def _parts(program: Program) -> tuple[tuple[Part, ...], PassReport]:
     except (NoMatchError, GraphRewriteError) as error:
         return (DensePart("whole", program),), PassReport("split", False, str(error))
     segments = sum(isinstance(part, DensePart) for part in parts)
-    return parts, PassReport("split", True, f"split into {segments} segments")
+    plural = "s" * (segments != 1)
+    return parts, PassReport("split", True, f"split into {segments} segment{plural}")
 
 
 def _from_record(

@@ -133,9 +133,10 @@ def check_parameters(path: Path, wanted: Collection[TensorType] | None) -> None:
         return
     missing = next(iter(Counter(wanted) - found), None) or next(iter(found - Counter(wanted)))
     raise ModelFormatError(
-        f"{path} holds {found.total()} tensors where the program wants {len(wanted)}, and they"
-        f" differ, for one in {missing.dtype}{list(missing.shape)}: it is truncated or belongs to"
-        " another export. Take both files from the same one."
+        f"{path} does not fit the program: expected {len(wanted)} tensors, received"
+        f" {found.total()}; {missing.dtype}{list(missing.shape)} is one of the differences. The"
+        " file is truncated or belongs to another exported model. Use the program and the"
+        " parameters of the same export."
     )
 
 

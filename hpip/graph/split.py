@@ -215,7 +215,7 @@ class _Splitter:
     def _type(self, value: int) -> TensorType:
         kind = self._program.type_of(value)
         if kind is None or kind.dtype not in _LONG_NAMES:
-            raise ValueError(f"value {value} can't be passed between segments")
+            raise ValueError(f"value {value} has a type that can't be passed between segments")
         return kind
 
     def _leaves(self, value: int, phase: int) -> bool:

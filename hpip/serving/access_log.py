@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line of JSON per request, and its metrics."""
+"""Writes one line of JSON per request, and updates the metrics."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ logger = logging.getLogger("hpip.serving.access")
 _ROUTES = frozenset(
     {"/instance-segmentation", "/health", "/health/ready", "/metrics", "/docs", "/openapi.json"}
 )
-# Asked by machines every few seconds.
+# Probes and scrapers request these every few seconds.
 _QUIET_ROUTES = frozenset({"/health", "/health/ready", "/metrics"})
 
 
 class AccessLog:
-    """ASGI middleware that times every request and writes what became of it.
+    """ASGI middleware that logs every request with its status and latency.
 
-    Handlers put more into `request.state.log`, a dict: `logId`, `error`, `stagesMs`.
+    Handlers add fields to the dict `request.state.log`: `logId`, `error`, `stagesMs`.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -61,7 +61,8 @@ class AccessLog:
         self, scope: Scope, status: int, sent_bytes: int, seconds: float, entry: dict[str, Any]
     ) -> None:
         path = scope["path"].rstrip("/") or "/"
-        # Not the path itself: whoever asks for random ones would make a time series of each.
+        # Not the path itself: a client that requests random paths would create a time series of
+        # each.
         route = path if path in _ROUTES else "other"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes, and the form of every answer that is not a success."""
+"""The routes of the server, and its error responses."""
 
 from __future__ import annotations
 
@@ -33,45 +33,45 @@ from hpip.serving.settings import ServingSettings
 from hpip.serving.static_page import add_page
 from hpip.serving.supervisor import Supervisor
 from hpip.serving.urls import UrlFetcher
-from hpip.serving.wire import LoadOrder
+from hpip.serving.wire import WorkerConfig
 
 logger = logging.getLogger(__name__)
 
-# A worker that answers nothing for longer than its pictures may take, twice, hangs.
+# A worker that has held an image for this multiple of the request timeout is considered hung.
 _STALL_TIMEOUTS = 2.0
 _FAILURES: dict[int | str, dict[str, Any]] = {
     401: {"model": Failure, "description": "The bearer token is missing or wrong."},
     403: {
         "model": Failure,
-        "description": "URL input is off, or the Host or the page that asks is not allowed.",
+        "description": "URL input is disabled, or the Host or Origin header is not allowed.",
     },
-    408: {"model": Failure, "description": "The body came too slowly."},
+    408: {"model": Failure, "description": "The body did not arrive in time."},
     413: {"model": Failure, "description": "The body is too large."},
-    415: {"model": Failure, "description": "Another kind of body was expected."},
-    422: {"model": Failure, "description": "The request or a picture in it is bad."},
-    500: {"model": Failure, "description": "The model failed on this picture."},
-    502: {"model": Failure, "description": "Two workers died over this picture."},
+    415: {"model": Failure, "description": "The content type or encoding is not supported."},
+    422: {"model": Failure, "description": "The request or an image in it is invalid."},
+    500: {"model": Failure, "description": "The model failed on this image."},
+    502: {"model": Failure, "description": "Two workers crashed on this image, or one timed out."},
     503: {"model": Failure, "description": "The queue is full, or the model is not ready."},
-    504: {"model": Failure, "description": "There was no answer in time."},
+    504: {"model": Failure, "description": "The request timed out."},
 }
 
 
 def create_app(
     settings: ServingSettings,
-    orders: Sequence[LoadOrder],
+    worker_configs: Sequence[WorkerConfig],
     *,
     on_broken: Callable[[HpipError], None],
 ) -> FastAPI:
-    """Make the application; its workers start and end with its lifespan.
+    """Create the application; its lifespan starts and stops the workers.
 
     Args:
         settings: limits and defaults.
-        orders: what each worker loads.
-        on_broken: called when the model can't be loaded at all.
+        worker_configs: what each worker loads.
+        on_broken: called with the reason if no worker can load the model.
     """
     scheduler = Scheduler(settings.max_queue)
     supervisor = Supervisor(
-        orders,
+        worker_configs,
         scheduler,
         stall_s=_STALL_TIMEOUTS * settings.request_timeout_s,
         on_broken=on_broken,
@@ -92,7 +92,7 @@ def create_app(
         supervisor.start()
         yield
         service.fetcher.close()
-        # A worker that is well ends at once.
+        # A healthy worker exits at once.
         await supervisor.stop(min(10.0, 0.05 * settings.shutdown_timeout_s))
 
     app = FastAPI(
@@ -105,9 +105,9 @@ def create_app(
     )
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(AccessLog, metrics=metrics)
-    app.add_exception_handler(RequestError, _answer_problem)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_exception_handler(Exception, _answer_crash)
+    app.add_exception_handler(RequestError, _respond_to_request_error)
+    app.add_exception_handler(HTTPException, _respond_to_http_error)
+    app.add_exception_handler(Exception, _respond_to_crash)
     _add_routes(app, service)
     add_page(app)
     return app
@@ -119,25 +119,25 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         response_model=SegmentAnswer,
         responses=_FAILURES,
         openapi_extra={"requestBody": request_body_docs()},
-        summary="Find the instances in a picture",
+        summary="Segment the instances in one or more images",
     )
     async def segment(request: Request) -> Response:
         request.state.log["logId"] = str(uuid.uuid4())
         return await service.segment(request)
 
     @app.options("/instance-segmentation", include_in_schema=False)
-    async def tell_methods() -> Response:
+    async def allowed_methods() -> Response:
         return Response(headers={"Allow": "OPTIONS, POST"})
 
     @app.head("/health", include_in_schema=False)
-    @app.get("/health", summary="Whether the server lives")
+    @app.get("/health", summary="Liveness: 200 while the server runs")
     async def health(request: Request) -> Response:
         return json_response(
             200, {"logId": log_id_of(request), "errorCode": 0, "errorMsg": "Healthy"}
         )
 
     @app.head("/health/ready", include_in_schema=False)
-    @app.get("/health/ready", summary="Whether the model takes pictures; 503 while it does not")
+    @app.get("/health/ready", summary="Readiness: 200 while a worker is ready, else 503")
     async def ready(request: Request) -> Response:
         supervisor = service.supervisor
         status = 200 if supervisor.is_ready else 503
@@ -152,13 +152,13 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         return json_response(status, content)
 
     @app.head("/metrics", include_in_schema=False)
-    @app.get("/metrics", summary="Prometheus's text format")
+    @app.get("/metrics", summary="Metrics in Prometheus's text format")
     async def metrics(request: Request) -> Response:
         service.check_token(request)
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
+async def _respond_to_request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     headers = {}
     if error.log_id is not None:
@@ -168,17 +168,17 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if error.status == 408:
-        # The next request would be taken for the rest of the body.
+        # The server would read the next request as the rest of this body.
         headers["Connection"] = "close"
     return failure_response(request, error.status, error.message, headers)
 
 
-async def _answer_http_error(request: Request, error: Exception) -> Response:
+async def _respond_to_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     return failure_response(request, error.status_code, str(error.detail), headers)
 
 
-async def _answer_crash(request: Request, error: Exception) -> Response:
-    logger.error("a request failed", exc_info=error)
+async def _respond_to_crash(request: Request, error: Exception) -> Response:
+    logger.error("a request failed with an unexpected error", exc_info=error)
     return failure_response(request, 500, "Internal server error")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collects items that may share one run of the network."""
+"""Collects items into batches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Item = TypeVar("Item")
 
 
 class Batcher(Generic[Item]):
-    """A queue whose readers take items of one kind together; safe for any number of threads.
+    """A queue whose readers take batches of items of the same kind. Thread-safe.
 
     Args:
-        max_size: most items of a batch.
-        timeout_s: how long the oldest item waits for others of its kind while there are fewer.
+        max_size: maximum number of items in a batch.
+        timeout_s: maximum time that the oldest item waits for others to fill its batch.
     """
 
     def __init__(self, max_size: int, timeout_s: float) -> None:
@@ -26,13 +26,13 @@ class Batcher(Generic[Item]):
         self._changed = threading.Condition()
 
     def put(self, kind: Hashable, item: Item) -> None:
-        """Add an item; those of equal `kind` may share a batch."""
+        """Add an item; items of equal `kind` may share a batch."""
         with self._changed:
             self._waiting.append((kind, monotonic(), item))
             self._changed.notify_all()
 
     def take(self) -> list[Item]:
-        """Wait for items and remove a batch, the oldest item first."""
+        """Wait for a batch and remove it from the queue; it begins with the oldest item."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: bool(self._waiting))
@@ -40,7 +40,7 @@ class Batcher(Generic[Item]):
                 left_s = arrived_s + self._timeout_s - monotonic()
                 if left_s <= 0 or self._count(kind) >= self._max_size:
                     return self._remove(kind)
-                # Another reader may take the batch meanwhile; so everything is looked at afresh.
+                # Another reader may take the batch meanwhile, so the loop starts over.
                 self._changed.wait(left_s)
 
     def _count(self, kind: Hashable) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads requests: JSON, multipart forms and MessagePack, within limits."""
+"""Reads and parses request bodies (JSON, multipart forms and MessagePack) within limits."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
 _DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _MAX_PROBLEMS = 20
-# Values in a body. A body of brackets would become a hundred times as many bytes of objects.
+# Maximum number of values in a body. A body of brackets becomes objects a hundred times its size.
 _MAX_VALUES = 10_000
 _MAX_CONTAINERS = 100
 _MSGPACK_KINDS = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
-# What programs send JSON as when nobody told them to name it: axios' text, curl's -d, fetch's text.
+# Content types of JSON from clients that do not set one: curl -d, and strings in axios and fetch.
 _UNNAMED_JSON_KINDS = ("application/x-www-form-urlencoded", "text/plain")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request that is in order.
+class ParsedRequest:
+    """A valid request.
 
     Attributes:
-        pictures: encoded pictures as bytes, or URLs as str, in order.
-        several: they came as a list.
-        fields: everything else.
+        images: encoded images as bytes, or URLs as str, in order.
+        several: the request had the list `images`; otherwise it had `image`.
+        fields: all other fields.
     """
 
-    pictures: list[bytes | str]
+    images: list[bytes | str]
     several: bool
     fields: SegmentRequest
 
 
 class BodyBudget:
-    """Bytes of bodies and answers that the server holds at once; for one event loop."""
+    """Limits the memory for request and response bodies; for one event loop."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._free_bytes = limit_bytes
@@ -62,27 +62,27 @@ class BodyBudget:
         """Reserve bytes.
 
         Raises:
-            RequestError: 503, other requests hold them.
+            RequestError: 503, if other requests use the budget.
         """
         if size_bytes > self._free_bytes:
             raise RequestError(
-                503, "The server holds as many bodies and answers as it may. Try again later.", 1
+                503, "The server's memory for requests and responses is full. Try again later.", 1
             )
         self._free_bytes -= size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """End a reservation."""
+        """Release reserved bytes."""
         self._free_bytes += size_bytes
 
 
 class BodyReader:
-    """Reads one request's body and holds its share of the budget; a context manager.
+    """Reads a request's body. As a context manager, it reserves the body's memory in the budget.
 
     Args:
         request: the request.
         budget: shared by all requests.
-        limit_bytes: largest body.
-        timeout_s: longest time from now until the last byte.
+        limit_bytes: maximum size of the body.
+        timeout_s: maximum time until the last byte.
     """
 
     def __init__(
@@ -101,13 +101,16 @@ class BodyReader:
         self._budget.give_back(self._held_bytes)
 
     async def read(self) -> bytes:
-        """The whole body.
+        """Read the whole body.
 
         Raises:
-            RequestError: 408 too slow, 413 too large, 415 compressed, 499 the client left, 503.
+            RequestError: 408 for a timeout, 413 for a large body, 415 for a compressed one, 499 if
+                the client disconnected, 503 if the budget is used up.
         """
         if self._request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise RequestError(415, "Content-Encoding: expected none; send the body as it is.")
+            raise RequestError(
+                415, "Content-Encoding: expected none; send the body without compression."
+            )
         announced = self._request.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > self._limit_bytes:
             raise self._too_large()
@@ -132,31 +135,31 @@ class BodyReader:
 
     def _too_large(self) -> RequestError:
         return RequestError(
-            413, f"The body is too large: at most {self._limit_bytes} bytes are taken."
+            413, f"The body is too large: expected at most {self._limit_bytes} bytes."
         )
 
 
-async def parse_body(body: bytes, headers: Headers, max_images: int) -> Asked:
-    """Check a body and take out its pictures.
+async def parse_body(body: bytes, headers: Headers, max_images: int) -> ParsedRequest:
+    """Parse and validate a body.
 
     Args:
-        body: of any of the three kinds.
-        headers: the request's; a body without a Content-Type is taken for JSON.
-        max_images: most pictures of one request.
+        body: JSON, a multipart form or MessagePack.
+        headers: the request's; a body without a Content-Type is parsed as JSON.
+        max_images: maximum number of images per request.
 
     Raises:
-        RequestError: 415 for another kind of body, 422 for what is wrong in it.
+        RequestError: 415 for another content type, 422 for an invalid body.
     """
-    # Always in a thread: what a body costs is its client's to say, and others must not wait for it.
-    asked = await asyncio.to_thread(_parse, body, headers.get("content-type", ""), max_images)
-    if len(asked.pictures) > max_images:
+    # In a thread: clients determine how long parsing takes, and must not block other requests.
+    parsed = await asyncio.to_thread(_parse, body, headers.get("content-type", ""), max_images)
+    if len(parsed.images) > max_images:
         raise RequestError(
-            422, f"images: expected at most {max_images}, received {len(asked.pictures)}."
+            422, f"images: expected at most {max_images}, received {len(parsed.images)}."
         )
-    return asked
+    return parsed
 
 
-def _parse(body: bytes, content_type: str, max_images: int) -> Asked:
+def _parse(body: bytes, content_type: str, max_images: int) -> ParsedRequest:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return _check(_content_of_form(body, content_type, max_images))
@@ -174,17 +177,17 @@ def _parse(body: bytes, content_type: str, max_images: int) -> Asked:
 
 
 def _begins_json_object(body: bytes) -> bool:
-    # UTF-16 and UTF-32 have zeros beside the bracket.
+    # In UTF-16 and UTF-32, the bracket has zero bytes next to it.
     return body[:64].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"{")
 
 
-def _parse_json(body: bytes) -> Asked:
+def _parse_json(body: bytes) -> ParsedRequest:
     try:
         body = _as_utf8(body)
-        # Base64 has none of these characters. `bytes.count` takes five times as long.
+        # Base64 contains none of these characters. `bytes.count` takes five times as long.
         characters = np.frombuffer(body, np.uint8)
         if sum(np.count_nonzero(characters == ord(sign)) for sign in ",[{") > _MAX_VALUES:
-            raise RequestError(422, f"The body: expected at most {_MAX_VALUES} values in it.")
+            raise RequestError(422, f"The body: expected at most {_MAX_VALUES} values.")
         content = orjson.loads(body)
     except (orjson.JSONDecodeError, UnicodeError) as error:
         raise _schema_error([{"type": "json_invalid", "loc": (), "msg": str(error)}]) from None
@@ -192,7 +195,7 @@ def _parse_json(body: bytes) -> Asked:
 
 
 def _as_utf8(body: bytes) -> bytes:
-    """JSON in UTF-8 without a byte-order mark, from any encoding that JSON may come in."""
+    """Convert JSON from any Unicode encoding to UTF-8 without a byte-order mark."""
     encoding = json.detect_encoding(body)
     if encoding == "utf-8":
         return body
@@ -201,8 +204,8 @@ def _as_utf8(body: bytes) -> bytes:
     return body.decode(encoding).encode("utf-8")
 
 
-def _parse_msgpack(body: bytes) -> Asked:
-    """A map like JSON's, where a picture may be bytes as well as base64 or a URL."""
+def _parse_msgpack(body: bytes) -> ParsedRequest:
+    """Parse a map with the keys of the JSON body; an image may be bytes, base64 or a URL."""
     containers = itertools.count()
 
     def check_count(container: Any) -> Any:
@@ -222,7 +225,7 @@ def _parse_msgpack(body: bytes) -> Asked:
     except (
         ValueError,
         TypeError,  # a map or an array as the key of a map
-        OverflowError,  # a time that there is not
+        OverflowError,  # a timestamp out of range
         msgpack.UnpackException,
         RecursionError,
     ) as error:
@@ -233,9 +236,9 @@ def _parse_msgpack(body: bytes) -> Asked:
 
 
 def _content_of_form(body: bytes, content_type: str, max_images: int) -> dict[str, Any]:
-    """A form with one part `image`, or parts `images`; either may be a file or a text field."""
+    """Parse a form with a part `image` or parts `images`, each a file or a text field."""
     content: dict[str, Any] = {}
-    # One more than is right, so that too many pictures are told as such; and the other fields.
+    # Room for one image too many, which gets its own error message, and for the other fields.
     for key, value in parse_form(body, content_type, max_parts=max_images + 16):
         if key == "images":
             content.setdefault(key, []).append(value)
@@ -244,15 +247,15 @@ def _content_of_form(body: bytes, content_type: str, max_images: int) -> dict[st
     return content
 
 
-def _check(content: Any) -> Asked:
-    """Validate what a body says; pictures in it are base64, URLs or bytes."""
+def _check(content: Any) -> ParsedRequest:
+    """Validate a body's content; its images are base64, URLs or bytes."""
     log_id = content.get("logId") if isinstance(content, dict) else None
     try:
         fields = SegmentRequest.model_validate(_with_texts(content))
         several = fields.images is not None
         given = content["images"] if several else [content["image"]]
-        pictures = [
-            item if isinstance(item, bytes) else _picture_from_text(item, _name(index, several))
+        images = [
+            item if isinstance(item, bytes) else _image_from_text(item, _name(index, several))
             for index, item in enumerate(given)
         ]
     except ValidationError as error:
@@ -262,11 +265,11 @@ def _check(content: Any) -> Asked:
     except RequestError as error:
         error.log_id = _own_log_id(log_id)
         raise
-    return Asked(pictures, several, fields)
+    return ParsedRequest(images, several, fields)
 
 
 def _with_texts(content: Any) -> Any:
-    """The same with texts in place of pictures' bytes, whose type JSON's schema does not know."""
+    """Replace images as bytes, which are not in the JSON schema, by empty strings."""
     if not isinstance(content, dict):
         return content
     content = dict(content)
@@ -278,14 +281,14 @@ def _with_texts(content: Any) -> Any:
 
 
 def _own_log_id(log_id: object) -> str | None:
-    """The id of a request that is not in order, if that much of it is."""
+    """Return the log id of an invalid request, or None if the id itself is invalid."""
     if isinstance(log_id, str) and 0 < len(log_id) <= MAX_LOG_ID_LENGTH and log_id.isprintable():
         return log_id
     return None
 
 
 def _schema_error(errors: Iterable[Mapping[str, Any]]) -> RequestError:
-    """PaddleX's form of it: a JSON list of `type`, `loc` and `msg`, without the input."""
+    """Format schema errors as PaddleX does: a JSON list of `type`, `loc` and `msg`."""
     problems = [
         {"type": one["type"], "loc": ["body", *one["loc"]], "msg": one["msg"]} for one in errors
     ]
@@ -296,8 +299,8 @@ def _name(index: int, several: bool) -> str:
     return f"images[{index}]" if several else "image"
 
 
-def _picture_from_text(text: str, name: str) -> bytes | str:
-    """The bytes of a base64 text, or the text itself if it is a URL."""
+def _image_from_text(text: str, name: str) -> bytes | str:
+    """Decode base64; return a URL as it is."""
     if _URL.match(text):
         return text
     prefix = _DATA_URL.match(text)
@@ -308,7 +311,7 @@ def _picture_from_text(text: str, name: str) -> bytes | str:
     except (binascii.Error, ValueError):
         pass
     try:
-        # MIME encoders break lines, others write the alphabet of URLs or leave out the padding.
+        # MIME encoders add line breaks; others use the URL-safe alphabet or omit the padding.
         plain = text.encode("ascii").translate(_URL_SAFE, b" \t\r\n").rstrip(b"=")
         return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -321,6 +324,6 @@ Receive = Callable[[], Awaitable[Any]]
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client closes the connection; the body must have been read."""
+    """Wait until the client closes the connection; the body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass

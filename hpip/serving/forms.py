@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads multipart forms from memory: nothing is written to disk, and every part has limits.
+"""Parses multipart forms in memory: nothing is written to disk, and every part has limits.
 
-Starlette's own reader spools files to TMPDIR and decodes text in whatever character set the client
-names; some of Python's take time that grows with the square of the text.
+Starlette's own parser spools files to TMPDIR and decodes text in any character set that the client
+names; decoding some of them in Python takes time quadratic in the length of the text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hpip.serving.problems import RequestError
 
 # RFC 2046 allows 70 characters.
 _MAX_BOUNDARY_BYTES = 70
-# Of one part: its name, file name and type. Parsing a long one takes quadratic time.
+# Headers of one part: its name, file name and type. Parsing them takes quadratic time.
 _MAX_PART_HEAD_BYTES = 4096
 _MAX_CONTENT_TYPE_CHARS = 1024
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii", b"ascii", b"")
@@ -23,15 +23,15 @@ FormValue = str | bytes
 
 
 def parse_form(body: bytes, content_type: str, max_parts: int) -> list[tuple[str, FormValue]]:
-    """Names and values of a form's parts, in order: bytes of files, text of the other fields.
+    """Parse a form into pairs of name and value: bytes for files, text for other fields.
 
     Args:
         body: the whole form.
-        content_type: the request's header, which names the boundary.
-        max_parts: most parts of the form.
+        content_type: the request's header, which contains the boundary.
+        max_parts: maximum number of parts.
 
     Raises:
-        RequestError: 415 another character set than UTF-8; 422 the form is not in order.
+        RequestError: 415 if the character set is not UTF-8, 422 if the form is not valid.
     """
     parts = _Parts(max_parts)
     try:

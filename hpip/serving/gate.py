@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom the server answers: which names it goes by, and which web pages may ask it.
+"""Restricts requests to allowed host names and to web pages of allowed origins.
 
-A browser sends what any page tells it to, also to servers that only this machine reaches. A page
-whose own name was made to point here (DNS rebinding) is told by the Host header, every other by
-the Origin header.
+Any web page can make a browser send requests, even to servers that only this machine can reach. The
+Host header reveals a page whose own domain resolves to this server (DNS rebinding); the Origin
+header reveals all other pages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ANY = "*"
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::\d*)?")
 _DEFAULT_PORT = re.compile(r":(?:80|443)?$")
-# Not the pages': what they load is named from the path that they are at.
+# Not those of the web pages, which load their files by relative paths.
 _PATHS_WITH_SLASH = frozenset(
     {"/instance-segmentation/", "/health/", "/health/ready/", "/metrics/"}
 )
@@ -31,7 +31,7 @@ _PREFLIGHT_AGE_S = 600
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server that listens on this address is reached from its own machine only."""
+    """Whether only this machine can reach a server that listens on this address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -39,7 +39,7 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(settings: ServingSettings) -> frozenset[str] | None:
-    """Names that requests may ask for; None allows all."""
+    """Return the allowed values of the Host header; None allows all."""
     if ANY in settings.allowed_hosts:
         return None
     if not settings.allowed_hosts and not is_loopback(settings.host):
@@ -48,10 +48,10 @@ def allowed_hosts(settings: ServingSettings) -> frozenset[str] | None:
 
 
 class Gate:
-    """ASGI middleware that refuses foreign names and foreign pages.
+    """ASGI middleware that rejects requests with a Host or an Origin that is not allowed.
 
-    Pages that `cors_origins` names are answered with the headers that let them read the answer. A
-    slash at the end of the API's paths makes no difference.
+    Requests from the origins in `cors_origins` get CORS headers, so that the page can read the
+    response. The middleware also removes a trailing slash from the API's paths.
     """
 
     def __init__(self, app: ASGIApp, settings: ServingSettings) -> None:
@@ -86,19 +86,19 @@ class Gate:
         host = request.headers.get("host")
         if self._hosts is not None and host is not None and _name(host) not in self._hosts:
             return (
-                f"Host: this server does not go by the name {host[:100]!r}. If it should, start it"
-                " with --allowed-host NAME."
+                f"Host: the name {host[:100]!r} is not allowed for this server. To allow it, start"
+                " the server with --allowed-host NAME."
             )
         origin = request.headers.get("origin")
         if origin is None or request.method in _READING_METHODS or self._is_named(origin):
             return None
-        # A proxy may have ended TLS, so the scheme is not compared.
+        # A proxy may have terminated TLS, so the scheme is not compared.
         own = _DEFAULT_PORT.sub("", host or "")
         if own and own == _DEFAULT_PORT.sub("", origin.partition("://")[2]):
             return None
         return (
-            f"Origin: pages of {origin[:100]!r} may not ask this server. If they should, start it"
-            " with --cors-origin ORIGIN."
+            f"Origin: pages of {origin[:100]!r} may not send requests to this server. To allow"
+            " them, start the server with --cors-origin ORIGIN."
         )
 
     def _is_named(self, origin: str | None) -> bool:
@@ -106,7 +106,7 @@ class Gate:
 
 
 def _name(host: str) -> str | None:
-    """A Host header without its port and brackets."""
+    """Return a Host header without port and brackets, or None if it is not valid."""
     match = _HOST.fullmatch(host.strip().lower())
     if match is None:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Prometheus is told. All of it is known in the front process: workers send it along."""
+"""Prometheus metrics. The front process keeps all of them; workers send theirs with each image."""
 
 from __future__ import annotations
 
@@ -26,59 +26,64 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """A server's counters; one registry each, so that tests may have several servers."""
+    """A server's metrics, in a registry of their own, so that tests can run several servers."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "hpip_requests", "Requests answered.", ("route", "status"), registry=self.registry
+            "hpip_requests", "Completed requests.", ("route", "status"), registry=self.registry
         )
         self.request_seconds = Histogram(
             "hpip_request_seconds",
-            "Time from a request's head to the end of its answer.",
+            "Latency from a request's headers to the end of its response.",
             ("route",),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.stage_seconds = Histogram(
             "hpip_stage_seconds",
-            "Time of each picture in each stage.",
+            "Latency of each stage per image.",
             ("stage",),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.batch_size = Histogram(
             "hpip_batch_size",
-            "Pictures in the run of each picture.",
+            "Images in the batch of each image.",
             buckets=_BATCH_SIZES,
             registry=self.registry,
         )
-        self.pictures = Counter(
-            "hpip_pictures", "Pictures answered by workers.", ("status",), registry=self.registry
+        self.images = Counter(
+            "hpip_pictures", "Processed images.", ("status",), registry=self.registry
         )
         self.open_requests = Gauge(
-            "hpip_open_requests", "Requests that are being answered.", registry=self.registry
+            "hpip_open_requests", "Requests in progress.", registry=self.registry
         )
-        build = Gauge("hpip_build_info", "Versions.", ("version", "python"), registry=self.registry)
+        build = Gauge(
+            "hpip_build_info",
+            "Versions of hpip and Python.",
+            ("version", "python"),
+            registry=self.registry,
+        )
         build.labels(__version__, platform.python_version()).set(1)
         ProcessCollector(namespace="hpip_front", registry=self.registry)
 
     def watch(self, scheduler: Scheduler, supervisor: Supervisor) -> None:
-        """Report the queue and the workers whenever somebody asks."""
+        """Report the state of the queue and the workers at each scrape."""
         self.registry.register(_LiveState(scheduler, supervisor))
 
     def observe_stages(self, stages_ms: dict[str, float]) -> None:
-        """Record one picture's times."""
+        """Record the latency of each stage of one image."""
         for stage, ms in stages_ms.items():
             self.stage_seconds.labels(stage).observe(ms / 1e3)
 
     def text(self) -> bytes:
-        """Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
 class _LiveState(Collector):
-    """Values that are read rather than counted."""
+    """Gauges that are read at each scrape."""
 
     def __init__(self, scheduler: Scheduler, supervisor: Supervisor) -> None:
         self._scheduler = scheduler
@@ -86,23 +91,25 @@ class _LiveState(Collector):
 
     def collect(self) -> list[Metric]:
         """See `Collector`."""
-        queue = GaugeMetricFamily("hpip_queue_depth", "Pictures that wait for a worker.")
+        queue = GaugeMetricFamily("hpip_queue_depth", "Images that wait for a worker.")
         queue.add_metric([], self._scheduler.queue_depth)
-        in_flight = GaugeMetricFamily("hpip_in_flight", "Pictures that workers hold.")
+        in_flight = GaugeMetricFamily("hpip_in_flight", "Images in workers.")
         in_flight.add_metric([], self._scheduler.in_flight)
         ready = GaugeMetricFamily(
-            "hpip_worker_ready", "1 if the worker takes pictures.", labels=["worker"]
+            "hpip_worker_ready", "1 if the worker accepts images.", labels=["worker"]
         )
         restarts = CounterMetricFamily(
             "hpip_worker_restarts",
-            "Processes that were replaced.",
+            "Restarts of the worker process.",
             labels=["worker"],
         )
         memory = GaugeMetricFamily(
-            "hpip_worker_resident_bytes", "Memory of the worker.", labels=["worker"]
+            "hpip_worker_resident_bytes", "Resident memory of the worker.", labels=["worker"]
         )
         names = ["worker", "model", "backend", "precision", "device", "threads", "max_batch_size"]
-        model = GaugeMetricFamily("hpip_model_info", "What the worker runs.", labels=names)
+        model = GaugeMetricFamily(
+            "hpip_model_info", "Model and engine of the worker.", labels=names
+        )
         for worker in self._supervisor.workers:
             index = str(worker.index)
             ready.add_metric([index], float(worker.state == "ready"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong with a request, as HTTP says it."""
+"""Errors of requests, and their HTTP responses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from starlette.responses import Response
 
 
 class RequestError(Exception):
-    """Ends a request with a status and a message for its client.
+    """Ends a request with an HTTP status and a message for the client.
 
     Attributes:
-        status: HTTP's.
-        message: what is wrong, what was expected, what to do; free of paths and addresses of ours.
-        retry_after_s: when to come again; None says nothing about it.
-        log_id: the request's own id, where it was read before the request failed.
+        status: HTTP status.
+        message: what failed, what was expected and what to do; without the server's own paths and
+            addresses.
+        retry_after_s: value of the header `Retry-After`; None for no header.
+        log_id: the request's own id, if it was read before the request failed.
     """
 
     def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
@@ -30,7 +31,7 @@ class RequestError(Exception):
 
 
 def log_id_of(request: Request) -> str:
-    """The id under which the request is logged and answered."""
+    """Return the id of a request in the log and in the response."""
     log: dict[str, Any] = request.state.log
     return str(log.setdefault("logId", str(uuid.uuid4())))
 
@@ -38,14 +39,14 @@ def log_id_of(request: Request) -> str:
 def json_response(
     status: int, content: dict[str, Any], headers: dict[str, str] | None = None
 ) -> Response:
-    """An answer of JSON."""
+    """Create a JSON response."""
     return Response(orjson.dumps(content), status, headers, "application/json")
 
 
 def failure_response(
     request: Request, status: int, message: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """The one form of every answer that is not a success."""
+    """Create the response to a failed request."""
     request.state.log["error"] = message[:500]
     content = {"logId": log_id_of(request), "errorCode": status, "errorMsg": message}
     return json_response(status, content, headers)

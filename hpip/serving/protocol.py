@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP connections on which nothing lasts for ever: uvicorn's own have no such limits.
+"""HTTP connections with a timeout for every state, which uvicorn lacks.
 
-Every state of a connection has a clock that the client can't set back by sending or taking a byte
-now and then: its head, its body (read by somebody or not), its answer, and its end. What is neither
-head nor body (trailers, blank lines, chunk extensions) counts as head.
+The states are the request's head, its body (whether or not a handler reads it), the response, and
+the closing of the connection. A client can't reset a timeout by sending or receiving single bytes.
+Data that is neither head nor body (trailers, blank lines, chunk extensions) counts as head.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_TIMEOUT_S = 20.0
 MAX_HEAD_BYTES = 64 * 1024
-# The handler that reads a body has the same limit, and answers 408: it goes first.
+# The handler that reads the body has the same timeout, and must respond with 408 before this one.
 _BODY_GRACE_S = 2.0
-# How long clients may take to end their side while the server ends.
+# Time for clients to close their side of a connection while the server shuts down.
 _SHUTDOWN_LINGER_S = 1.0
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """How long a connection's parts may take.
+    """Timeouts of a connection.
 
     Attributes:
-        body_timeout_s: from the end of a head to the end of its body; and how much longer a
-            client that was refused may go on sending before the connection is cut.
-        answer_timeout_s: for a client to take an answer.
+        body_timeout_s: from the end of the head to the end of the body. After an early error
+            response, the client has the same time to finish sending before the connection closes.
+        answer_timeout_s: for the client to receive a response.
     """
 
     body_timeout_s: float
@@ -37,7 +37,7 @@ class ConnectionLimits:
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Ends a connection whose client is too slow, in any state, or says too much beside a body."""
+    """Closes connections of clients that are too slow, or that send too much besides a body."""
 
     def __init__(self, *args: Any, limits: ConnectionLimits, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -56,9 +56,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """See `asyncio.Protocol`."""
         self._socket = transport
-        # So that the protocol is told whenever something is not yet sent.
+        # Calls `pause_writing` whenever data is waiting to be sent.
         transport.set_write_buffer_limits(high=0)
-        super().connection_made(_PoliteTransport(transport, self))  # type: ignore[arg-type]
+        super().connection_made(_ProtocolClosedTransport(transport, self))  # type: ignore[arg-type]
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -69,13 +69,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`: something waits for the client to take it."""
+        """See `asyncio.Protocol`: data waits for the client to receive it."""
         super().pause_writing()
         _cancel(self._answer_timer)
         self._answer_timer = self.loop.call_later(self._limits.answer_timeout_s, self._socket.abort)
 
     def resume_writing(self) -> None:
-        """See `asyncio.Protocol`: the client has taken all."""
+        """See `asyncio.Protocol`: the client has received everything."""
         _cancel(self._answer_timer)
         super().resume_writing()
 
@@ -85,7 +85,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """See `httptools.HttpRequestParser`; it also tells of trailers, which nobody reads."""
+        """See `httptools.HttpRequestParser`; ignores trailers, which it reports as headers."""
         if not self._in_body:
             super().on_header(name, value)
 
@@ -112,10 +112,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if self._is_closing:
-            # Read and dropped, so that the client can send to its end and then read its answer.
+            # Discarded, so that the client can finish sending and then read the response.
             return
-        # A request that was answered early may still be sending its body when the next one begins:
-        # what arrives together with that body is not all head.
+        # After an early response, the rest of the body and the next request can arrive together:
+        # then not all of the data is head.
         ended_a_body = self._in_body
         self._has_body_data = False
         super().data_received(data)
@@ -126,15 +126,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif self._head_timer is not None and not ended_a_body:
             self._other_bytes += len(data)
         elif self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
-            # Bytes that begin no request have ended uvicorn's wait for one.
+            # These bytes do not start a request, but have stopped uvicorn's keep-alive timeout.
             self._expect_head()
         if self._other_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(f"The head of a request may have {MAX_HEAD_BYTES} bytes.")
+            self.send_400_response(
+                f"The head of the request is too large: expected at most {MAX_HEAD_BYTES} bytes."
+            )
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, and end the connection."""
+        """Reject data that is not HTTP, and close the connection."""
         cycle = self.cycle
-        self._in_body = True  # there is more to come, which is not to be understood
+        self._in_body = True  # discard the data that follows
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -144,18 +146,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().send_400_response(msg)
 
     def shutdown(self) -> None:
-        """See uvicorn: the server ends."""
+        """See uvicorn: the server shuts down."""
         self._linger_s = _SHUTDOWN_LINGER_S
         if self._end_timer is not None:
             self._end_within(_SHUTDOWN_LINGER_S)
         super().shutdown()
 
     def close(self) -> None:
-        """End the connection so that its client can still read the answer.
+        """Close the connection so that its client can still read the response.
 
-        A socket that is closed with bytes unread resets the connection, and most systems then drop
-        what had arrived for the client: so the sending side is ended first, and what the client
-        still sends is read for a while.
+        Closing a socket with unread bytes resets the connection, and most systems then discard
+        what the client has not read yet. So this closes the sending side first, and discards what
+        the client still sends until a timeout.
         """
         if self._is_closing:
             return
@@ -172,7 +174,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def is_closing(self) -> bool:
-        """Whether nothing more is read or answered."""
+        """Whether the connection is closing, and ignores further requests."""
         return self._is_closing or bool(self._socket.is_closing())
 
     def _expect_head(self) -> None:
@@ -187,7 +189,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _end_late_body(self) -> None:
         if self.pipeline:
-            # It waits for the answer to an earlier request, and is not read before.
+            # The body is not read before the response to an earlier request is sent.
             self._expect_body()
         else:
             self._socket.abort()
@@ -197,8 +199,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._end_timer = self.loop.call_later(limit_s, self._socket.abort)
 
 
-class _PoliteTransport:
-    """asyncio's transport, except that the protocol decides how it is closed."""
+class _ProtocolClosedTransport:
+    """An asyncio transport whose `close` is the protocol's, which lets the client finish."""
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedHttpProtocol) -> None:
         self._transport = transport

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a prediction to the bytes of an answer, and the envelope around them."""
+"""Encodes predictions as response bodies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import hpip.ops as ops
 from hpip.common.files import encode_image
 from hpip.errors import InvalidInputError
 from hpip.results.result import InstanceSegResult
-from hpip.serving.wire import AnswerOptions, Encoding, MaskFormat
+from hpip.serving.wire import Encoding, MaskFormat, ResponseOptions
 
-# Pillow's default, with which PaddleX sends its drawing. At 95, OpenCV's default, a 1080p photo has
-# twice the bytes and takes a quarter longer.
+# Pillow's default, which PaddleX uses for its annotated image. At 95, OpenCV's default, a 1080p
+# photo has twice the size and takes a quarter longer.
 _JPEG_QUALITY = 75
-_MOST_JPEG_PX = 65_500  # libjpeg's own limit is this, not the format's 65 535
+_MAX_JPEG_PX = 65_500  # libjpeg's limit; the format's is 65 535
 
 MEDIA_TYPES: dict[Encoding, str] = {
     "json": "application/json",
@@ -28,9 +28,12 @@ MEDIA_TYPES: dict[Encoding, str] = {
 
 
 def render_instances(result: InstanceSegResult, mask_format: MaskFormat) -> list[dict[str, Any]]:
-    """PaddleX's list of instances, for every family of models.
+    """Convert a result to PaddleX's list of instances.
 
-    A mask is the run-length code of the crop that its box, rounded half to even, covers.
+    Args:
+        result: of one image.
+        mask_format: "crop_rle" is the RLE of the crop that the box covers after rounding (half to
+            even), "coco_rle" that of the whole image, "polygon" is the outlines.
     """
     polygons = result.polygons() if mask_format == "polygon" else None
     rows = zip(
@@ -66,22 +69,22 @@ def render_instances(result: InstanceSegResult, mask_format: MaskFormat) -> list
 
 
 def draw_jpeg(result: InstanceSegResult) -> bytes:
-    """The picture with the instances drawn on it.
+    """Draw the instances on the image, and encode it as JPEG.
 
     Raises:
-        InvalidInputError: the picture has more rows or columns than a JPEG can hold.
+        InvalidInputError: the image has more rows or columns than JPEG supports.
     """
     height, width = result.image_hw
-    if max(height, width) > _MOST_JPEG_PX:
+    if max(height, width) > _MAX_JPEG_PX:
         raise InvalidInputError(
-            f"image: a JPEG holds no {width} x {height} pixels, so it can't be drawn; ask with"
-            " visualize false for the instances alone."
+            f"image: {width} x {height} pixels are too many for an annotated JPEG (at most"
+            f" {_MAX_JPEG_PX} per side). Set visualize to false to get the instances alone."
         )
     return encode_image(result.draw(), ".jpg", jpeg_quality=_JPEG_QUALITY)
 
 
 def encode_result(instances: list[dict[str, Any]], jpeg: bytes | None, encoding: Encoding) -> bytes:
-    """One picture's `result`. JSON carries the drawing in base64, MessagePack its bytes."""
+    """Encode the `result` of one image; the JPEG becomes base64 in JSON, bytes in MessagePack."""
     content: dict[str, Any] = {"instances": instances}
     if encoding == "msgpack":
         if jpeg is not None:
@@ -93,21 +96,21 @@ def encode_result(instances: list[dict[str, Any]], jpeg: bytes | None, encoding:
 
 
 def encode_failure(status: int, message: str, encoding: Encoding) -> bytes:
-    """What stands for a failed picture among several."""
+    """Encode the entry of a failed image in a list of results."""
     content = {"errorCode": status, "errorMsg": message}
     return orjson.dumps(content) if encoding == "json" else bytes(msgpack.packb(content))
 
 
 def encode_success(
-    log_id: str, parts: Sequence[bytes], options: AnswerOptions, *, several: bool
+    log_id: str, parts: Sequence[bytes], options: ResponseOptions, *, several: bool
 ) -> bytes:
-    """The answer around results that are encoded already.
+    """Encode a response body around results that are already encoded.
 
     Args:
         log_id: the request's id.
-        parts: what `encode_result` and `encode_failure` made, one per picture.
-        options: the encoding that the parts are in.
-        several: the request gave a list: `result` is {"results": [...]}.
+        parts: the outputs of `encode_result` and `encode_failure`, one per image.
+        options: contains the encoding of the parts.
+        several: the request had a list of images, so that `result` is {"results": [...]}.
     """
     if options.encoding == "json":
         fragments = [orjson.Fragment(part) for part in parts]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a server until it is told to stop."""
+"""Runs a server until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hpip.serving.app import create_app
 from hpip.serving.log_lines import BackgroundHandler, log_in_background
 from hpip.serving.protocol import BoundedHttpProtocol, ConnectionLimits
 from hpip.serving.settings import ServingSettings
-from hpip.serving.wire import LoadOrder
+from hpip.serving.wire import WorkerConfig
 
 _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
@@ -37,19 +37,19 @@ def serve(
     *,
     on_listening: Callable[[str], None],
 ) -> None:
-    """Serve a pipeline until SIGINT or SIGTERM, then finish what was accepted.
+    """Serve a pipeline until SIGINT or SIGTERM, then finish the accepted requests.
 
     Args:
-        settings: how to listen, queue and limit.
+        settings: address, limits and defaults.
         pipeline: arguments of `create_pipeline`.
-        config: the pipeline's file, for the device where `pipeline` names none.
-        on_listening: called with the server's URL; the model is still loading then.
+        config: the pipeline file; gives the device if `pipeline` has none.
+        on_listening: called with the server's URL, while the model is still loading.
 
     Raises:
-        InvalidInputError: the address is taken or is not one of this machine.
-        HpipError: the model can't be loaded.
+        InvalidInputError: the address is in use, or not an address of this machine.
+        HpipError: no worker can load the model.
     """
-    orders = _orders(settings, pipeline, config)
+    worker_configs = _worker_configs(settings, pipeline, config)
     set_up_logging(os.environ.get("HPIP_LOG") or "info")
     _set_up_access_log()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -60,7 +60,7 @@ def serve(
         broken.append(error)
         server.should_exit = True
 
-    app = create_app(settings, orders, on_broken=stop)
+    app = create_app(settings, worker_configs, on_broken=stop)
     limits = ConnectionLimits(settings.body_timeout_s, settings.answer_timeout_s)
     protocol: Any = functools.partial(BoundedHttpProtocol, limits=limits)
     server = _Server(
@@ -73,14 +73,14 @@ def serve(
             server_header=False,
             limit_concurrency=settings.max_connections,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            # Annotated as int, but handed to asyncio. The rest is for ending the workers.
+            # Annotated as int, but passed to asyncio. The rest of the time is for the workers.
             timeout_graceful_shutdown=0.9 * settings.shutdown_timeout_s,  # type: ignore[arg-type]
         ),
         settings.shutdown_timeout_s,
     )
     listener = _listen(settings.host, settings.port)
     on_listening(_url(listener))
-    # uvicorn raises the signal again when all is done; by then it is not an accident any more.
+    # uvicorn raises the signal again after the shutdown, when it must not end the process.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
@@ -89,17 +89,17 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Ends at the latest so long after the first signal, whatever hangs.
+    """A server whose process exits within a time limit after the first signal, even if it hangs.
 
     Args:
         config: uvicorn's.
-        limit_s: from the signal to the end of the process.
+        limit_s: maximum time from the signal to the exit of the process.
     """
 
     def __init__(self, config: uvicorn.Config, limit_s: float) -> None:
         super().__init__(config)
-        # Workers end by themselves when this process is gone. Nothing is said about it: what hangs
-        # may be the stream to say it on.
+        # Workers exit by themselves when this process does. It logs nothing, because the log's
+        # stream may be what hangs.
         self._end = threading.Timer(limit_s, os._exit, (1,))
         self._end.daemon = True
 
@@ -110,16 +110,16 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _orders(
+def _worker_configs(
     settings: ServingSettings, pipeline: Mapping[str, Any], config: PipelineConfig
-) -> list[LoadOrder]:
-    """One order per worker; devices go round, and workers on a CPU share its cores."""
+) -> list[WorkerConfig]:
+    """Return a config per worker: devices are assigned in turn, and workers share the CPUs."""
     device = pipeline.get("device") or config.device
     devices = [str(one) for one in parse_devices(device)] if device else [None]
     count = settings.workers or len(devices)
     threads = pipeline.get("threads") or max(1, available_cpus() // count)
     return [
-        LoadOrder(
+        WorkerConfig(
             {**pipeline, "device": devices[i % len(devices)], "threads": threads},
             settings.max_batch_size,
             settings.batch_timeout_ms,
@@ -138,12 +138,12 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # From here on clients may connect; they are answered once the application runs.
+        # From here on, clients can connect; they get a response once the application runs.
         listener.listen(_BACKLOG)
     except OSError as error:
         raise InvalidInputError(
             f"can't listen on {host} port {port}: {error.strerror or error}. Choose another --host"
-            " or --port, or stop what uses it."
+            " or --port, or stop the process that uses it."
         ) from error
     return listener
 
@@ -154,7 +154,7 @@ def _url(listener: socket.socket) -> str:
 
 
 def _set_up_access_log() -> None:
-    """Lines of JSON on stdout, whatever the application's logging does."""
+    """Write the access log to stdout as lines of JSON, independent of all other logging."""
     logger = logging.getLogger("hpip.serving.access")
     logger.setLevel(logging.INFO)
     logger.propagate = False

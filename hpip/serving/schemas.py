@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract as types: what is checked in a request, and what OpenAPI shows of the answers."""
+"""The API's types: they validate requests, and describe requests and responses in OpenAPI."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ LogId = Annotated[str, Field(min_length=1, max_length=MAX_LOG_ID_LENGTH)]
 
 
 class SegmentRequest(BaseModel):
-    """Body of a request. Unknown keys are ignored, as PaddleX ignores them."""
+    """Body of a request. Unknown keys are ignored, as in PaddleX."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["image"]}, {"required": ["images"]}]}
     )
 
     image: str | None = Field(
-        None, description="The picture in base64, or its URL where the server takes URLs."
+        None, description="The image in base64, or its URL if the server allows URLs."
     )
     images: list[str] | None = Field(
-        None, min_length=1, description="Several pictures, in place of `image`."
+        None, min_length=1, description="Several images, instead of `image`."
     )
-    logId: LogId | None = Field(None, description="Comes back in the answer and in the log.")  # noqa: N815
+    logId: LogId | None = Field(None, description="Request id for the response and the log.")  # noqa: N815
     threshold: float | None = Field(
-        None, ge=0, le=1, allow_inf_nan=False, description="Lowest score."
+        None, ge=0, le=1, allow_inf_nan=False, description="Score threshold; null: the pipeline's."
     )
     visualize: bool | None = Field(
-        None, description="Whether the answer has the picture with the instances drawn on it."
+        None, description="Whether to return the annotated image; null: the server's default."
     )
     maskFormat: MaskFormat = Field(  # noqa: N815
         "crop_rle",
         description=(
-            "crop_rle: COCO's run-length code of the box's crop; coco_rle: of the whole picture;"
+            "crop_rle: COCO RLE of the box's crop; coco_rle: COCO RLE of the whole image;"
             " polygon: outlines; none: no masks."
         ),
     )
@@ -50,17 +50,17 @@ class SegmentRequest(BaseModel):
 
 
 class Mask(BaseModel):
-    """One instance's mask; `polygons` in place of `rleResult` where that was asked for."""
+    """The mask of an instance: `polygons` for the mask format polygon, else `rleResult`."""
 
-    rleResult: str | None = Field(None, description="COCO's compressed counts.")  # noqa: N815
+    rleResult: str | None = Field(None, description="COCO's compressed RLE counts.")  # noqa: N815
     polygons: list[list[float]] | None = Field(
-        None, description="x0, y0, x1, y1, ... per connected part, in pixels of the picture."
+        None, description="x0, y0, x1, y1, ... of each connected part, in pixels of the image."
     )
     size: Annotated[list[int], Field(min_length=2, max_length=2, description="Height, width.")]
 
 
 class Instance(BaseModel):
-    """One object in a picture."""
+    """One object in an image."""
 
     bbox: Annotated[list[float], Field(min_length=4, max_length=4, description="x0, y0, x1, y1.")]
     categoryId: int  # noqa: N815
@@ -70,27 +70,27 @@ class Instance(BaseModel):
 
 
 class PictureResult(BaseModel):
-    """What was found in one picture."""
+    """The instances of one image."""
 
     instances: list[Instance]
-    image: str | None = Field(None, description="The drawing, a JPEG in base64.")
+    image: str | None = Field(None, description="The annotated image, a JPEG in base64.")
 
 
 class PictureFailure(BaseModel):
-    """What was wrong with one picture among several."""
+    """The error of one image in a request with several."""
 
     errorCode: int  # noqa: N815
     errorMsg: str  # noqa: N815
 
 
 class SeveralResults(BaseModel):
-    """One entry per picture, in the request's order."""
+    """One entry per image, in the request's order."""
 
     results: list[PictureResult | PictureFailure]
 
 
 class Failure(BaseModel):
-    """Body of every answer that is not a success."""
+    """Body of every error response."""
 
     logId: str  # noqa: N815
     errorCode: int = Field(description="The HTTP status.")  # noqa: N815
@@ -98,7 +98,7 @@ class Failure(BaseModel):
 
 
 class SegmentAnswer(BaseModel):
-    """Body of a successful answer."""
+    """Body of a successful response."""
 
     logId: str  # noqa: N815
     errorCode: int = 0  # noqa: N815
@@ -107,7 +107,7 @@ class SegmentAnswer(BaseModel):
 
 
 def request_body_docs() -> dict[str, Any]:
-    """OpenAPI's `requestBody` for the kinds of bodies that are taken."""
+    """Return OpenAPI's `requestBody` for all accepted content types."""
     schema = SegmentRequest.model_json_schema()
     options = {
         key: value for key, value in schema["properties"].items() if key not in ("image", "images")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server may be told: from flags, and from a pipeline file's `Serving` section."""
+"""Settings of the server, from flags and from the section `Serving` of a pipeline file."""
 
 from __future__ import annotations
 
@@ -11,49 +11,53 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from hpip.errors import InvalidInputError
 
-# PaddleX's own keys that have no meaning here: `extra` configures where returned files are stored.
+# PaddleX's keys that hpip ignores: `extra` configures where PaddleX stores the files it returns.
 _PADDLEX_KEYS = frozenset({"extra", "return_urls"})
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+")
 
 
 class ServingSettings(BaseModel):
-    """How a server listens, queues and limits; every field is also a flag of `hpip serve`."""
+    """Address, limits and defaults of a server.
+
+    Most fields are also flags of `hpip serve`; docs/serving.md describes all of them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535, description="0 takes any free port")
-    visualize: bool = Field(True, description="draw a picture when the request does not say")
+    visualize: bool = Field(True, description="annotate images unless the request says otherwise")
 
     workers: int | None = Field(None, ge=1, le=64, description="None: one per device")
     max_batch_size: int | None = Field(None, ge=1, le=256, description="None: the pipeline's")
     batch_timeout_ms: float = Field(0.0, ge=0, le=10_000)
-    max_queue: int = Field(64, ge=1, le=100_000, description="pictures waiting for a worker")
+    max_queue: int = Field(64, ge=1, le=100_000, description="images that wait for a worker")
     request_timeout_s: float = Field(120.0, gt=0)
     body_timeout_s: float = Field(30.0, gt=0)
-    answer_timeout_s: float = Field(60.0, gt=0, description="for a client to take its answer")
+    answer_timeout_s: float = Field(60.0, gt=0, description="for a client to receive its response")
     shutdown_timeout_s: float = Field(120.0, gt=0)
 
     max_body_bytes: int = Field(64 * 1024 * 1024, ge=1024)
     max_buffered_bytes: int = Field(
-        512 * 1024 * 1024, ge=1024, description="bodies and answers of all requests at once"
+        512 * 1024 * 1024, ge=1024, description="request and response bodies of all requests"
     )
-    max_pixels: int = Field(64_000_000, ge=1, description="width times height of a picture")
-    max_images: int = Field(16, ge=1, le=1024, description="pictures in one request")
-    max_detections: int = Field(1000, ge=1, description="instances in one picture")
+    max_pixels: int = Field(64_000_000, ge=1, description="width x height of an image")
+    max_images: int = Field(16, ge=1, le=1024, description="images per request")
+    max_detections: int = Field(1000, ge=1, description="instances per image")
     max_connections: int = Field(1024, ge=1)
 
     allowed_hosts: frozenset[str] = Field(
-        frozenset(), description="names that the server goes by; on loopback those of loopback, too"
+        frozenset(),
+        description="allowed values of the Host header; on loopback, its names are always allowed",
     )
     cors_origins: frozenset[str] = Field(
-        frozenset(), description="origins of web pages that may ask, beside the server's own"
+        frozenset(), description="origins of web pages that may send requests, besides its own"
     )
 
     allow_url_input: bool = False
     url_hosts: frozenset[str] | None = Field(None, description="None: any public host")
     private_url_hosts: frozenset[str] = Field(
-        frozenset(), description="hosts that may have addresses which are not public"
+        frozenset(), description="hosts whose addresses may be private"
     )
     url_timeout_s: float = Field(10.0, gt=0)
     token: SecretStr | None = Field(None, description="bearer token that requests must carry")
@@ -80,14 +84,15 @@ class ServingSettings(BaseModel):
 
 
 def make_settings(section: Mapping[str, Any], flags: Mapping[str, Any]) -> ServingSettings:
-    """Join a pipeline file's `Serving` section with flags, which win where they are not None.
+    """Combine the section `Serving` of a pipeline file with flags; flags take precedence.
 
     Raises:
         InvalidInputError: an unknown key, a value out of range, or `return_urls`.
     """
     if section.get("return_urls"):
         raise InvalidInputError(
-            "Serving.return_urls: hpip answers with pictures, it stores none; remove it"
+            "Serving.return_urls: not supported, because hpip returns images in the response and"
+            " stores none; remove the key"
         )
     chosen = {key: value for key, value in section.items() if key not in _PADDLEX_KEYS}
     chosen.update({key: value for key, value in flags.items() if value is not None})

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages `/` and `/docs`: files that lie here or in a package, and one picture to try.
+"""The web pages `/` and `/docs`: files of this package and of fastapi-offline, and a sample image.
 
-They are read once and answered from memory: what is not a success has the form of every failure,
-and nothing is loaded from elsewhere. The script and the style of `/docs` are Swagger UI's
-(Apache-2.0), as the package fastapi-offline (MIT) carries them.
+The files are read once and served from memory, and the pages load nothing from other hosts. The
+script and the style of `/docs` are Swagger UI's (Apache-2.0), from the package fastapi-offline
+(MIT).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent / "page"
 _SAMPLE = Path(__file__).parents[1] / "demo" / "scene_0013.jpg"
 _SWAGGER_FILES = {"swagger-ui-bundle.js", "swagger-ui.css"}
-# Not from the system's table, which may lack them or have others.
+# Not from the system's MIME table, which may be incomplete or differ.
 _MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -36,7 +36,7 @@ _POLICY = (
     " img-src 'self' blob: data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _HEADERS = {
-    # The browser asks whether the file has changed: it must not mix those of two releases.
+    # The browser must revalidate each file, so that it never mixes those of two releases.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "no-referrer",
@@ -47,7 +47,7 @@ _DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inl
 
 
 def add_page(app: FastAPI) -> None:
-    """Add a route for each file; every other path stays unknown, and every other method refused."""
+    """Add a route for each file."""
     files = {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.is_file()}
     files |= _swagger_files()
     if not files.keys() >= _SWAGGER_FILES:
@@ -69,7 +69,10 @@ def _swagger_files() -> dict[str, bytes]:
     try:
         folder = resources.files("fastapi_offline") / "static"
     except ModuleNotFoundError:
-        logger.warning("/docs is missing: fastapi-offline is not installed (hpip[serving] has it)")
+        logger.warning(
+            "/docs is not available, because fastapi-offline is not installed. Install it: pip"
+            " install 'hpip[serving]'"
+        )
         return {}
     return {name: (folder / name).read_bytes() for name in _SWAGGER_FILES}
 

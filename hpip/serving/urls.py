@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures by URL: fetched by the front process, where the operator allows it."""
+"""Fetches images by URL in the front process, if the server allows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FETCHERS = 8
 
 
 class UrlFetcher:
-    """Fetches what requests name, a few at a time."""
+    """Fetches the URLs of requests, a limited number at a time."""
 
     def __init__(self, settings: ServingSettings) -> None:
         self._allowed = settings.allow_url_input
@@ -29,16 +29,16 @@ class UrlFetcher:
         self._executor = ThreadPoolExecutor(_FETCHERS, thread_name_prefix="fetch")
 
     async def fetch(self, url: str) -> bytes:
-        """The body behind a URL.
+        """Download the content of a URL.
 
         Raises:
-            RequestError: 403 where URLs are off, 422 with what is wrong with this one.
+            RequestError: 403 if the server does not allow URLs, 422 if this one failed.
         """
         if not self._allowed:
             raise RequestError(
                 403,
-                "This server takes no URLs (it was started without --allow-url-input): send the"
-                " picture in base64.",
+                "This server does not accept URLs, because it was started without"
+                " --allow-url-input. Send the image in base64.",
             )
         loop = asyncio.get_running_loop()
         try:
@@ -48,5 +48,5 @@ class UrlFetcher:
         return body.data
 
     def close(self) -> None:
-        """Start no further fetch."""
+        """Cancel the fetches that have not started."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the front process and its workers tell each other, and how it travels.
+"""The messages between the front process and its workers, and their encoding.
 
-Frames on a socket pair: the length in 8 bytes, then a pickled record. Both ends are our own
-processes on one machine, so pickle is safe here.
+A message is a frame on a socket pair: its length in 8 bytes, then a pickled record. Both ends are
+hpip's own processes on one machine, so pickle is safe here.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _LENGTH = struct.Struct(">Q")
 
 
 @dataclass(frozen=True)
-class LoadOrder:
-    """The first record that a worker gets.
+class WorkerConfig:
+    """What a worker loads, and its limits; the first record that it receives.
 
     Attributes:
         pipeline: arguments of `create_pipeline`.
-        max_batch_size: pictures of one run; None takes the pipeline's own.
-        batch_timeout_ms: how long a picture waits for others to share its run.
-        max_pixels: largest picture that is decoded.
-        max_detections: most instances of one picture.
+        max_batch_size: maximum number of images per run; None for the pipeline's batch size.
+        batch_timeout_ms: maximum time that an image waits for others to fill a batch.
+        max_pixels: maximum number of pixels of an image.
+        max_detections: maximum number of instances per image.
     """
 
     pipeline: Mapping[str, Any]
@@ -42,8 +42,8 @@ class LoadOrder:
 
 
 @dataclass(frozen=True)
-class AnswerOptions:
-    """What a request wants to know about its pictures."""
+class ResponseOptions:
+    """The part of a request that determines the form of its response."""
 
     threshold: float | None = None
     visualize: bool = True
@@ -52,30 +52,30 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One encoded picture to segment; `name` is what messages call it."""
+class ImageRequest:
+    """One encoded image to segment; error messages call it `name`."""
 
     id: int
     data: bytes
     name: str
-    options: AnswerOptions
+    options: ResponseOptions
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """Nobody waits for this picture any more: drop it unless the network has it."""
+    """Cancels an image, unless the network has already started on it."""
 
     id: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a worker that is not ready does.
+    """The progress of a worker that is not ready yet.
 
     Attributes:
-        state: in a word or two: "loading", "tuning", "warming up".
-        share: how much of it is done, 0 to 1, where that is known.
-        detail: the step that it is at.
+        state: "loading", "tuning" or "warming up".
+        share: completed share, 0 to 1; None if unknown.
+        detail: the current step.
     """
 
     state: str
@@ -85,11 +85,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded and warm.
+    """The model is loaded and warmed up.
 
     Attributes:
-        capacity: pictures that the worker can hold at once without idling.
-        info: labels of the model-info metric: model, backend, device, ...
+        capacity: number of images that keep the worker busy; it accepts so many at once.
+        info: labels of the metric `hpip_model_info`: model, backend, device, ...
     """
 
     capacity: int
@@ -98,21 +98,22 @@ class Ready:
 
 @dataclass(frozen=True)
 class LoadFailed:
-    """The model can't be loaded; the worker ends."""
+    """The worker can't load the model, and exits."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The end of one picture, good or bad.
+class ImageResponse:
+    """The result or the error of one image.
 
     Attributes:
-        status: HTTP's: 200, 4xx for a bad picture, 499 for a dropped one, 500.
-        body: the rendered result, in the encoding that was asked for; empty unless 200.
-        message: what is wrong, for the client; empty if 200.
-        stages_ms: where the time went.
-        batch_size: pictures that shared the run.
+        id: the `ImageRequest`'s.
+        status: HTTP status: 200, 4xx for an invalid image (499 for a cancelled one), 500 or 502.
+        body: the result in the requested encoding; empty unless the status is 200.
+        message: the error, for the client; empty if the status is 200.
+        stages_ms: latency of each stage.
+        batch_size: number of images in the run.
     """
 
     id: int
@@ -124,13 +125,13 @@ class Answer:
 
 
 def pack(record: object) -> bytes:
-    """The record as a frame."""
+    """Encode a record as a frame."""
     payload = pickle.dumps(record, protocol=5)
     return _LENGTH.pack(len(payload)) + payload
 
 
 async def read_record(reader: asyncio.StreamReader) -> Any:
-    """The next record, or None once the other end is gone."""
+    """Read the next record; None if the other process has closed the connection."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
         return pickle.loads(await reader.readexactly(length))
@@ -139,7 +140,10 @@ async def read_record(reader: asyncio.StreamReader) -> Any:
 
 
 class Channel:
-    """The worker's end: blocking; one thread receives, any thread sends."""
+    """The worker's end of the connection; blocking.
+
+    One thread may receive, and any number may send.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -147,17 +151,17 @@ class Channel:
         self._sending = threading.Lock()
 
     def send(self, record: object) -> None:
-        """Send one record; does nothing when the front process is gone."""
+        """Send one record; does nothing if the front process has exited."""
         frame = pack(record)
         try:
             with self._sending:
                 self._connection.sendall(frame)
         except OSError:
-            # The receiving thread sees the same end and stops the process.
+            # The receiving thread notices the same and stops the process.
             return
 
     def receive(self) -> Any:
-        """The next record, or None once the front process is gone."""
+        """Wait for the next record; None if the front process has exited."""
         head = self._stream.read(_LENGTH.size)
         if len(head) < _LENGTH.size:
             return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker process: a pipeline, fed with pictures by the front process.
+"""The worker process: runs a pipeline on images from the front process.
 
-Pictures are decoded by two threads, segmented by two more (the network takes one at a time, so that
-one's preprocessing overlaps the other's network) and rendered by two.
+Two threads decode, two segment and two encode. The network takes one caller at a time, so that the
+preprocessing of one segmenting thread overlaps with the inference of the other.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from hpip.serving.batcher import Batcher
 from hpip.serving.log_lines import log_in_background
 from hpip.serving.rendering import draw_jpeg, encode_result, render_instances
 from hpip.serving.wire import (
-    Answer,
     Cancel,
     Channel,
+    ImageRequest,
+    ImageResponse,
     LoadFailed,
-    LoadOrder,
-    Picture,
     Progress,
     Ready,
+    WorkerConfig,
 )
 
 logger = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ _INTERNAL_ERROR = "Internal server error"
 
 @dataclass
 class _Work:
-    """A picture on its way through the worker."""
+    """An image in the worker."""
 
-    picture: Picture
+    request: ImageRequest
     source: Source
     selection: InstanceFilter
     decoded_at: float
@@ -57,22 +57,22 @@ class _Work:
 
 
 class Worker:
-    """Loads the pipeline, then answers every picture that it accepts exactly once."""
+    """Loads the pipeline, then sends exactly one response for every accepted image."""
 
-    def __init__(self, channel: Channel, order: LoadOrder) -> None:
+    def __init__(self, channel: Channel, config: WorkerConfig) -> None:
         self._channel = channel
-        self._order = order
+        self._config = config
         self._decoders = ThreadPoolExecutor(2, thread_name_prefix="decode")
         self._renderers = ThreadPoolExecutor(2, thread_name_prefix="render")
-        # Pictures that somebody waits for; a cancelled one is taken out.
+        # Ids of the images that are in progress and not cancelled.
         self._wanted: set[int] = set()
 
     def load(self) -> None:
-        """Load the model, tell the front process, and start to segment."""
+        """Load the model, report the outcome to the front process, and start to segment."""
         try:
             self._channel.send(Progress("loading"))
             tell.set(_TuningProgress(self._channel))
-            pipeline = create_pipeline(**self._order.pipeline)
+            pipeline = create_pipeline(**self._config.pipeline)
             self._channel.send(Progress("warming up"))
             pipeline.warm_up()
         except HpipError as error:
@@ -84,66 +84,66 @@ class Worker:
             return
         self._predictor = pipeline.predictors[0]
         limit = self._predictor.max_batch_size
-        wanted = self._order.max_batch_size or self._predictor.batch_size
+        wanted = self._config.max_batch_size or self._predictor.batch_size
         batch_size = wanted if limit is None else min(limit, wanted)
-        self._ready: Batcher[_Work] = Batcher(batch_size, self._order.batch_timeout_ms / 1e3)
+        self._ready: Batcher[_Work] = Batcher(batch_size, self._config.batch_timeout_ms / 1e3)
         for _ in range(_SEGMENTERS):
             threading.Thread(target=self._segment_forever, daemon=True).start()
-        # A batch in each segmenter and one picture that is being decoded.
+        # A batch in each segmenter, and one image in a decoder.
         capacity = _SEGMENTERS * batch_size + 1
         self._channel.send(Ready(capacity, _describe(pipeline, batch_size)))
 
-    def accept(self, picture: Picture) -> None:
-        """Take a picture into work."""
-        self._wanted.add(picture.id)
-        self._decoders.submit(self._decode, picture)
+    def accept(self, request: ImageRequest) -> None:
+        """Start to process an image."""
+        self._wanted.add(request.id)
+        self._decoders.submit(self._decode, request)
 
-    def cancel(self, picture_id: int) -> None:
-        """Drop a picture at its next stage, unless it has been answered."""
-        self._wanted.discard(picture_id)
+    def cancel(self, request_id: int) -> None:
+        """Cancel an image before its next stage."""
+        self._wanted.discard(request_id)
 
-    def _answer(self, answer: Answer) -> None:
-        self._wanted.discard(answer.id)
-        self._channel.send(answer)
+    def _respond(self, response: ImageResponse) -> None:
+        self._wanted.discard(response.id)
+        self._channel.send(response)
 
-    def _is_dropped(self, picture: Picture) -> bool:
-        if picture.id in self._wanted:
+    def _is_cancelled(self, request: ImageRequest) -> bool:
+        if request.id in self._wanted:
             return False
-        self._channel.send(Answer(picture.id, 499, message="cancelled"))
+        self._channel.send(ImageResponse(request.id, 499, message="cancelled"))
         return True
 
-    def _fail(self, picture: Picture, error: Exception) -> None:
+    def _fail(self, request: ImageRequest, error: Exception) -> None:
         if isinstance(error, InvalidInputError):
-            self._answer(Answer(picture.id, 422, message=str(error)))
+            self._respond(ImageResponse(request.id, 422, message=str(error)))
             return
-        # Engines' messages hold paths and stack traces: they are for the log.
-        logger.error("a picture failed", exc_info=error)
-        self._answer(Answer(picture.id, 500, message=_INTERNAL_ERROR))
+        # Engines' messages contain paths and stack traces, which only the log may show.
+        logger.error("an image failed; the client gets status 500", exc_info=error)
+        self._respond(ImageResponse(request.id, 500, message=_INTERNAL_ERROR))
 
-    def _decode(self, picture: Picture) -> None:
-        if self._is_dropped(picture):
+    def _decode(self, request: ImageRequest) -> None:
+        if self._is_cancelled(request):
             return
         start = perf_counter()
         try:
             image = decode_image(
-                picture.data, picture.name, max_pixels=self._order.max_pixels, sized_only=True
+                request.data, request.name, max_pixels=self._config.max_pixels, sized_only=True
             )
             selection = self._predictor.select(
-                picture.options.threshold, self._order.max_detections
+                request.options.threshold, self._config.max_detections
             )
             network_hw = self._predictor.spec.preprocess.network_hw(image.shape[:2])
         except Exception as error:
-            self._fail(picture, error)
+            self._fail(request, error)
             return
         now = perf_counter()
-        source = Source(image, None, None, picture.name)
+        source = Source(image, None, None, request.name)
         stages_ms = {"decode": (now - start) * 1e3}
-        self._ready.put((network_hw, selection), _Work(picture, source, selection, now, stages_ms))
+        self._ready.put((network_hw, selection), _Work(request, source, selection, now, stages_ms))
 
     def _segment_forever(self) -> None:
         while True:
             taken = self._ready.take()
-            batch = [work for work in taken if not self._is_dropped(work.picture)]
+            batch = [work for work in taken if not self._is_cancelled(work.request)]
             if batch:
                 self._segment(batch)
 
@@ -158,19 +158,19 @@ class Worker:
                 work = waiting.pop(id(source))
                 if isinstance(outcome, InstanceSegResult):
                     work.stages_ms.update(_network_stages(outcome))
-                    if work.picture.options.visualize:
+                    if work.request.options.visualize:
                         self._renderers.submit(self._render, work, outcome, len(batch))
                     else:
-                        # Instances alone take less than waking another thread for them.
+                        # Without an annotated image, this is faster than waking another thread.
                         self._render(work, outcome, len(batch))
                 else:
-                    self._fail(work.picture, outcome)
+                    self._fail(work.request, outcome)
         except Exception as error:
             for work in waiting.values():
-                self._fail(work.picture, error)
+                self._fail(work.request, error)
 
     def _render(self, work: _Work, result: InstanceSegResult, batch_size: int) -> None:
-        options = work.picture.options
+        options = work.request.options
         try:
             start = perf_counter()
             jpeg = draw_jpeg(result) if options.visualize else None
@@ -178,14 +178,14 @@ class Worker:
             instances = render_instances(result, options.mask_format)
             body = encode_result(instances, jpeg, options.encoding)
         except Exception as error:
-            self._fail(work.picture, error)
+            self._fail(work.request, error)
             return
         if options.visualize:
             work.stages_ms["draw"] = (drawn - start) * 1e3
         work.stages_ms["encode"] = (perf_counter() - drawn) * 1e3
-        self._answer(
-            Answer(
-                work.picture.id,
+        self._respond(
+            ImageResponse(
+                work.request.id,
                 200,
                 body,
                 stages_ms=work.stages_ms,
@@ -195,7 +195,7 @@ class Worker:
 
 
 class _TuningProgress:
-    """Passes on what tuning does; how much of it is done goes by its budget of time."""
+    """Reports the progress of tuning, as the elapsed share of its time budget."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -234,23 +234,23 @@ def _describe(pipeline: InstanceSegPipeline, batch_size: int) -> dict[str, str]:
 
 def main(descriptor: int) -> None:
     """Run a worker on an inherited socket until the front process closes it."""
-    # A terminal and systemd signal the whole group; the front process decides when to end.
+    # A terminal and systemd signal the whole group; the front process stops the workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     log_in_background("hpip")
     channel = Channel(socket.socket(fileno=descriptor))
-    order = channel.receive()
-    if order is None:
+    config = channel.receive()
+    if config is None:
         return
-    worker = Worker(channel, order)
-    # In a thread of its own, so that the end of the front process is noticed while a model loads.
+    worker = Worker(channel, config)
+    # In a thread, so that the worker notices an exit of the front process while the model loads.
     threading.Thread(target=worker.load, daemon=True).start()
     while (record := channel.receive()) is not None:
-        if isinstance(record, Picture):
+        if isinstance(record, ImageRequest):
             worker.accept(record)
         elif isinstance(record, Cancel):
             worker.cancel(record.id)
-    # Engines' own clean-up at exit has been seen to hang and to crash; nothing is left to lose.
+    # Without the engines' clean-up at exit, which has been seen to hang and to crash.
     os._exit(0)
 
 

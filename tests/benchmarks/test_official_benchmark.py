@@ -71,7 +71,7 @@ def official_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def demo_coco(tmp_path: Path) -> Path:
-    """COCO's layout: two pictures, annotated with what the demo model's export finds in them."""
+    """COCO's layout: two images, annotated with the results of the demo model's original graph."""
     folder = tmp_path / "coco"
     (folder / "val2017").mkdir(parents=True)
     (folder / "annotations").mkdir()
@@ -98,7 +98,7 @@ def demo_coco(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def coco(tmp_path: Path) -> CocoFolder:
-    """Four pictures for the tiny model: right, shifted, missed, and nothing to find."""
+    """Four images for the tiny model: a match, a shifted instance, a missed one, none."""
     coco = CocoFolder(tmp_path / "rectangles")
     for shift in (0, 6):
         image = coco.picture(rectangles(SIDE, SIDE, red=(16, 16, 48, 48)))
@@ -185,7 +185,7 @@ def test_the_table_names_every_official_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "told", "name"),
+    ("folder", "model_name", "name"),
     [
         ("SOLOv2", "my-model", "SOLOv2"),
         ("SOLOv2_infer", "my-model", "SOLOv2"),
@@ -194,8 +194,10 @@ def test_the_table_names_every_official_model() -> None:
         ("best_model", "my-model", None),
     ],
 )
-def test_a_folder_bears_its_name_or_tells_it(folder: str, told: str, name: str | None) -> None:
-    assert official_name(Path("models") / folder, told) == name
+def test_the_official_name_is_the_folders_or_the_models(
+    folder: str, model_name: str, name: str | None
+) -> None:
+    assert official_name(Path("models") / folder, model_name) == name
 
 
 @pytest.mark.parametrize("name", ["Mask-RT-DETR-S", "PP-YOLOE_seg-S", "SOLOv2"])
@@ -282,7 +284,7 @@ def test_parts_of_a_dataset_give_the_figures_of_the_whole(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-def test_an_engine_that_the_gate_refuses_is_told_and_is_no_failure(
+def test_an_engine_that_fails_the_validation_is_rejected_without_a_failure(
     tiny_model_dir: Path, coco: CocoFolder, tmp_path: Path
 ) -> None:
     found = steps.run(job(tiny_model_dir, coco, tmp_path, "ap-onnxruntime"))
@@ -343,9 +345,9 @@ def test_an_interrupted_run_goes_on(tiny_model_dir: Path, tmp_path: Path) -> Non
         while not list(output.glob("*/checks-*.json")) and process.poll() is None:
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGTERM)
-        _, told = process.communicate()
-    assert process.returncode == 130, told
-    assert "run it again to go on" in told
+        _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert "run the command again to continue" in said
     done = records(output)
     assert any("checks-" in path for path in done)
     assert run(tiny_model_dir, "--output", output).returncode == 0
@@ -360,19 +362,19 @@ def test_the_dataset_is_a_folder_or_a_file_and_a_folder(tmp_path: Path) -> None:
     file, images = folder / "annotations" / "instances_val2017.json", folder / "val2017"
     file.parent.mkdir(parents=True)
     file.write_text("{}")
-    with pytest.raises(DatasetError, match="--coco-images: expected the folder"):
+    with pytest.raises(DatasetError, match="--coco-images: expected the directory"):
         coco_files(folder, None)
     images.mkdir()
     assert coco_files(folder, None) == (file, images)
     assert coco_files(file, images) == (file, images)
     assert coco_files(folder, tmp_path) == (file, tmp_path)
-    with pytest.raises(DatasetError, match="--coco-images: expected the folder"):
+    with pytest.raises(DatasetError, match="--coco-images: expected the directory"):
         coco_files(file, None)
-    with pytest.raises(DatasetError, match="is not there"):
+    with pytest.raises(DatasetError, match="does not exist"):
         coco_files(tmp_path, None)
 
 
-def test_what_can_be_wrong_with_the_request_is_told_at_once(
+def test_wrong_arguments_raise_before_anything_runs(
     tiny_model_dir: Path, coco: CocoFolder, tmp_path: Path
 ) -> None:
     other = tmp_path / tiny_model_dir.name

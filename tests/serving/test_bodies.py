@@ -14,7 +14,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from hpip.serving import bodies
-from hpip.serving.bodies import Asked, BodyBudget, parse_body
+from hpip.serving.bodies import BodyBudget, ParsedRequest, parse_body
 from hpip.serving.problems import RequestError
 
 # Its base64 has both characters in which the alphabet of URLs differs, and needs padding.
@@ -22,7 +22,7 @@ PICTURE = b"\xfb\xef\xff\xfe picture"
 TEXT = base64.b64encode(PICTURE).decode()
 
 
-def parse(body: bytes, content_type: str | None, max_images: int = 16) -> Asked:
+def parse(body: bytes, content_type: str | None, max_images: int = 16) -> ParsedRequest:
     headers = Headers({} if content_type is None else {"content-type": content_type})
     return asyncio.run(parse_body(body, headers, max_images))
 
@@ -46,7 +46,7 @@ FORM = "multipart/form-data; boundary=B"
 
 
 def test_files_and_texts_of_a_form() -> None:
-    asked = parse(
+    parsed = parse(
         form(
             ('name="image"; filename="a.jpg"', PICTURE),
             ('name="logId"', "ein Bär".encode()),
@@ -54,12 +54,12 @@ def test_files_and_texts_of_a_form() -> None:
         ),
         FORM,
     )
-    assert asked.pictures == [PICTURE]
-    assert (asked.fields.logId, asked.fields.threshold) == ("ein Bär", 0.25)
+    assert parsed.images == [PICTURE]
+    assert (parsed.fields.logId, parsed.fields.threshold) == ("ein Bär", 0.25)
     several = parse(
         form(('name="images"; filename="a"', PICTURE), ('name="images"', b"AA==")), FORM
     )
-    assert (several.pictures, several.several) == ([PICTURE, b"\0"], True)
+    assert (several.images, several.several) == ([PICTURE, b"\0"], True)
 
 
 def test_a_large_file_never_touches_the_disk(
@@ -67,7 +67,7 @@ def test_a_large_file_never_touches_the_disk(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
     picture = b"x" * (3 << 20)
-    assert parse(form(('name="image"; filename="a"', picture)), FORM).pictures == [picture]
+    assert parse(form(('name="image"; filename="a"', picture)), FORM).images == [picture]
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "latin-1", "uu", '"utf-16"'])
@@ -133,8 +133,8 @@ def test_json_is_taken_under_the_types_that_clients_give_it(
     kind: str | None, encoding: str
 ) -> None:
     body = f' {{"image": "{TEXT}", "logId": "Bär"}}'.encode(encoding)
-    asked = parse(body, kind)
-    assert (asked.pictures, asked.fields.logId) == ([PICTURE], "Bär")
+    parsed = parse(body, kind)
+    assert (parsed.images, parsed.fields.logId) == ([PICTURE], "Bär")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_broken_texts_are_the_client_s_error(body: bytes) -> None:
     ],
 )
 def test_base64_in_all_spellings(text: str) -> None:
-    assert parse(json.dumps({"image": text}).encode(), "application/json").pictures == [PICTURE]
+    assert parse(json.dumps({"image": text}).encode(), "application/json").images == [PICTURE]
 
 
 @pytest.mark.parametrize("text", ["A", "AAAAA", "A=A=", "AA*=", "Ä" * 4, "data:image/jpeg,abc"])
@@ -182,10 +182,10 @@ def test_what_is_no_base64_is_told(text: str) -> None:
 def test_bodies_are_never_parsed_in_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even small ones: what they cost is their client's to say."""
 
-    def running_loop(*_: object) -> Asked:
+    def running_loop(*_: object) -> ParsedRequest:
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
-        return Asked([], several=False, fields=bodies.SegmentRequest(image=""))
+        return ParsedRequest([], several=False, fields=bodies.SegmentRequest(image=""))
 
     monkeypatch.setattr(bodies, "_check", running_loop)
     for body, kind in (
@@ -199,7 +199,7 @@ def test_bodies_are_never_parsed_in_the_event_loop(monkeypatch: pytest.MonkeyPat
 def test_budget_is_given_back() -> None:
     budget = BodyBudget(10)
     budget.take(6)
-    with pytest.raises(RequestError, match="bodies"):
+    with pytest.raises(RequestError, match="memory"):
         budget.take(5)
     budget.give_back(6)
     budget.take(10)

@@ -148,7 +148,7 @@ def test_picture_that_no_jpeg_holds_is_answered_undrawn(client: httpx.Client) ->
     text = base64_text(encoded(np.zeros((2, 65_530, 3), np.uint8)))
     refused = client.post(ROUTE, json={"image": text})
     assert refused.status_code == 422
-    assert "visualize false" in refused.json()["errorMsg"]
+    assert "visualize to false" in refused.json()["errorMsg"]
     assert _answer(client, image=text, visualize=False)["instances"] == []
 
 

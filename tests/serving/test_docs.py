@@ -74,7 +74,7 @@ def test_the_pipeline_file_is_taken() -> None:
 
 
 def test_every_status_is_there(demo_server: RunningServer) -> None:
-    named = {int(code) for row in rows("Failures") for code in re.findall(r"\d{3}", row[0])}
+    named = {int(code) for row in rows("Errors") for code in re.findall(r"\d{3}", row[0])}
     with urllib.request.urlopen(f"{demo_server.url}/openapi.json") as response:
         announced = set(map(int, re.findall(r'"([45]\d\d)":', response.read().decode())))
     assert announced <= named

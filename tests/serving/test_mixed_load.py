@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Short versions of benchmarks/serving: the same code, less of it, and no word about time."""
+"""Short versions of benchmarks/serving: the same code with less work; no test asserts a time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from benchmarks.serving import fuzz, latency, load
-from benchmarks.serving.judge import Judge, WrongAnswerError
-from benchmarks.serving.questions import Asked, make_pictures
 from benchmarks.serving.raw_http import Reply
+from benchmarks.serving.request_cases import ValidRequest, make_images
+from benchmarks.serving.validation import ResponseValidator, WrongResponseError
 
 MODEL = {"model": "demo", "device": "cpu"}
 FLAGS = ("--model", "demo", "--device", "cpu")
 
 
 @pytest.mark.slow
-def test_a_short_mixed_load_gets_right_answers_only(tmp_path: Path) -> None:
+def test_a_short_mixed_load_gets_correct_responses_only(tmp_path: Path) -> None:
     figures = load.run(MODEL, FLAGS, clients=8, duration_s=10, log=tmp_path / "log")
     assert figures["examples"] == {"wrong": [], "lost": []}
     assert figures["unexpected_5xx"] == 0
@@ -52,15 +52,15 @@ def test_the_latency_benchmark_runs(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
-    pictures = make_pictures(load.DEMO)
-    made = Judge(pictures, MODEL)
-    made.prepare([Asked(("coins.png",))])
+def validator() -> ResponseValidator:
+    images = make_images(load.DEMO)
+    made = ResponseValidator(images, MODEL)
+    made.prepare([ValidRequest(("coins.png",))])
     return made
 
 
-def right_answer(judge: Judge) -> dict[str, Any]:
-    result = judge.expected("coins.png", None)
+def correct_content(validator: ResponseValidator) -> dict[str, Any]:
+    result = validator.expected("coins.png", None)
     instances = [
         {
             "bbox": box,
@@ -81,13 +81,13 @@ def right_answer(judge: Judge) -> dict[str, Any]:
     return {"errorCode": 0, "errorMsg": "Success", "result": {"instances": instances}}
 
 
-def reply(answer: dict[str, Any]) -> Reply:
-    return Reply(200, {}, json.dumps({"logId": "1", **answer}).encode())
+def reply(content: dict[str, Any]) -> Reply:
+    return Reply(200, {}, json.dumps({"logId": "1", **content}).encode())
 
 
-def test_the_judge_takes_the_right_answer(judge: Judge) -> None:
+def test_a_correct_response_passes(validator: ResponseValidator) -> None:
     for _ in range(2):
-        judge.check(Asked(("coins.png",)), reply(right_answer(judge)))
+        validator.check(ValidRequest(("coins.png",)), reply(correct_content(validator)))
 
 
 @pytest.mark.parametrize(
@@ -101,22 +101,22 @@ def test_the_judge_takes_the_right_answer(judge: Judge) -> None:
         ("mask", None),
     ],
 )
-def test_the_judge_sees_a_wrong_answer(judge: Judge, key: str, value: Any) -> None:
-    answer = right_answer(judge)
-    answer["result"]["instances"][5][key] = value
-    with pytest.raises(WrongAnswerError):
-        judge.check(Asked(("coins.png",)), reply(answer))
+def test_a_wrong_response_is_found(validator: ResponseValidator, key: str, value: Any) -> None:
+    content = correct_content(validator)
+    content["result"]["instances"][5][key] = value
+    with pytest.raises(WrongResponseError):
+        validator.check(ValidRequest(("coins.png",)), reply(content))
 
 
-def test_the_judge_misses_instances_and_pictures(judge: Judge) -> None:
-    answer = right_answer(judge)
-    answer["result"]["instances"].pop()
-    with pytest.raises(WrongAnswerError, match="instances in place of"):
-        judge.check(Asked(("coins.png",)), reply(answer))
-    answer = right_answer(judge)
-    answer["result"]["image"] = base64.b64encode(b"?").decode()
-    with pytest.raises(WrongAnswerError, match="picture"):
-        judge.check(Asked(("coins.png",)), reply(answer))
+def test_missing_instances_and_wrong_images_are_found(validator: ResponseValidator) -> None:
+    content = correct_content(validator)
+    content["result"]["instances"].pop()
+    with pytest.raises(WrongResponseError, match="instances; received"):
+        validator.check(ValidRequest(("coins.png",)), reply(content))
+    content = correct_content(validator)
+    content["result"]["image"] = base64.b64encode(b"?").decode()
+    with pytest.raises(WrongResponseError, match="image"):
+        validator.check(ValidRequest(("coins.png",)), reply(content))
 
 
 def test_flat_memory_has_no_drift_and_growing_memory_has() -> None:
@@ -128,7 +128,7 @@ def test_flat_memory_has_no_drift_and_growing_memory_has() -> None:
     assert load.memory_drift(leak)["drift"] == pytest.approx(4e7 / 5.4e8, rel=0.1)
 
 
-@pytest.mark.parametrize("make", [fuzz.changed_requests, fuzz.changed_pictures])
+@pytest.mark.parametrize("make", [fuzz.damaged_requests, fuzz.damaged_images])
 def test_damages_differ_and_can_be_repeated(make: Any) -> None:
     first = list(islice(make(random.Random(7)), 50))
     assert first == list(islice(make(random.Random(7)), 50))

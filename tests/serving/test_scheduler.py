@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 
 from hpip.serving.problems import RequestError
-from hpip.serving.scheduler import Job, Scheduler
-from hpip.serving.wire import Answer, AnswerOptions, Cancel, Picture
+from hpip.serving.scheduler import ImageJob, Scheduler
+from hpip.serving.wire import Cancel, ImageRequest, ImageResponse, ResponseOptions
 
-OPTIONS = AnswerOptions()
+OPTIONS = ResponseOptions()
 
 
-class _Hands:
+class _FakeWorker:
     """A worker's place without a process: keeps what it is told."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.jobs: dict[int, Job] = {}
-        self.told: list[Picture | Cancel] = []
+        self.jobs: dict[int, ImageJob] = {}
+        self.told: list[ImageRequest | Cancel] = []
 
-    def send(self, record: Picture | Cancel) -> None:
+    def send(self, record: ImageRequest | Cancel) -> None:
         self.told.append(record)
 
 
@@ -30,13 +30,13 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(work)
 
 
-def _submit(scheduler: Scheduler, count: int) -> list[Job]:
+def _submit(scheduler: Scheduler, count: int) -> list[ImageJob]:
     return scheduler.submit([(b"x", str(i)) for i in range(count)], OPTIONS)
 
 
-def test_pictures_go_to_the_worker_with_the_smallest_share() -> None:
+def test_images_go_to_the_worker_with_the_smallest_share() -> None:
     async def work() -> None:
-        scheduler, small, large = Scheduler(9), _Hands(1), _Hands(4)
+        scheduler, small, large = Scheduler(9), _FakeWorker(1), _FakeWorker(4)
         scheduler.add_worker(small)
         scheduler.add_worker(large)
         _submit(scheduler, 6)
@@ -59,12 +59,12 @@ def test_a_request_is_queued_whole_or_not_at_all() -> None:
     _run(work())
 
 
-def test_more_pictures_than_places_wait_when_workers_are_free() -> None:
-    """Places in workers' hands do not count as waiting."""
+def test_more_images_than_places_wait_when_workers_are_free() -> None:
+    """Places in workers' worker do not count as waiting."""
 
     async def work() -> None:
-        scheduler, hands = Scheduler(2), _Hands(3)
-        scheduler.add_worker(hands)
+        scheduler, worker = Scheduler(2), _FakeWorker(3)
+        scheduler.add_worker(worker)
         _submit(scheduler, 5)
         assert (scheduler.in_flight, scheduler.queue_depth) == (3, 2)
         with pytest.raises(RequestError):
@@ -73,81 +73,81 @@ def test_more_pictures_than_places_wait_when_workers_are_free() -> None:
     _run(work())
 
 
-def test_lost_pictures_are_tried_again_first_and_alone() -> None:
+def test_lost_images_are_tried_again_first_and_alone() -> None:
     async def work() -> None:
-        scheduler, dying, other = Scheduler(9), _Hands(2), _Hands(2)
+        scheduler, dying, other = Scheduler(9), _FakeWorker(2), _FakeWorker(2)
         scheduler.add_worker(dying)
         first, second = _submit(scheduler, 2)
         third, *_ = _submit(scheduler, 1)
         scheduler.remove_worker(dying)
         scheduler.add_worker(other)
-        assert list(other.jobs) == [first.picture.id]
-        scheduler.finish(other, Answer(first.picture.id, 200))
-        assert list(other.jobs) == [second.picture.id]
-        scheduler.finish(other, Answer(second.picture.id, 200))
-        assert list(other.jobs) == [third.picture.id]
+        assert list(other.jobs) == [first.request.id]
+        scheduler.finish(other, ImageResponse(first.request.id, 200))
+        assert list(other.jobs) == [second.request.id]
+        scheduler.finish(other, ImageResponse(second.request.id, 200))
+        assert list(other.jobs) == [third.request.id]
         assert first.future.result().status == second.future.result().status == 200
 
     _run(work())
 
 
-def test_a_picture_lost_twice_gets_502_and_takes_no_other_down() -> None:
+def test_an_image_lost_twice_gets_502_and_takes_no_other_down() -> None:
     async def work() -> None:
-        scheduler, places = Scheduler(9), [_Hands(2) for _ in range(3)]
+        scheduler, places = Scheduler(9), [_FakeWorker(2) for _ in range(3)]
         killer, innocent = _submit(scheduler, 2)
         for place in places[:2]:
             scheduler.add_worker(place)
             scheduler.remove_worker(place)
         scheduler.add_worker(places[2])
         assert killer.future.result().status == 502
-        assert list(places[2].jobs) == [innocent.picture.id]
+        assert list(places[2].jobs) == [innocent.request.id]
 
     _run(work())
 
 
-def test_cancelled_pictures_leave_the_queue_and_workers_are_told() -> None:
+def test_cancelled_images_leave_the_queue_and_workers_are_told() -> None:
     async def work() -> None:
-        scheduler, hands = Scheduler(9), _Hands(1)
-        scheduler.add_worker(hands)
+        scheduler, worker = Scheduler(9), _FakeWorker(1)
+        scheduler.add_worker(worker)
         jobs = _submit(scheduler, 3)
         kept, *_ = _submit(scheduler, 1)
         scheduler.cancel(jobs)
         assert scheduler.queue_depth == 1
-        assert hands.told[-1] == Cancel(jobs[0].picture.id)
+        assert worker.told[-1] == Cancel(jobs[0].request.id)
         # The worker answers even so, and only then has a place again.
-        scheduler.finish(hands, Answer(jobs[0].picture.id, 499))
-        assert list(hands.jobs) == [kept.picture.id]
+        scheduler.finish(worker, ImageResponse(jobs[0].request.id, 499))
+        assert list(worker.jobs) == [kept.request.id]
 
     _run(work())
 
 
-def test_cancelled_pictures_of_a_lost_worker_are_not_tried_again() -> None:
+def test_cancelled_images_of_a_lost_worker_are_not_tried_again() -> None:
     async def work() -> None:
-        scheduler, hands = Scheduler(9), _Hands(1)
-        scheduler.add_worker(hands)
+        scheduler, worker = Scheduler(9), _FakeWorker(1)
+        scheduler.add_worker(worker)
         jobs = _submit(scheduler, 1)
         scheduler.cancel(jobs)
-        scheduler.remove_worker(hands)
+        scheduler.remove_worker(worker)
         assert scheduler.queue_depth == 0
 
     _run(work())
 
 
-def test_a_picture_that_takes_too_long_is_answered_and_the_others_are_not_to_blame() -> None:
+def test_an_image_that_takes_too_long_is_answered_and_the_others_are_not_to_blame() -> None:
     async def work() -> None:
-        scheduler, worker = Scheduler(9), _Hands(3)
+        scheduler, worker = Scheduler(9), _FakeWorker(3)
         scheduler.add_worker(worker)
         late, on_time, left = _submit(scheduler, 3)
-        late.handed_at -= 100
-        left.handed_at -= 100
+        late.sent_at -= 100
+        left.sent_at -= 100
         scheduler.cancel([left])
         # Others are answered meanwhile; that is no excuse.
-        assert not scheduler.give_up_late(worker, 200)
-        assert scheduler.give_up_late(worker, 50)
-        assert not scheduler.give_up_late(worker, 50)
+        assert not scheduler.time_out_images(worker, 200)
+        assert scheduler.time_out_images(worker, 50)
+        assert not scheduler.time_out_images(worker, 50)
         assert late.future.result().status == 502
         scheduler.remove_worker(worker)
-        others = [_Hands(2), _Hands(2)]
+        others = [_FakeWorker(2), _FakeWorker(2)]
         for other in others:
             scheduler.add_worker(other)
         assert (on_time.attempts, scheduler.in_flight) == (1, 1)

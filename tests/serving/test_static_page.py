@@ -188,7 +188,7 @@ def test_the_code_to_copy_runs(page: Any, language: str, tmp_path: Path) -> None
     page.click("#client summary")
     page.select_option("#language", language)
     code = page.inner_text("#code")
-    shutil.copy(SCENE, tmp_path / "picture.jpg")
+    shutil.copy(SCENE, tmp_path / "photo.jpg")
     done = subprocess.run(
         command[language], input=code, cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -360,7 +360,7 @@ def test_the_view_of_the_api_works_offline(browser: Any, demo_server: RunningSer
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
     page.goto(f"{demo_server.url}/docs")
-    page.wait_for_selector("text=Find the instances in a picture")
+    page.wait_for_selector("text=Segment the instances in one or more images")
     assert all(url.startswith((demo_server.url, "blob:", "data:")) for url in urls)
     assert errors == []
     page.close()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sends a picture to hpip's server, prints the instances and saves the drawing.
+// Sends an image to hpip's server, prints the instances, and saves the annotated image.
 #include <curl/curl.h>
 
 #include <cstddef>
@@ -37,7 +37,7 @@ std::string decode_base64(const std::string& text) {
   for (const char digit : text) {
     if (digit == '=') break;
     const std::size_t value = kDigits.find(digit);
-    if (value == std::string::npos) throw std::runtime_error("the picture is not base64");
+    if (value == std::string::npos) throw std::runtime_error("the annotated image is not base64");
     bits = bits << 6 | static_cast<std::uint32_t>(value);
     count += 6;
     if (count >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 255);
@@ -60,29 +60,29 @@ std::string post(const std::string& url, const std::string& body) {
   const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
   const std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers(
       curl_slist_append(nullptr, "Content-Type: application/json"), curl_slist_free_all);
-  std::string answer;
+  std::string response;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, body.data());
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT, 120L);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &response);
   const CURLcode code = curl_easy_perform(curl.get());
   if (code != CURLE_OK) throw std::runtime_error(url + ": " + curl_easy_strerror(code));
-  return answer;
+  return response;
 }
 
-void run(const std::string& server, const std::string& picture, const std::string& drawing) {
-  const nlohmann::json question = {{"image", encode_base64(read_file(picture))},
-                                   {"visualize", true}};
-  const auto answer =
-      nlohmann::json::parse(post(server + "/instance-segmentation", question.dump()));
-  if (const int code = answer.at("errorCode"); code != 0) {
-    const std::string message = answer.at("errorMsg");
+void run(const std::string& server, const std::string& image_path, const std::string& output_path) {
+  const nlohmann::json request = {{"image", encode_base64(read_file(image_path))},
+                                  {"visualize", true}};
+  const auto response =
+      nlohmann::json::parse(post(server + "/instance-segmentation", request.dump()));
+  if (const int code = response.at("errorCode"); code != 0) {
+    const std::string message = response.at("errorMsg");
     throw std::runtime_error(std::to_string(code) + ": " + message);
   }
-  const auto& result = answer.at("result");
+  const auto& result = response.at("result");
   for (const auto& instance : result.at("instances")) {
     const std::string name = instance.at("categoryName");
     const auto& box = instance.at("bbox");
@@ -90,7 +90,7 @@ void run(const std::string& server, const std::string& picture, const std::strin
                 instance.at("score").get<double>(), box[0].get<double>(), box[1].get<double>(),
                 box[2].get<double>(), box[3].get<double>());
   }
-  std::ofstream(drawing, std::ios::binary)
+  std::ofstream(output_path, std::ios::binary)
       << decode_base64(result.at("image").get_ref<const std::string&>());
 }
 
@@ -98,7 +98,7 @@ void run(const std::string& server, const std::string& picture, const std::strin
 
 int main(int argc, char** argv) {
   if (argc != 4) {
-    std::fprintf(stderr, "usage: client SERVER PICTURE DRAWING.jpg\n");
+    std::fprintf(stderr, "usage: client SERVER IMAGE OUTPUT.jpg\n");
     return 1;
   }
   try {

@@ -10,14 +10,14 @@ using System.Runtime.Serialization.Json;
 using System.Threading.Tasks;
 
 [DataContract]
-class Question
+class SegmentRequest
 {
     [DataMember(Name = "image")] public string Image;
     [DataMember(Name = "visualize")] public bool Visualize;
 }
 
 [DataContract]
-class Answer
+class SegmentResponse
 {
     [DataMember(Name = "errorCode")] public int ErrorCode;
     [DataMember(Name = "errorMsg")] public string ErrorMsg;
@@ -47,14 +47,14 @@ class Mask
     [DataMember(Name = "size")] public int[] Size;
 }
 
-/// <summary>Sends a picture to hpip's server, prints the instances and saves the drawing.</summary>
+/// <summary>Sends an image to hpip's server, prints the instances, and saves the annotated image.</summary>
 static class Client
 {
     static int Main(string[] arguments)
     {
         if (arguments.Length != 3)
         {
-            Console.Error.WriteLine("usage: Client SERVER PICTURE DRAWING.jpg");
+            Console.Error.WriteLine("usage: Client SERVER IMAGE OUTPUT.jpg");
             return 1;
         }
         try
@@ -69,20 +69,20 @@ static class Client
         }
     }
 
-    static async Task Run(string server, string picture, string drawing)
+    static async Task Run(string server, string imagePath, string outputPath)
     {
-        var image = Convert.ToBase64String(File.ReadAllBytes(picture));
-        var body = new ByteArrayContent(Write(new Question { Image = image, Visualize = true }));
+        var image = Convert.ToBase64String(File.ReadAllBytes(imagePath));
+        var body = new ByteArrayContent(Write(new SegmentRequest { Image = image, Visualize = true }));
         body.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         using (var client = new HttpClient { Timeout = TimeSpan.FromSeconds(120) })
         using (var response = await client.PostAsync(server + "/instance-segmentation", body))
         {
-            var answer = Read(await response.Content.ReadAsStreamAsync());
-            if (answer.ErrorCode != 0)
-                throw new HttpRequestException($"{answer.ErrorCode}: {answer.ErrorMsg}");
-            foreach (var instance in answer.Result.Instances)
+            var content = Read(await response.Content.ReadAsStreamAsync());
+            if (content.ErrorCode != 0)
+                throw new HttpRequestException($"{content.ErrorCode}: {content.ErrorMsg}");
+            foreach (var instance in content.Result.Instances)
                 Console.WriteLine(Describe(instance));
-            File.WriteAllBytes(drawing, Convert.FromBase64String(answer.Result.Image));
+            File.WriteAllBytes(outputPath, Convert.FromBase64String(content.Result.Image));
         }
     }
 
@@ -93,15 +93,15 @@ static class Client
         return $"{instance.CategoryName} {instance.Score.ToString("F3", invariant)} [{box}]";
     }
 
-    static byte[] Write(Question question)
+    static byte[] Write(SegmentRequest request)
     {
         using (var stream = new MemoryStream())
         {
-            new DataContractJsonSerializer(typeof(Question)).WriteObject(stream, question);
+            new DataContractJsonSerializer(typeof(SegmentRequest)).WriteObject(stream, request);
             return stream.ToArray();
         }
     }
 
-    static Answer Read(Stream stream) =>
-        (Answer)new DataContractJsonSerializer(typeof(Answer)).ReadObject(stream);
+    static SegmentResponse Read(Stream stream) =>
+        (SegmentResponse)new DataContractJsonSerializer(typeof(SegmentResponse)).ReadObject(stream);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Sends a picture to hpip's server, prints the instances and saves the drawing.
+// Sends an image to hpip's server, prints the instances, and saves the annotated image.
 package main
 
 import (
@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// encoding/json writes and reads a []byte as base64, which is how pictures travel.
-type question struct {
+// encoding/json writes and reads a []byte as base64, as the API expects images.
+type segmentRequest struct {
 	Image     []byte `json:"image"`
 	Visualize bool   `json:"visualize"`
 }
 
-type answer struct {
+type segmentResponse struct {
 	ErrorCode int    `json:"errorCode"`
 	ErrorMsg  string `json:"errorMsg"`
 	Result    struct {
@@ -35,12 +35,12 @@ type answer struct {
 	} `json:"result"`
 }
 
-func run(server, picture, drawing string) error {
-	image, err := os.ReadFile(picture)
+func run(server, imagePath, outputPath string) error {
+	image, err := os.ReadFile(imagePath)
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(question{Image: image, Visualize: true})
+	body, err := json.Marshal(segmentRequest{Image: image, Visualize: true})
 	if err != nil {
 		return err
 	}
@@ -52,24 +52,24 @@ func run(server, picture, drawing string) error {
 	}
 	defer response.Body.Close()
 
-	var got answer
-	if err := json.NewDecoder(response.Body).Decode(&got); err != nil {
+	var content segmentResponse
+	if err := json.NewDecoder(response.Body).Decode(&content); err != nil {
 		return fmt.Errorf("%s: %w", response.Status, err)
 	}
-	if got.ErrorCode != 0 {
-		return fmt.Errorf("%d: %s", got.ErrorCode, got.ErrorMsg)
+	if content.ErrorCode != 0 {
+		return fmt.Errorf("%d: %s", content.ErrorCode, content.ErrorMsg)
 	}
-	for _, instance := range got.Result.Instances {
+	for _, instance := range content.Result.Instances {
 		b := instance.Box
 		fmt.Printf("%s %.3f [%.1f, %.1f, %.1f, %.1f]\n",
 			instance.CategoryName, instance.Score, b[0], b[1], b[2], b[3])
 	}
-	return os.WriteFile(drawing, got.Result.Image, 0o644)
+	return os.WriteFile(outputPath, content.Result.Image, 0o644)
 }
 
 func main() {
 	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: client SERVER PICTURE DRAWING.jpg")
+		fmt.Fprintln(os.Stderr, "usage: client SERVER IMAGE OUTPUT.jpg")
 		os.Exit(1)
 	}
 	if err := run(os.Args[1], os.Args[2], os.Args[3]); err != nil {

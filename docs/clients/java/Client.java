@@ -13,36 +13,36 @@ import java.time.Duration;
 import java.util.Base64;
 import java.util.Locale;
 
-/** Sends a picture to hpip's server, prints the instances and saves the drawing. Java 11 or later. */
+/** Sends an image to hpip's server, prints the instances, and saves the annotated image. */
 public final class Client {
   public static void main(String[] arguments) throws IOException, InterruptedException {
     if (arguments.length != 3) {
-      fail("usage: java Client SERVER PICTURE DRAWING.jpg");
+      fail("usage: java Client SERVER IMAGE OUTPUT.jpg");
     }
-    JsonObject question = new JsonObject();
-    byte[] picture = Files.readAllBytes(Path.of(arguments[1]));
-    question.addProperty("image", Base64.getEncoder().encodeToString(picture));
-    question.addProperty("visualize", true);
+    JsonObject content = new JsonObject();
+    byte[] image = Files.readAllBytes(Path.of(arguments[1]));
+    content.addProperty("image", Base64.getEncoder().encodeToString(image));
+    content.addProperty("visualize", true);
     HttpRequest request =
         HttpRequest.newBuilder(URI.create(arguments[0] + "/instance-segmentation"))
             .version(HttpClient.Version.HTTP_1_1)
             .timeout(Duration.ofSeconds(120))
             .header("Content-Type", "application/json")
-            .POST(HttpRequest.BodyPublishers.ofString(question.toString()))
+            .POST(HttpRequest.BodyPublishers.ofString(content.toString()))
             .build();
     HttpResponse<String> response =
         HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
 
-    JsonObject answer = JsonParser.parseString(response.body()).getAsJsonObject();
-    if (answer.get("errorCode").getAsInt() != 0) {
-      fail(answer.get("errorCode").getAsInt() + ": " + answer.get("errorMsg").getAsString());
+    JsonObject body = JsonParser.parseString(response.body()).getAsJsonObject();
+    if (body.get("errorCode").getAsInt() != 0) {
+      fail(body.get("errorCode").getAsInt() + ": " + body.get("errorMsg").getAsString());
     }
-    JsonObject result = answer.getAsJsonObject("result");
+    JsonObject result = body.getAsJsonObject("result");
     for (JsonElement element : result.getAsJsonArray("instances")) {
       print(element.getAsJsonObject());
     }
-    byte[] drawing = Base64.getDecoder().decode(result.get("image").getAsString());
-    Files.write(Path.of(arguments[2]), drawing);
+    byte[] annotated = Base64.getDecoder().decode(result.get("image").getAsString());
+    Files.write(Path.of(arguments[2]), annotated);
   }
 
   private static void print(JsonObject instance) {

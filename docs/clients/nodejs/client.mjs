@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sends a picture to hpip's server, prints the instances and saves the drawing. Node.js 18 or later.
+// Sends an image to hpip's server, prints the instances, and saves the annotated image.
 import { readFile, writeFile } from "node:fs/promises";
 
-async function main([server, picture, drawing]) {
-  if (!drawing) throw new Error("usage: node client.mjs SERVER PICTURE DRAWING.jpg");
-  const image = (await readFile(picture)).toString("base64");
+async function main([server, imagePath, outputPath]) {
+  if (!outputPath) throw new Error("usage: node client.mjs SERVER IMAGE OUTPUT.jpg");
+  const image = (await readFile(imagePath)).toString("base64");
   const response = await fetch(`${server}/instance-segmentation`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -18,7 +18,7 @@ async function main([server, picture, drawing]) {
     const box = bbox.map((side) => side.toFixed(1)).join(", ");
     console.log(`${categoryName} ${score.toFixed(3)} [${box}]`);
   }
-  await writeFile(drawing, Buffer.from(result.image, "base64"));
+  await writeFile(outputPath, Buffer.from(result.image, "base64"));
 }
 
 main(process.argv.slice(2)).catch((error) => {

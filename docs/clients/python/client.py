@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sends a picture to hpip's server, prints the instances and saves the drawing."""
+"""Sends an image to hpip's server, prints the instances, and saves the annotated image."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Ask the server that the command line names."""
+    """Segment the image on the command line."""
     if len(sys.argv) != 4:
-        sys.exit("usage: client.py SERVER PICTURE DRAWING.jpg")
-    server, picture, drawing = sys.argv[1:]
-    image = base64.b64encode(Path(picture).read_bytes()).decode()
+        sys.exit("usage: client.py SERVER IMAGE OUTPUT.jpg")
+    server, image_path, output_path = sys.argv[1:]
+    image = base64.b64encode(Path(image_path).read_bytes()).decode()
     request = urllib.request.Request(
         f"{server}/instance-segmentation",
         data=json.dumps({"image": image, "visualize": True}).encode(),
@@ -26,8 +26,8 @@ def main() -> None:
         with urllib.request.urlopen(request, timeout=120) as response:
             result = json.load(response)["result"]
     except urllib.error.HTTPError as error:
-        answer = json.load(error)
-        sys.exit(f"{answer['errorCode']}: {answer['errorMsg']}")
+        content = json.load(error)
+        sys.exit(f"{content['errorCode']}: {content['errorMsg']}")
     except OSError as error:
         sys.exit(f"{server}: {error}")
 
@@ -35,7 +35,7 @@ def main() -> None:
         x0, y0, x1, y1 = instance["bbox"]
         box = f"[{x0:.1f}, {y0:.1f}, {x1:.1f}, {y1:.1f}]"
         print(f"{instance['categoryName']} {instance['score']:.3f} {box}")
-    Path(drawing).write_bytes(base64.b64decode(result["image"]))
+    Path(output_path).write_bytes(base64.b64decode(result["image"]))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class DropEmptyImageLoopPass(Pass):
             raise NoMatchError("no loop copies the result of NMS")
         for old, new in replaced.items():
             program.replace_value(old, new)
-        reason = f"{len(replaced)} arrays copied by a loop replaced by the result of NMS"
+        reason = f"loop that copies the result of NMS removed ({len(replaced)} arrays)"
         return PassResult(program, modified=True, reason=reason)
 
 

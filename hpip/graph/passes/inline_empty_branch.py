@@ -36,7 +36,7 @@ class InlineEmptyBranchPass(Pass):
             for old, new in zip(branch.outputs, yielded, strict=True):
                 program.replace_value(old, new)
         return PassResult(
-            program, modified=True, reason=f"{len(inlined)} `if` on zero rows inlined"
+            program, modified=True, reason=f"`if` for zero rows inlined ({len(inlined)})"
         )
 
 

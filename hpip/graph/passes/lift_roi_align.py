@@ -48,7 +48,7 @@ class LiftRoiAlignPass(Pass):
             program.replace_value(pooling.last.outputs[0], native.outputs[0])
         remove_dead_code(program)
         return PassResult(
-            program, modified=True, reason=f"{len(found)} RoIAlign replaced by native steps"
+            program, modified=True, reason=f"RoIAlign replaced by native steps ({len(found)})"
         )
 
 

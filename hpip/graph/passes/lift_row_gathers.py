@@ -30,7 +30,7 @@ class LiftRowGathersPass(Pass):
             program.replace_value(gather.outputs[0], native.outputs[0])
         program.remove(gathers)
         return PassResult(
-            program, modified=True, reason=f"{len(gathers)} row gathers replaced by native steps"
+            program, modified=True, reason=f"row gathers replaced by native steps ({len(gathers)})"
         )
 
 

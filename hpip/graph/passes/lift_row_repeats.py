@@ -35,7 +35,10 @@ class LiftRowRepeatsPass(Pass):
         if not repeated:
             raise NoMatchError("; ".join(reasons) or "there is no loop")
         removed = remove_dead_code(program)
-        reason = f"{repeated} row repeats replaced by native steps, {removed} operations removed"
+        reason = (
+            f"loops that repeat rows replaced by native steps ({repeated}), "
+            f"{removed} operations removed"
+        )
         return PassResult(program, modified=True, reason=reason)
 
 

@@ -3,32 +3,32 @@ import { CLIENTS } from "./clients.js";
 import { instanceAt, paint, prepare } from "./draw.js";
 import { segment, watchServer } from "./server.js";
 
-// Everything from here up is asked for once; the slider then filters without the server.
+// The page requests all instances above this score once; the slider then filters them locally.
 const LOWEST_SCORE = 0.1;
 
 const $ = (id) => document.getElementById(id);
-const state = { file: null, picture: null, instances: [], active: null, layers: {}, request: null };
+const state = { file: null, image: null, instances: [], active: null, layers: {}, request: null };
 
 const shown = () => state.instances.filter(({ score }) => score >= Number($("threshold").value));
 
 async function take(file) {
   if (!file) return;
   state.request?.abort();
-  clearAnswer();
-  let picture;
+  clearResults();
+  let image;
   try {
-    picture = await createImageBitmap(file);
+    image = await createImageBitmap(file);
   } catch {
     const kind = file.type || "unknown type";
     complain(`This browser cannot show "${file.name}" (${kind}). Try a JPEG, PNG or WebP.`);
     return;
   }
   state.file = file;
-  state.picture = picture;
+  state.image = image;
   $("stage").classList.add("filled");
   document.querySelector("main").classList.remove("empty");
   $("view").hidden = false;
-  $("view").setAttribute("aria-label", `${file.name}, ${picture.width} by ${picture.height} pixels`);
+  $("view").setAttribute("aria-label", `${file.name}, ${image.width} by ${image.height} pixels`);
   fit();
   await ask();
 }
@@ -53,25 +53,25 @@ async function ask() {
   }
 }
 
-function clearAnswer() {
+function clearResults() {
   Object.assign(state, { instances: [], active: null });
   for (const id of ["controls", "found", "times", "answer"]) $(id).hidden = true;
 }
 
-function show({ answer, total, stages }) {
-  state.instances = answer.result.instances
-    .map((instance) => prepare(instance, state.picture))
+function show({ content, total, stages }) {
+  state.instances = content.result.instances
+    .map((instance) => prepare(instance, state.image))
     .sort((a, b) => b.score - a.score);
   for (const id of ["controls", "found", "times", "answer"]) $(id).hidden = false;
-  $("json").textContent = JSON.stringify(answer, null, 2);
+  $("json").textContent = JSON.stringify(content, null, 2);
   showTimes(stages, total);
   showInstances();
 }
 
-/** Gives the canvas as many pixels as the screen shows of it. */
+/** Sets the canvas size to the number of device pixels that it covers. */
 function fit() {
-  if (!state.picture) return;
-  const { width, height } = state.picture;
+  if (!state.image) return;
+  const { width, height } = state.image;
   const room = $("stage").clientWidth;
   const shownWidth = Math.max(1, Math.min(room, window.innerHeight * 0.78 * (width / height)));
   const canvas = $("view");
@@ -82,7 +82,7 @@ function fit() {
 }
 
 function repaint() {
-  if (state.picture) paint($("view"), state.picture, shown(), state.active, state.layers);
+  if (state.image) paint($("view"), state.image, shown(), state.active, state.layers);
 }
 
 function showInstances() {
@@ -125,7 +125,7 @@ function activate(instance, { scroll = true } = {}) {
   repaint();
 }
 
-/** Scrolls the list only: scrollIntoView would move the page away from the picture as well. */
+/** Scrolls only the list: scrollIntoView would also scroll the page away from the image. */
 function scrollTo(list, item) {
   const top = item.offsetTop;
   const least = top + item.offsetHeight - list.clientHeight;
@@ -166,7 +166,7 @@ async function copy(button) {
     await navigator.clipboard.writeText(source.textContent);
     button.textContent = "Copied";
   } catch {
-    // Only https and localhost give a page the clipboard: select the text for the user's own Ctrl+C.
+    // The clipboard needs https or localhost: otherwise select the text for the user's own Ctrl+C.
     getSelection().selectAllChildren(source);
     button.textContent = "Selected: press Ctrl+C";
   }
@@ -215,7 +215,7 @@ function wireView() {
   const canvas = $("view");
   const point = ({ clientX, clientY }) => {
     const area = canvas.getBoundingClientRect();
-    const scale = state.picture.width / area.width;
+    const scale = state.image.width / area.width;
     activate(instanceAt(shown(), (clientX - area.left) * scale, (clientY - area.top) * scale));
   };
   canvas.addEventListener("pointermove", point);
@@ -278,7 +278,7 @@ wireDetails();
 showClient();
 watchServer((mode, words) => {
   $("server").dataset.state = mode;
-  // Only a change is written: the element is a live region, which is read aloud.
+  // Write changes only: the element is a live region, which screen readers read aloud.
   const text = $("server").lastElementChild;
   if (text.textContent !== words) text.textContent = words;
 });

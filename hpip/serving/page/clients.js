@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs that send a picture to this server, as text to copy.
+// Client code that sends an image to this server, as text to copy.
 
-const curl = (url, token) => `printf '{"image": "%s", "visualize": false}' "$(base64 < picture.jpg | tr -d '\\n')" |
+const curl = (url, token) => `printf '{"image": "%s", "visualize": false}' "$(base64 < photo.jpg | tr -d '\\n')" |
   curl --fail-with-body -H 'Content-Type: application/json' \\${token ? `
     -H "Authorization: Bearer $TOKEN" \\` : ""}
     --data-binary @- ${url}`;
@@ -9,20 +9,20 @@ const curl = (url, token) => `printf '{"image": "%s", "visualize": false}' "$(ba
 const python = (url, token) => `import base64, json, urllib.request
 from pathlib import Path
 
-image = base64.b64encode(Path("picture.jpg").read_bytes()).decode()
+image = base64.b64encode(Path("photo.jpg").read_bytes()).decode()
 request = urllib.request.Request(
     "${url}",
     data=json.dumps({"image": image, "visualize": False}).encode(),
     headers={"Content-Type": "application/json"${token ? `, "Authorization": "Bearer ..."` : ""}},
 )
 with urllib.request.urlopen(request, timeout=60) as response:
-    answer = json.load(response)
-for instance in answer["result"]["instances"]:
+    content = json.load(response)
+for instance in content["result"]["instances"]:
     print(instance["categoryName"], round(instance["score"], 3), instance["bbox"])`;
 
 const node = (url, token) => `import { readFile } from "node:fs/promises";
 
-const image = (await readFile("picture.jpg")).toString("base64");
+const image = (await readFile("photo.jpg")).toString("base64");
 const response = await fetch("${url}", {
   method: "POST",
   headers: { "Content-Type": "application/json"${token ? `, Authorization: "Bearer ..."` : ""} },
@@ -34,5 +34,5 @@ for (const { categoryName, score, bbox } of result.instances) {
   console.log(categoryName, score.toFixed(3), bbox);
 }`;
 
-/** Name of a language -> function of the address and whether a token is needed -> program. */
+/** Language -> function that returns client code for an address, with or without a token. */
 export const CLIENTS = { Python: python, "Node.js": node, curl };

@@ -3,10 +3,10 @@ import { decodeMask, roundHalfEven } from "./rle.js";
 
 const GOLDEN_ANGLE_TURNS = 0.6180339887498949;
 const SATURATION_VALUE = [[0.85, 0.9], [0.9, 0.65], [0.65, 0.95], [0.85, 1]];
-// A mask is kept at no more pixels a side than this: a phone's memory, not the screen, is the limit.
+// Maximum side of a decoded mask: the limit is a phone's memory, not the screen.
 const MASK_SIDE_PX = 2048;
 
-/** The colour of a class, [red, green, blue], as hpip draws it in pictures. */
+/** The colour of a class, [red, green, blue], as in hpip's annotated images. */
 export function classColor(id) {
   const [saturation, value] = SATURATION_VALUE[id % SATURATION_VALUE.length];
   const sector = ((id * GOLDEN_ANGLE_TURNS) % 1) * 6;
@@ -17,11 +17,11 @@ export function classColor(id) {
   return [channel(5), channel(3), channel(1)];
 }
 
-/** What painting and pointing need of an instance of the answer, its mask decoded. */
-export function prepare(instance, picture) {
+/** Converts an instance of the response for painting and pointing: decodes its mask. */
+export function prepare(instance, image) {
   const [x0, y0, x1, y1] = instance.bbox;
   const [height, width] = instance.mask.size;
-  const whole = width === picture.width && height === picture.height;
+  const whole = width === image.width && height === image.height;
   const step = Math.max(1, Math.ceil(Math.max(height, width) / MASK_SIDE_PX));
   return {
     name: instance.categoryName ?? `class ${instance.categoryId}`,
@@ -35,7 +35,7 @@ export function prepare(instance, picture) {
   };
 }
 
-/** Whether a point of the picture lies in the mask. */
+/** Whether a point of the image lies in the mask. */
 function covers({ crop, mask, step }, x, y) {
   const column = Math.floor((x - crop.x) / step), row = Math.floor((y - crop.y) / step);
   const inside = column >= 0 && row >= 0 && column < mask.width && row < mask.height;
@@ -52,7 +52,7 @@ export function instanceAt(instances, x, y) {
   return hits.length ? hits.reduce(smaller) : null;
 }
 
-/** The mask as a picture: its colour half transparent, its rim opaque. */
+/** Renders the mask: half transparent in its colour, with an opaque rim. */
 function stampOf(instance) {
   if (instance.stamp || !instance.mask.width || !instance.mask.height) return instance.stamp;
   const { width, height, bits } = instance.mask;
@@ -72,18 +72,18 @@ function stampOf(instance) {
 }
 
 /**
- * Paints the picture and its instances over the whole canvas.
+ * Paints the image and its instances over the whole canvas.
  *
- * `layers` says what to show: {masks, boxes, labels}. The active instance stands out, and it has its
- * label even where labels are off; a label that would cover a better one is left out.
+ * `layers` selects what to show: {masks, boxes, labels}. The active instance is emphasized, and has a
+ * label even if labels are off. A label that would cover one with a higher score is left out.
  */
-export function paint(canvas, picture, instances, active, layers) {
+export function paint(canvas, image, instances, active, layers) {
   const context = canvas.getContext("2d");
-  const scale = canvas.width / picture.width;
+  const scale = canvas.width / image.width;
   const largeFirst = [...instances].sort((a, b) => b.mask.area - a.mask.area);
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
   for (const instance of largeFirst) {
     context.globalAlpha = !active || instance === active ? 1 : 0.65;
     if (layers.masks || instance === active) paintMask(context, instance, scale);

@@ -2,10 +2,10 @@
 // Addresses are relative to the page, so that it also works below a path of a proxy.
 
 /**
- * Asks for the instances of a picture: {answer, total, stages}, times in milliseconds.
+ * Requests the instances of an image: {content, total, stages}, times in milliseconds.
  *
- * Throws an Error whose message is for the user; `status` is the HTTP status, where there is one. An
- * aborted request throws the browser's own AbortError.
+ * Throws an Error whose message is for the user; `status` is the HTTP status, if there is one. An
+ * aborted request throws the browser's AbortError.
  */
 export async function segment(file, { threshold, token, signal }) {
   const image = await base64Of(file);
@@ -20,9 +20,9 @@ export async function segment(file, { threshold, token, signal }) {
   });
   const text = await response.text();
   const total = performance.now() - start;
-  const answer = parse(text);
-  if (answer?.errorCode !== 0) throw failure(response, answer);
-  return { answer, total, stages: stagesOf(response.headers.get("Server-Timing")) };
+  const content = parse(text);
+  if (content?.errorCode !== 0) throw failure(response, content);
+  return { content, total, stages: stagesOf(response.headers.get("Server-Timing")) };
 }
 
 async function base64Of(file) {
@@ -43,15 +43,15 @@ function parse(text) {
   }
 }
 
-function failure(response, answer) {
+function failure(response, content) {
   const { status, statusText } = response;
   const wait = response.headers.get("Retry-After");
-  const reason = answer ? sentence(answer.errorMsg) : `${statusText || "the answer"} is not JSON`;
+  const reason = content ? sentence(content.errorMsg) : `${statusText || "the response"} is not JSON`;
   const error = new Error(`${status}: ${reason}${wait ? ` Try again in ${wait} s.` : ""}`);
   return Object.assign(error, { status });
 }
 
-/** An error in words: the list of wrong fields, which comes as JSON, becomes one line a field. */
+/** An error message for the user: a JSON list of invalid fields becomes one line per field. */
 function sentence(message) {
   const fields = parse(message);
   if (!Array.isArray(fields)) return message;
@@ -67,16 +67,16 @@ function stagesOf(header) {
   });
 }
 
-/** Calls `tell(state, words)` now and again: soon while the server is not ready, rarely when it is. */
+/** Calls `tell(state, words)` periodically: often until the server is ready, then rarely. */
 export async function watchServer(tell) {
   let state = "gone", words = "The server cannot be reached";
   try {
     const response = await fetch("health/ready");
-    const answer = await response.json();
+    const content = await response.json();
     state = response.ok ? "ready" : "waiting";
-    words = response.ok ? "Ready" : answer.errorMsg;
+    words = response.ok ? "Ready" : content.errorMsg;
   } catch {
-    // The words above say it.
+    // The initial values apply.
   }
   tell(state, words);
   setTimeout(watchServer, state === "ready" ? 15000 : 1500, tell);

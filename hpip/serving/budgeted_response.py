@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers that count as held until their clients have taken them."""
+"""Responses that count toward the memory budget until they are sent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from starlette.types import Receive, Scope, Send
 from hpip.serving.bodies import BodyBudget
 
 
-class HeldResponse(Response):
-    """A response whose body is part of the server's budget until the client has it.
+class BudgetedResponse(Response):
+    """A response whose body counts toward the server's memory budget until it is sent.
 
     Args:
         content: the body.
-        budget: of the server.
+        budget: the server's.
         options: see `Response`.
     """
 
@@ -28,7 +28,7 @@ class HeldResponse(Response):
         """See ASGI.
 
         Raises:
-            RequestError: 503, the budget has no room for it.
+            RequestError: 503, if the budget is used up.
         """
         del scope, receive
         size_bytes = len(self.body)
@@ -37,7 +37,7 @@ class HeldResponse(Response):
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
             await send({"type": "http.response.body", "body": self.body, "more_body": True})
-            # uvicorn waits for what was sent before it sends more, be it nothing.
+            # uvicorn sends this empty part only after the client has received the previous one.
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._budget.give_back(size_bytes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an answer is right: it is compared with the pipeline's own result."""
+"""Validates responses against the pipeline's own results."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import msgpack
 import numpy as np
 
 import hpip
-from benchmarks.serving.questions import Asked
 from benchmarks.serving.raw_http import Reply
+from benchmarks.serving.request_cases import ValidRequest
 from hpip import ops
 from hpip.results.result import InstanceSegResult
 from hpip.types import AnyArray, UInt8Array
@@ -23,70 +23,73 @@ from hpip.types import AnyArray, UInt8Array
 SCORE_TOLERANCE = 1e-3
 BOX_TOLERANCE_PX = 0.5
 LEAST_MASK_IOU = 0.99
-# What the server sends, as PaddleX does.
+# The server's, and PaddleX's.
 JPEG_QUALITY = 75
-# Mean over pixels and channels, of 255.
+# Mean difference of the annotated images over pixels and channels, on a scale of 255.
 DRAWING_TOLERANCE = 1.0
-# Outlines fill the holes of a mask.
+# Polygons do not have the holes of a mask.
 LEAST_POLYGON_IOU = 0.9
-# The first bytes of every answer, up to here, have an id of their own.
+# Before this, every response contains its own id.
 _SAME_FROM = b"result"
 
 
-class WrongAnswerError(Exception):
-    """An answer with status 200 that is not the pipeline's."""
+class WrongResponseError(Exception):
+    """A response whose status or content is wrong."""
 
 
-class Judge:
-    """Knows the right answers, and those that it has found right before by their bytes."""
+class ResponseValidator:
+    """Compares responses with the pipeline's results; caches the digests of correct ones."""
 
-    def __init__(self, pictures: Mapping[str, bytes], model: Mapping[str, Any]) -> None:
-        self._images = {name: _decode(content) for name, content in pictures.items()}
+    def __init__(self, images: Mapping[str, bytes], model: Mapping[str, Any]) -> None:
+        self._images = {name: _decode(content) for name, content in images.items()}
         self._model = model
         self._results: dict[tuple[str, float | None], InstanceSegResult] = {}
-        self._seen: dict[Asked, set[bytes]] = {}
+        self._seen: dict[ValidRequest, set[bytes]] = {}
 
-    def prepare(self, questions: Iterable[Asked]) -> None:
-        """Predict what `check` will need, so that it takes no time from the server later."""
-        needed = {(name, asked.threshold) for asked in questions for name in asked.pictures}
+    def prepare(self, requests: Iterable[ValidRequest]) -> None:
+        """Predict the results that `check` needs, so that it is fast during the load."""
+        needed = {(name, request.threshold) for request in requests for name in request.images}
         with hpip.create_pipeline(**self._model) as pipeline:
             for name, threshold in sorted(needed - self._results.keys(), key=str):
                 (result,) = pipeline.predict(self._images[name], threshold=threshold)
                 self._results[name, threshold] = result
 
     def expected(self, name: str, threshold: float | None) -> InstanceSegResult:
-        """The pipeline's result for a picture that was prepared."""
+        """The pipeline's result for an image that was prepared."""
         return self._results[name, threshold]
 
-    def check(self, asked: Asked, reply: Reply) -> None:
-        """Compare an answer with the pipeline's result.
+    def check(self, request: ValidRequest, reply: Reply) -> None:
+        """Compare a response with the pipeline's result.
 
         Raises:
-            WrongAnswerError: says where they differ.
+            WrongResponseError: they differ; the message says where.
         """
         _, found, tail = reply.body.partition(_SAME_FROM)
         digest = hashlib.sha256(tail).digest()
-        seen = self._seen.setdefault(asked, set())
+        seen = self._seen.setdefault(request, set())
         if found and digest in seen:
             return
         try:
-            self._check_all(asked, reply)
+            self._check_all(request, reply)
         except (KeyError, TypeError, ValueError, IndexError, cv2.error) as error:
-            raise WrongAnswerError(f"malformed: {type(error).__name__}: {error}") from error
+            raise WrongResponseError(f"malformed: {type(error).__name__}: {error}") from error
         seen.add(digest)
 
-    def _check_all(self, asked: Asked, reply: Reply) -> None:
-        packed = asked.encoding == "msgpack"
-        answer = msgpack.unpackb(reply.body) if packed else json.loads(reply.body)
-        _require(answer["errorCode"] == 0 and answer["errorMsg"] == "Success", "not a success")
-        result = answer["result"]
-        parts = result["results"] if asked.several else [result]
-        _require(len(parts) == len(asked.pictures), f"{len(parts)} results")
-        for name, part in zip(asked.pictures, parts, strict=True):
-            expected = self.expected(name, asked.threshold)
-            _check_instances(part["instances"], expected, asked.mask_format)
-            _require(("image" in part) == asked.visualize, "a picture that was not asked for")
-            if asked.visualize:
+    def _check_all(self, request: ValidRequest, reply: Reply) -> None:
+        packed = request.encoding == "msgpack"
+        content = msgpack.unpackb(reply.body) if packed else json.loads(reply.body)
+        _require(content["errorCode"] == 0 and content["errorMsg"] == "Success", "not a success")
+        result = content["result"]
+        parts = result["results"] if request.several else [result]
+        _require(len(parts) == len(request.images), f"{len(parts)} results")
+        for name, part in zip(request.images, parts, strict=True):
+            expected = self.expected(name, request.threshold)
+            _check_instances(part["instances"], expected, request.mask_format)
+            _require(
+                ("image" in part) == request.visualize,
+                "an annotated image that was not requested, or none",
+            )
+            if request.visualize:
                 jpeg = part["image"] if packed else base64.b64decode(part["image"], validate=True)
                 _check_drawing(jpeg, expected)
 
@@ -94,13 +97,13 @@ class Judge:
 def _decode(content: bytes) -> UInt8Array:
     image: UInt8Array | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise WrongAnswerError("a picture that can't be decoded")
+        raise WrongResponseError("the image can't be decoded")
     return image
 
 
 def _require(holds: bool, message: str) -> None:
     if not holds:
-        raise WrongAnswerError(message)
+        raise WrongResponseError(message)
 
 
 def _check_instances(
@@ -108,7 +111,7 @@ def _check_instances(
 ) -> None:
     _require(
         len(instances) == len(expected.rle),
-        f"{len(instances)} instances in place of {len(expected.rle)}",
+        f"expected {len(expected.rle)} instances; received {len(instances)}",
     )
     for i, instance in enumerate(instances):
         _require(instance["categoryId"] == int(expected.class_ids[i]), f"class of instance {i}")
@@ -140,10 +143,10 @@ def _check_mask(mask: dict[str, Any], expected: InstanceSegResult, i: int, form:
 
 
 def _filled(ring: AnyArray, hw: tuple[int, ...]) -> UInt8Array:
-    """The pixels inside an outline whose sides all go along pixels' sides."""
+    """The pixels inside a polygon whose sides all lie between pixels."""
     inside = np.zeros(hw, np.uint8)
     for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-        _require(x0 == x1 or y0 == y1, "an outline is not along pixels' sides")
+        _require(x0 == x1 or y0 == y1, "a side of a polygon does not lie between pixels")
         if x0 == x1:
             inside[int(min(y0, y1)) : int(max(y0, y1)), int(x0) :] ^= 1
     return inside
@@ -151,8 +154,8 @@ def _filled(ring: AnyArray, hw: tuple[int, ...]) -> UInt8Array:
 
 def _check_drawing(jpeg: bytes, expected: InstanceSegResult) -> None:
     drawing = _decode(jpeg)
-    _require(drawing.shape == expected.image.shape, f"the picture is {drawing.shape}")
-    # Through a JPEG too: labels lose much in it.
+    _require(drawing.shape == expected.image.shape, f"the annotated image is {drawing.shape}")
+    # The expected image is compressed too, because JPEG changes the labels a lot.
     _, wanted = cv2.imencode(".jpg", expected.draw(), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     off = float(cv2.absdiff(drawing, _decode(wanted.tobytes())).mean())
-    _require(off < DRAWING_TOLERANCE, f"the picture is off by {off:.1f}")
+    _require(off < DRAWING_TOLERANCE, f"the annotated image differs by {off:.1f}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the truncated graph with the original graph, both on plain Paddle.
 
-    python benchmarks/cut_program.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg --size 1080x1920
+    python benchmarks/truncated_graph.py MODEL_DIR [MODEL_DIR ...] --photo P.jpg --size 1080x1920
 
 Each graph runs in a process of its own, which makes the peak memory its own. The results of both
 are compared before a row is printed. The truncated graph is compiled and validated beforehand.
@@ -38,7 +38,7 @@ class Run:
     cpu_s: list[float]
     load_s: float
     peak_bytes: int
-    answer: dict[str, Any]
+    instances: dict[str, Any]
 
     @property
     def best_s(self) -> float:
@@ -83,7 +83,7 @@ def measure(model_dir: str, options: dict[str, Any]) -> None:
         (result,) = predictor.predict(image, threshold=options["threshold"])
         times.append(time.perf_counter() - start)
         cpu_times.append(time.process_time() - cpu_start)
-    answer = {
+    instances = {
         "boxes": result.boxes_xyxy.tolist(),
         "scores": result.scores.tolist(),
         "class_ids": result.class_ids.tolist(),
@@ -92,7 +92,7 @@ def measure(model_dir: str, options: dict[str, Any]) -> None:
         ],
     }
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps([times, cpu_times, load_s, peak_bytes, answer]))
+    print(json.dumps([times, cpu_times, load_s, peak_bytes, instances]))
 
 
 def run_side(model_dir: Path, options: dict[str, Any]) -> Run:
@@ -112,12 +112,14 @@ def compare_sides(model_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
     reason = choose(spec, Device("cpu"), use_hpip=True, threads=threads, options=plain).reason
     cut = run_side(model_dir, {**options, "use_hpip": True})
     stock = run_side(model_dir, {**options, "use_hpip": False})
-    comparison = compare(Prediction(stock.answer), Prediction(cut.answer), options["threshold"])
+    comparison = compare(
+        Prediction(stock.instances), Prediction(cut.instances), options["threshold"]
+    )
     return {
         "model": model_dir.name,
         "size": "x".join(map(str, options["size"])),
         "threshold": options["threshold"],
-        "instances": len(cut.answer["scores"]),
+        "instances": len(cut.instances["scores"]),
         "stock_s": round(stock.best_s, 3),
         "cut_s": round(cut.best_s, 3),
         "ratio": round(stock.best_s / cut.best_s, 2),

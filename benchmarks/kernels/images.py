@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures to measure on: smooth areas, edges and grain, as photos have, the same in every run."""
+"""Synthetic images with the smooth areas, edges and noise of photos, the same in every run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import functools
 import cv2
 import numpy as np
 
-PICTURES_HW = {"480p": (480, 640), "1080p": (1080, 1920), "4K": (2160, 3840)}
+IMAGES_HW = {"480p": (480, 640), "1080p": (1080, 1920), "4K": (2160, 3840)}
 
 
 @functools.cache
-def picture(name: str) -> np.ndarray:
-    """The (H, W, 3) uint8 BGR picture of one of `PICTURES_HW`."""
-    height, width = PICTURES_HW[name]
+def synthetic_image(name: str) -> np.ndarray:
+    """A (H, W, 3) uint8 BGR image of one of the sizes in `IMAGES_HW`."""
+    height, width = IMAGES_HW[name]
     random = np.random.default_rng(7)
     coarse = random.integers(0, 256, (9, 16, 3), np.uint8)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
