@@ -23,6 +23,7 @@ from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_names
 from hpip.common.cache import Cache, content_key
 from hpip.common.devices import Device
+from hpip.common.digest import file_digest
 from hpip.errors import HpipError
 from hpip.graph.interface import read_interface
 from hpip.inference.execution.feeds import session_feeds
@@ -30,7 +31,6 @@ from hpip.inference.execution.runner import Engine, open_session
 from hpip.inference.tuning.budget import default_limits
 from hpip.inference.tuning.candidates import machine_name, versions
 from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
-from hpip.inference.tuning.truncation_check import fingerprint
 from hpip.types import AnyArray, ModelFiles
 
 logger = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ class StaticProgram:
     device: Device
     threads: int
 
-    def key(self) -> str:
-        """Names the program, this machine and the engines on it."""
+    def key(self, cache: Cache) -> str:
+        """Names the program, this machine and the engines on it; the cache remembers digests."""
         return content_key(
             f"static program {_VERSION}",
             __version__,
@@ -75,7 +75,7 @@ class StaticProgram:
             machine_name(self.device),
             f"{self.device}, {self.threads}",
             self.files.program.read_bytes(),
-            fingerprint(self.files.params),
+            file_digest(self.files.params, cache=cache),
         )
 
     def input_names(self) -> list[str]:
@@ -176,7 +176,7 @@ class TunedRun:
         return False
 
     def _recall(self) -> bool:
-        known = self._cache.load(self._program.key())
+        known = self._cache.load(self._program.key(self._cache))
         if known is None:
             return False
         self._take(known[1].get("backend"), str(known[1].get("reason")))
@@ -266,14 +266,14 @@ class TunedRun:
         logger.warning("%s: %s; plain Paddle serves from now on", self._program.name, reason)
         self.reason = reason
         fast, self._fast = self._fast, None
-        self._cache.discard(self._program.key())
+        self._cache.discard(self._program.key(self._cache))
         self._keep(None, reason)
         if fast is not None:
             fast.close()
 
     def _keep(self, backend: str | None, reason: str) -> None:
         record = {"title": f"{self._program.name}, engine", "backend": backend, "reason": reason}
-        self._cache.store(self._program.key(), record, {})
+        self._cache.store(self._program.key(self._cache), record, {})
 
 
 def outputs_differ(wanted: Sequence[AnyArray], found: Sequence[AnyArray]) -> str:
