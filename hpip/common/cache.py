@@ -140,7 +140,7 @@ class Cache:
                 "the cache %s can't be written, so the next start is slower: %s. Set %s to a"
                 " writable folder.",
                 self.root,
-                error,
+                error.strerror or error,
                 CACHE_VARIABLE,
             )
         try:

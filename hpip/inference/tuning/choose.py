@@ -14,6 +14,7 @@ from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits
 from hpip.inference.tuning.candidates import BASELINE, EngineOptions, TuningRequest
 from hpip.inference.tuning.records import Trial, Verdict, label
+from hpip.inference.tuning.remedies import mendable
 from hpip.inference.tuning.tune import Tuned, tune
 from hpip.model.spec import ModelSpec
 
@@ -99,8 +100,12 @@ def choose(
     except (ModelFormatError, InvalidInputError):
         raise
     except Exception as error:  # a bug in tuning must not prevent predictions
-        logger.exception("tuning of %s failed, so plain Paddle runs it", spec.model_name)
         reason = f"tuning failed: {type(error).__name__}: {error}"
+        logger.exception(
+            "%s runs with its original graph on plain Paddle, which is slower: %s",
+            spec.model_name,
+            reason,
+        )
         return Choice(OriginalPlan(spec), fallback, None, reason)
     verdict = tuned.verdict
     _expect_precision(request, verdict)
@@ -112,10 +117,10 @@ def choose(
             device,
             "; ".join(f"{name}: {why}" for name, why in verdict.selection.rejected),
         )
-    if verdict.program == "untouched":
-        logger.warning(
-            "%s runs with its original graph: %s", spec.model_name, verdict.program_reason
-        )
+    if fault := mendable(request, verdict, cache=cache):
+        logger.warning("%s", fault)
+    elif verdict.program == "untouched":
+        logger.info("%s runs with its original graph: %s", spec.model_name, verdict.program_reason)
     return Choice(tuned.plan, verdict.selection.engine, fallback, verdict.program_reason, verdict)
 
 
