@@ -32,7 +32,8 @@ from hpip.bench.environment import environment, same_environment
 from hpip.bench.images import load_images
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import Subject, find_subjects
-from hpip.common.files import files_digest, write_atomically
+from hpip.common.digest import files_digest
+from hpip.common.files import write_atomically
 from hpip.errors import DatasetError, HpipError, InvalidInputError
 from hpip.evaluation import load_dataset
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S

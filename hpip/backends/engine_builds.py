@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpip.backends.base import Backend, SessionOptions, require_engine, require_precision
-from hpip.common.files import files_digest, remove_path
+from hpip.common.digest import files_digest
+from hpip.common.files import remove_path
 from hpip.errors import BackendError, BackendUnavailableError
 from hpip.types import ModelFiles
 
@@ -158,10 +159,7 @@ def _in_half_precision(backend: str, model: Any) -> Any:
 def build_key(
     files: ModelFiles, options: SessionOptions, versions: Mapping[str, str], device_name: str
 ) -> str:
-    """Cache key of a build: a hash of model files, shapes, versions, device and settings.
-
-    Reads both files once.
-    """
+    """Cache key of a build: a hash of model files, shapes, versions, device and settings."""
     parts = [
         files_digest((files.program, files.params)),
         *(f"{name}={version}" for name, version in sorted(versions.items())),

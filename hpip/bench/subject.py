@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from hpip.common.files import files_digest
+from hpip.common.digest import files_digest
 from hpip.errors import HpipError, InvalidInputError
 from hpip.graph.inspect import parameter_count, work
 from hpip.graph.program import Program

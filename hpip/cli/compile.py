@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hpip.cli.flags import Threads
-from hpip.common.cache import Cache
+from hpip.common.cache import CACHE_VARIABLE, Cache
 from hpip.common.system import available_cpus
 from hpip.errors import HpipError
 from hpip.graph.compile import CompiledModel, compile_model
@@ -48,7 +48,8 @@ def compile_command(
     """Compile a model to a truncated graph, validate the graph, and cache both.
 
     The truncated graph ends before the resize of the masks to the full image; hpip finishes the
-    masks natively.
+    masks natively. Exits with 1 if there is none for a reason that you can change, or if the next
+    start won't find it.
     """
     spec = load_model_spec(model_dir)
     spec.check_parameters()
@@ -57,6 +58,8 @@ def compile_command(
     _print_passes(compiled)
     if compiled.masks is None:
         typer.echo(f"{spec.model_name} runs with its original graph: {compiled.reason}")
+        if compiled.mendable:
+            raise typer.Exit(1)
         return
     for segment in compiled.segments:
         typer.echo(f"program: {segment.files.program}")
@@ -72,6 +75,15 @@ def compile_command(
         if not found.same:
             typer.echo(f"{spec.model_name} will run with its original graph.")
             raise typer.Exit(1)
+    # A new cache, which does not see what an earlier one keeps for this process only.
+    if Cache().load(compiled.key) is None:
+        typer.echo(
+            f"problem: the cache {cache.root} can't be written, so hpip compiles "
+            f"{spec.model_name} again at the next start. Set {CACHE_VARIABLE} to a writable "
+            "folder.",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def inspect_command(

@@ -10,34 +10,45 @@ from contextlib import contextmanager
 from rich.console import Console
 
 # The others of the library's log are told by the command itself, such as its failed inputs.
-_SHOWN = "hpip.results.label_text"
+_SHOWN = (
+    "hpip.common.cache",
+    "hpip.inference.fallback",
+    "hpip.inference.tuning.choose",
+    "hpip.results.label_text",
+)
 
 
 class _Notices(logging.Handler):
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
         self._console = console
+        self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(f"warning: {record.getMessage()}", markup=False, highlight=False)
+        text = record.getMessage()
+        if text not in self._printed:
+            self._printed.add(text)
+            self._console.print(f"warning: {text}", markup=False, highlight=False)
 
 
 @contextmanager
 def warnings_printed(console: Console) -> Iterator[None]:
-    """Print warnings about drawing on the console, above its progress bar, for the block.
+    """Print warnings on the console for the block, each once, above its progress bar.
 
     Where the log is on (`HPIP_LOG`), it shows them already.
     """
-    logger = logging.getLogger(_SHOWN)
-    if logger.getEffectiveLevel() > logging.WARNING or _is_shown():
+    loggers = [logging.getLogger(name) for name in _SHOWN]
+    if loggers[0].getEffectiveLevel() > logging.WARNING or _is_shown():
         yield
         return
     handler = _Notices(console)
-    logger.addHandler(handler)
+    for logger in loggers:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 def _is_shown() -> bool:

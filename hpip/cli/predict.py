@@ -70,7 +70,7 @@ def run_predict(request: PredictRequest) -> int:
     """
     out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     tally = _Tally()
-    with _load(request) as pipeline, warnings_printed(err):
+    with warnings_printed(err), _load(request) as pipeline:
         started = time.perf_counter()
         results = pipeline.predict(request.inputs, on_failure=tally.fail)
         _consume(results, request, tally, out, err)

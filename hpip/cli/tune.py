@@ -17,6 +17,7 @@ from rich.text import Text
 from hpip.cli.doctor import Finding, diagnose, examine
 from hpip.cli.flags import Debug, Precision, Threads
 from hpip.cli.waiting import tell_progress
+from hpip.common.cache import CACHE_VARIABLE, Cache
 from hpip.common.devices import parse_devices
 from hpip.common.system import available_cpus, installed_version
 from hpip.errors import InvalidInputError
@@ -25,6 +26,7 @@ from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits
 from hpip.inference.tuning.candidates import TuningRequest
 from hpip.inference.tuning.images import MOST_TO_CALIBRATE, MOST_TO_COMPARE, read_images
 from hpip.inference.tuning.records import Verdict, engine_rows, label
+from hpip.inference.tuning.remedies import mendable
 from hpip.inference.tuning.tune import known, tune
 from hpip.model.official import find_model
 from hpip.model.spec import load_model_spec
@@ -68,12 +70,16 @@ def tune_command(
     print_json: PrintJson = False,
     debug: Debug = False,
 ) -> None:
-    """Find the fastest engine whose results match plain Paddle's, and cache the choice."""
+    """Find the fastest engine whose results match plain Paddle's, and cache the choice.
+
+    Exits with 1 if a model will run slower for a reason that you can change.
+    """
     most = MOST_TO_CALIBRATE if check_precision(precision) == "int8" else MOST_TO_COMPARE
     images = read_images(input, most=most) if input else None
     if not budget > 0:
         raise InvalidInputError(f"--budget: expected seconds above 0; received {budget:g}")
-    reports = []
+    reports: list[dict[str, Any]] = []
+    faults: list[str] = []
     for model in models:
         request = _request(model, device, threads, precision)
         with tell_progress("tuning"):
@@ -81,8 +87,26 @@ def tune_command(
         reports.append(_report(request, tuned.verdict))
         if not print_json:
             _print_verdict(request, tuned.verdict)
+        found = (mendable(request, tuned.verdict), _unsaved(request, tuned.verdict))
+        faults += [text for text in found if text]
     if print_json:
         typer.echo(json.dumps(reports, indent=1))
+    for fault in faults:
+        typer.echo(f"problem: {fault}", err=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _unsaved(request: TuningRequest, verdict: Verdict) -> str:
+    """Why the next start does not find a complete result, and what helps; empty if it does."""
+    # A new cache, which does not see what an earlier one keeps for this process only.
+    cache = Cache()
+    if not verdict.complete or known(request, cache=cache) is not None:
+        return ""
+    return (
+        f"the cache {cache.root} can't be written, so hpip tunes {request.spec.model_name} again "
+        f"at the next start. Set {CACHE_VARIABLE} to a writable folder."
+    )
 
 
 def explain_command(
@@ -106,6 +130,8 @@ def explain_command(
         typer.echo(json.dumps(_report(request, verdict), indent=1))
     else:
         _print_verdict(request, verdict)
+    if fault := mendable(request, verdict):
+        typer.echo(f"warning: {fault}", err=True)
 
 
 def doctor_command(print_json: PrintJson = False, debug: Debug = False) -> None:

@@ -8,6 +8,7 @@ is never stale. Entries are written to a temporary folder and renamed. Damaged e
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import json
@@ -139,7 +140,7 @@ class Cache:
                 "the cache %s can't be written, so the next start is slower: %s. Set %s to a"
                 " writable folder.",
                 self.root,
-                error,
+                error.strerror or error,
                 CACHE_VARIABLE,
             )
         try:
@@ -150,6 +151,11 @@ class Cache:
             if files:
                 raise
             return self.root / key
+
+    def store_if_writable(self, key: str, record: Mapping[str, Any]) -> None:
+        """Write an entry without files; does nothing if the cache can't be written."""
+        with contextlib.suppress(OSError):
+            _write_entry(self.root, key, record, {})
 
     def entries(self) -> list[CacheEntry]:
         """Undamaged entries, sorted by title."""

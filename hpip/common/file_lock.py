@@ -3,56 +3,58 @@
 
 from __future__ import annotations
 
-import fcntl
-import time
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+logger = logging.getLogger(__name__)
 
 _POLL_INTERVAL_S = 0.2
 
 
 @contextmanager
-def one_at_a_time(path: Path, waits_for_s: float, on_wait: Callable[[], None]) -> Iterator[bool]:
+def file_lock(
+    path: Path, *, on_wait: Callable[[], None], waits_for_s: float | None = None
+) -> Iterator[bool]:
     """Hold a lock file for the block; the operating system releases it if the process dies.
 
     Args:
-        path: the lock file; it is created if missing and not deleted.
-        waits_for_s: timeout in seconds.
-        on_wait: called once if another process holds the lock.
+        path: the lock file; it and its folder are created if missing, and it is not deleted.
+        on_wait: called once if another process or thread holds the lock.
+        waits_for_s: timeout in seconds; None for no timeout.
 
     Returns:
-        Whether the lock is held; False after the timeout. If the lock file can't be written, the
-        block runs without a lock and the value is True.
+        Whether the block may work; False after the timeout. If the lock file can't be written, or
+        its file system has no locks, the block runs without a lock and the value is True.
     """
+    # Imported at use, because it adds hooks to the process, which run at each fork.
+    from filelock import FileLock
+
+    # filelock's own fallback would leave a lock behind if the process dies.
+    lock = FileLock(path, fallback_to_soft=False)
+    may_work = _acquire(lock, 0)
+    if not may_work:
+        on_wait()
+        may_work = _acquire(lock, -1 if waits_for_s is None else waits_for_s)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("w")
-    except OSError:
-        yield True
-        return
-    with stream:
-        end = time.monotonic() + waits_for_s
-        alone = _try_lock(stream.fileno())
-        if not alone:
-            on_wait()
-        while not alone and time.monotonic() < end:
-            time.sleep(_POLL_INTERVAL_S)
-            alone = _try_lock(stream.fileno())
-        yield alone
+        yield may_work
+    finally:
+        lock.release()
 
 
-def _try_lock(descriptor: int) -> bool:
+def _acquire(lock: BaseFileLock, waits_for_s: float) -> bool:
+    """Whether the lock is held, or there can be none; False after the timeout."""
+    from filelock import Timeout
+
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(waits_for_s, _POLL_INTERVAL_S)
+    except Timeout:
         return False
+    except OSError as error:
+        logger.debug("%s can't be locked: %s", lock.lock_file, error)
     return True
-
-
-@contextmanager
-def exclusive(lock_file: Path) -> Iterator[None]:
-    """Hold a lock file for the block, waiting without a timeout; the file is not deleted."""
-    with lock_file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -2,11 +2,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from hpip.common.opencv import require_cv2
@@ -14,16 +12,6 @@ from hpip.errors import InvalidInputError, SaveError
 from hpip.types import UInt8Array
 
 WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-
-
-def files_digest(paths: Iterable[Path]) -> str:
-    """SHA-256 of the concatenated files, read block by block to limit memory."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def target_file(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hpip.common.cache import Cache, content_key
+from hpip.common.cache import CACHE_VARIABLE, Cache, content_key
 from hpip.errors import GraphRewriteError, ModelFormatError
 from hpip.graph.batching import is_batch_safe
 from hpip.graph.params import ParameterFile
@@ -50,6 +50,7 @@ class CompiledModel:
         masks: the mask post-processing; None without a plan.
         max_batch_size: maximum number of images per run; None for no limit.
         reason: one line: what the passes changed, or why the original graph is used.
+        mendable: True if the user can change that reason, which then says how.
         passes: report of each pass.
         key: cache key of the rewritten programs; empty without a plan.
     """
@@ -61,6 +62,7 @@ class CompiledModel:
     reason: str
     passes: tuple[PassReport, ...]
     key: str
+    mendable: bool = False
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -87,7 +89,7 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
             files = translate(files, cache)
         except ModelFormatError as error:
             logger.warning("the original graph of %s is used: %s", files.program, error)
-            return _original_graph(str(error))
+            return _original_graph(str(error), mendable=True)
     try:
         content = files.program.read_bytes()
     except OSError as error:
@@ -104,7 +106,7 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
     try:
         program = Program.read(files.program)
     except ModelFormatError as error:
-        return _original_graph(str(error))
+        return _original_graph(str(error), mendable=True)
     try:
         ParameterFile(files.params, program)
         record, written = _rewrite(program, files.program.parent.name)
@@ -122,7 +124,9 @@ def compile_model(files: ModelFiles, *, cache: Cache | None = None) -> CompiledM
     except OSError as error:
         logger.warning("the original graph of %s is used: %s", files.program, error)
         return _original_graph(
-            f"the truncated graph can't be written to the cache or a temporary folder: {error}"
+            f"the truncated graph can't be written to the cache or a temporary folder: {error}."
+            f" Free disk space, or set {CACHE_VARIABLE} to a writable folder.",
+            mendable=True,
         )
     return _from_record(files, folder, record, key)
 
@@ -193,5 +197,5 @@ def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:
     return MaskSource(**fields)
 
 
-def _original_graph(reason: str) -> CompiledModel:
-    return CompiledModel((), (), None, 1, reason, (), "")
+def _original_graph(reason: str, *, mendable: bool = False) -> CompiledModel:
+    return CompiledModel((), (), None, 1, reason, (), "", mendable)

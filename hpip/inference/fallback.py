@@ -52,7 +52,8 @@ class FallbackRunner:
             if not self._may_fall_back:
                 raise
             logger.warning(
-                "%s could not load the model, so plain Paddle runs it instead: %s",
+                "%s could not load the model, so plain Paddle runs it, which is slower: %s. "
+                "`hpip doctor` checks the engines.",
                 label(choice.engine),
                 error,
             )

@@ -20,6 +20,7 @@ from hpip.backends.pool import SessionPool
 from hpip.backends.registry import backend_names
 from hpip.common.cache import Cache, content_key
 from hpip.common.devices import Device
+from hpip.common.digest import file_digest
 from hpip.errors import HpipError
 from hpip.graph.interface import read_interface
 from hpip.inference.execution.feeds import session_feeds
@@ -34,7 +35,6 @@ from hpip.inference.tuning.records import (
     to_json,
     verdict_from_json,
 )
-from hpip.inference.tuning.truncation_check import fingerprint
 from hpip.integrations.static_program_tuning import Plain, ProgramTuning, outputs_differ
 from hpip.types import AnyArray, ModelFiles
 
@@ -64,8 +64,8 @@ class StaticProgram:
     device: Device
     threads: int
 
-    def key(self) -> str:
-        """Names the program, this machine and the engines on it."""
+    def key(self, cache: Cache) -> str:
+        """Names the program, this machine and the engines on it; the cache remembers digests."""
         return content_key(
             f"static program {_VERSION}",
             __version__,
@@ -73,7 +73,7 @@ class StaticProgram:
             machine_name(self.device),
             f"{self.device}, {self.threads}",
             self.files.program.read_bytes(),
-            fingerprint(self.files.params),
+            file_digest(self.files.params, cache=cache),
         )
 
     def input_names(self) -> list[str]:
@@ -174,7 +174,7 @@ class TunedRun:
         return False
 
     def _recall(self) -> bool:
-        known = self._cache.load(self._program.key())
+        known = self._cache.load(self._program.key(self._cache))
         if known is None:
             return False
         try:
@@ -241,9 +241,9 @@ class TunedRun:
             fast.close()
 
     def _keep(self, verdict: Verdict) -> None:
-        self._cache.discard(self._program.key())
+        self._cache.discard(self._program.key(self._cache))
         record = {"title": f"{self._program.name}, engine", "verdict": to_json(verdict)}
-        self._cache.store(self._program.key(), record, {})
+        self._cache.store(self._program.key(self._cache), record, {})
 
 
 def _feeds(names: Sequence[str], inputs: Sequence[AnyArray]) -> dict[str, AnyArray]:

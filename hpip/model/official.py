@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import logging
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from hpip.common.cache import default_cache_dir
-from hpip.common.file_lock import exclusive
+from hpip.common.file_lock import file_lock
 from hpip.errors import InvalidInputError, ModelFormatError, ModelNotFoundError
 from hpip.model.download import download, unpack_tar
 from hpip.model.files import CONFIG_NAME, PARAMS_NAME, PROGRAM_NAMES, find_model_files
@@ -142,9 +143,14 @@ def _download_model(model_name: str, url: str, folder: Path) -> None:
     archive = folder.with_name(f".{model_name}_infer.tar")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder.with_name(f".{model_name}.lock")):
+        with file_lock(
+            folder.with_name(f".{model_name}.lock"),
+            on_wait=lambda: _logger.info("another process is downloading %s", model_name),
+        ):
             if folder.exists():
                 return
+            if not os.access(folder.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder.parent))
             _logger.info("downloading %s from %s to %s", model_name, url, folder)
             download(url, archive)
             try:

@@ -73,6 +73,7 @@ def test_a_model_of_no_family_keeps_its_original_graph(tmp_path: Path) -> None:
     for _ in range(2):
         compiled = compile_model(files_of(folder), cache=Cache(tmp_path / "cache"))
         assert compiled.masks is None
+        assert not compiled.mendable
         assert compiled.plan == ()
         assert "CutImageMasksPass" in compiled.reason
 

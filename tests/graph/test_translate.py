@@ -104,5 +104,6 @@ def test_a_damaged_file_is_run_as_it_is(
     compiled = compile_model(files, cache=Cache(tmp_path / "cache"))
     assert compiled.plan == ()
     assert "translate" in compiled.reason
+    assert compiled.mendable
     with pytest.raises(ModelFormatError, match="cannot read"):
         translate(ModelFiles(tmp_path / "missing.pdmodel", files.params), Cache(tmp_path / "cache"))

@@ -9,7 +9,7 @@ from importlib import util
 from hpip.backends.base import Backend, Feeds, ProgramFormat
 from hpip.common.cache import Cache, content_key
 from hpip.common.devices import Device
-from hpip.common.files import files_digest
+from hpip.common.digest import files_digest
 from hpip.errors import BackendError, BackendUnavailableError, ModelFormatError
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.graph.params import ParameterFile
@@ -82,7 +82,7 @@ def int8_artifact(
     source = artifact(files, backend.format, cache=cache)
     cache = cache or Cache()
     quantizer = backend.quantizer(device)
-    network = files_digest((source.program, source.params))
+    network = files_digest((source.program, source.params), cache=cache)
     key = content_key("int8", str(quantizer), calibration, network)
     loaded = cache.load(key)
     if loaded is not None:

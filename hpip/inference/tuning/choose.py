@@ -17,6 +17,7 @@ from hpip.inference.tuning.background import BackgroundTuning
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits, may_tune_in_background
 from hpip.inference.tuning.candidates import BASELINE, EngineOptions, TuningRequest
 from hpip.inference.tuning.records import Trial, Verdict, label
+from hpip.inference.tuning.remedies import mendable
 from hpip.inference.tuning.tune import Tuned, tune
 from hpip.model.spec import ModelSpec
 
@@ -114,11 +115,15 @@ def choose(
     except (ModelFormatError, InvalidInputError):
         raise
     except Exception as error:  # a bug in tuning must not prevent predictions
-        logger.exception("tuning of %s failed, so plain Paddle runs it", spec.model_name)
         reason = f"tuning failed: {type(error).__name__}: {error}"
+        logger.exception(
+            "%s runs with its original graph on plain Paddle, which is slower: %s",
+            spec.model_name,
+            reason,
+        )
         return Choice(OriginalPlan(spec), fallback, None, reason)
     _expect_precision(request, tuned.verdict)
-    _warn(request, tuned.verdict)
+    _warn(request, tuned.verdict, cache)
     return choice_of(request, tuned)
 
 
@@ -128,7 +133,7 @@ def choice_of(request: TuningRequest, tuned: Tuned) -> Choice:
     return Choice(tuned.plan, engine, request.baseline, reason, tuned.verdict, request)
 
 
-def _warn(request: TuningRequest, verdict: Verdict) -> None:
+def _warn(request: TuningRequest, verdict: Verdict, cache: Cache | None) -> None:
     """Tell what users may not expect."""
     name, engine = request.spec.model_name, verdict.selection.engine
     if engine.device != request.device:
@@ -139,8 +144,10 @@ def _warn(request: TuningRequest, verdict: Verdict) -> None:
             request.device,
             "; ".join(f"{other}: {why}" for other, why in verdict.selection.rejected),
         )
-    if verdict.program == "untouched":
-        logger.warning("%s runs with its original graph: %s", name, verdict.program_reason)
+    if fault := mendable(request, verdict, cache=cache):
+        logger.warning("%s", fault)
+    elif verdict.program == "untouched":
+        logger.info("%s runs with its original graph: %s", name, verdict.program_reason)
 
 
 def continue_tuning(

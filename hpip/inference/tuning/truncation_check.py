@@ -17,10 +17,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from hpip.common.cache import Cache, content_key
 from hpip.common.devices import Device
+from hpip.common.digest import file_digest
 from hpip.errors import HpipError
 from hpip.graph.builder import integer
 from hpip.graph.compile import CompiledModel, compile_model
@@ -91,7 +90,7 @@ def compile_and_validate(
         retry: True repeats a check that did not finish.
     """
     compiled = compile_model(spec.files, cache=cache)
-    key = content_key("check", _VERSION, compiled.key, fingerprint(spec.files.params))
+    key = content_key("check", _VERSION, compiled.key, file_digest(spec.files.params, cache=cache))
     if (loaded := cache.load(key)) is not None:
         try:
             known = TruncationCheck(**{k: v for k, v in loaded[1].items() if k != "title"})
@@ -205,14 +204,3 @@ def _with_fewer_regions(files: ModelFiles, target: Path) -> Path | None:
                 op.set_attribute(name, integer(most))
     target.write_text(json.dumps(program.to_json(), separators=(",", ":"), ensure_ascii=False))
     return target
-
-
-def fingerprint(path: Path) -> bytes:
-    """Size and samples of a parameter file, which distinguish two trainings of a model."""
-    size = path.stat().st_size
-    parts = [str(size).encode()]
-    with path.open("rb") as stream:
-        for offset in np.linspace(0, max(0, size - 4096), 64).astype(int):
-            stream.seek(int(offset))
-            parts.append(stream.read(4096))
-    return b"".join(parts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hpip.common.cache import Cache
-from hpip.common.file_lock import one_at_a_time
+from hpip.common.file_lock import file_lock
 from hpip.graph.compile import CompiledModel, compile_model
 from hpip.inference.execution.plan import OriginalPlan, Plan, TruncatedPlan
 from hpip.inference.tuning.budget import (
@@ -91,7 +91,9 @@ def tune(
     if found is None:
         lock = cache.root / f".{store.key}.lock"
         waits_for_s = min(clock.left_s, clock.limits.step_s)
-        with one_at_a_time(lock, waits_for_s, lambda: tell.get()(_WAITING)) as alone:
+        with file_lock(
+            lock, on_wait=lambda: tell.get()(_WAITING), waits_for_s=waits_for_s
+        ) as alone:
             found = tuning.remembered(defer=defer)
             if found is None and alone:
                 found = tuning.work()

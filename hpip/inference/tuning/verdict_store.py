@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from hpip._core import __version__
 from hpip.common.cache import Cache, content_key
+from hpip.common.digest import file_digest
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.candidates import (
@@ -28,7 +29,6 @@ from hpip.inference.tuning.records import (
     trial_from_json,
     verdict_from_json,
 )
-from hpip.inference.tuning.truncation_check import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class VerdictStore:
             json.dumps(versions()),
             machine_name(request.device),
             program_key,
-            fingerprint(request.spec.files.params),
+            file_digest(request.spec.files.params, cache=cache),
         )
         self._place = content_key(self._model, "quick" if quick else "full")
         self.engines = [
