@@ -97,19 +97,38 @@ ScoredIndex* partition(ScoredIndex* first, ScoredIndex* last, float pivot) {
   }
 }
 
+// Moves each item back to the position that its index says.
+void restore_order(ScoredIndex* items, std::ptrdiff_t count) {
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    while (items[i].index != i) {
+      std::swap(items[i], items[items[i].index]);
+    }
+  }
+}
+
 }  // namespace
 
 void select_best(ScoredIndex* items, std::ptrdiff_t count, std::ptrdiff_t best) {
   HPIP_DCHECK(best, >, 0);
   HPIP_DCHECK(best, <, count);
-  // The library does the same partitions; after 2 log2(count) of them, which needs a specially
-  // constructed sequence, it uses another algorithm. For a small remaining range, this function
-  // calls the library.
-  constexpr std::ptrdiff_t kSmallRange = 4 * kBlock;
+  // As many as the library makes before it changes to a heap. Maps whose scores rise and fall
+  // smoothly need more.
+  std::ptrdiff_t partitions = 0;
+  for (std::ptrdiff_t length = count; length > 1; length /= 2) {
+    partitions += 2;
+  }
+  // The library sorts ranges of up to this many.
+  constexpr std::ptrdiff_t kSmallRange = 3;
   ScoredIndex* first = items;
   ScoredIndex* last = items + count;
   ScoredIndex* const nth = items + best;
   while (last - first > kSmallRange) {
+    if (partitions-- == 0) {
+      restore_order(items, count);
+      first = items;
+      last = items + count;
+      break;
+    }
     move_median_to_front(first, last - first);
     ScoredIndex* const cut = partition(first + 1, last, first->score);
     (cut <= nth ? first : last) = cut;

@@ -13,7 +13,8 @@ struct ScoredIndex {
 
 // Sets items[0] to items[best - 1] to the same items in the same order as std::nth_element of
 // libstdc++ for position `best` in descending order of the scores: Paddle's selection and order of
-// ties depend on both. Requires 0 < best < count; no score may be NaN.
+// ties depend on both. Requires 0 < best < count and
+// items[i].index == i; no score may be NaN.
 //
 // The partition of libstdc++ swaps the first item that belongs to the right with the last one that
 // belongs to the left, and so on; half of its branches are mispredicted. This function collects

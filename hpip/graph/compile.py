@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ def _rewrite(program: Program, name: str) -> tuple[dict[str, Any], dict[str, byt
     record = {
         "title": f"{name}, truncated graph",
         "masks": asdict(result.masks),
-        "max_batch_size": None if _takes_batches(program, result.masks) else 1,
+        "max_batch_size": None if _takes_batches(parts, result.masks) else 1,
         "outputs": [op.attribute("name") for op in program.outputs],
         "plan": [part_to_json(part) for part in parts],
         "passes": [asdict(report) for report in (*reports, split_report)],
@@ -183,9 +183,17 @@ def _from_record(
     )
 
 
-def _takes_batches(program: Program, masks: MaskSource) -> bool:
-    """Whether a batch works; without boxes, no counts assign instances to images."""
-    return masks.boxes_frame != "none" and is_batch_safe(program)
+def _takes_batches(parts: Sequence[Part], masks: MaskSource) -> bool:
+    """Whether a batch works.
+
+    Without boxes, no counts assign instances to images. A loop over the images, which only an
+    unsplit program has, fails if images have different numbers of boxes.
+    """
+    programs = [part.program for part in parts if isinstance(part, DensePart)]
+    return masks.boxes_frame != "none" and all(
+        is_batch_safe(program) and not any(op.name == "pd_op.while" for op in program.walk())
+        for program in programs
+    )
 
 
 def mask_source_from_json(record: Mapping[str, Any]) -> MaskSource:

@@ -23,6 +23,7 @@ from hpip.graph.passes.lift_proposals import LiftProposalsPass
 from hpip.graph.passes.lift_roi_align import LiftRoiAlignPass
 from hpip.graph.passes.lift_row_gathers import LiftRowGathersPass
 from hpip.graph.passes.lift_row_repeats import LiftRowRepeatsPass
+from hpip.graph.passes.separate_images import SeparateImagesPass
 from hpip.graph.program import INPUT, OUTPUT, Program
 from hpip.types import NativeStep, TensorSpec
 
@@ -31,6 +32,7 @@ LIFTS = (
     LiftProposalsPass(),
     LiftRowRepeatsPass(),
     LiftRoiAlignPass(),
+    SeparateImagesPass(),
     LiftNmsPass(),
     LiftRowGathersPass(),
 )

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ from hpip.common.cache import Cache
 from hpip.errors import GraphRewriteError, ModelFormatError
 from hpip.graph import compile as compiling
 from hpip.graph.compile import compile_model
+from hpip.graph.parts import DensePart
 from hpip.graph.passes.base import Pass, PassResult
 from hpip.graph.program import Program
-from hpip.types import ModelFiles
+from hpip.graph.split import split
+from hpip.types import MaskSource, ModelFiles
 
 from .heads import coefficient_masks, image_masks
 from .programs import two_branch_net
+from .two_stage import two_stage
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +112,15 @@ def test_after_a_failing_pass_the_original_graph_is_used(
     compiled = compile_model(files_of(exported), cache=Cache(tmp_path))
     assert compiled.plan == ()
     assert "it broke" in compiled.reason
+
+
+@pytest.mark.parametrize("cascade", [False, True])
+def test_only_a_split_two_stage_model_takes_batches(tmp_path: Path, cascade: bool) -> None:
+    """The loop of a program in one part fails if images have different numbers of boxes."""
+    program = Program.read(two_stage(tmp_path, cascade=cascade) / "inference.json")
+    masks = MaskSource("region", "network", 0.5, inclusive=True)
+    whole, parts = (DensePart("whole", program),), split(program.copy())
+    assert not compiling._takes_batches(whole, masks)
+    assert compiling._takes_batches(parts, masks)
+    # Without boxes, no output assigns the instances to the images.
+    assert not compiling._takes_batches(parts, replace(masks, boxes_frame="none"))

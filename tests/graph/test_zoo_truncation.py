@@ -26,7 +26,8 @@ FAMILIES: dict[str, tuple[list[str], set[str]]] = {
     "PP-YOLOE_seg": (["boxes", "counts", "coefficients", "prototypes"], {"pd_op.if"}),
     "SOLOv2": (["class_ids", "scores", "masks"], set()),
 }
-# The Cascade models take the first image. (SOLOv2 has no counts to assign instances to images.)
+# These take the first image until they are split. (SOLOv2 has no counts to assign instances to
+# images.)
 ONE_IMAGE = ("Cascade",)
 # Not allowed in segments: control flow, arrays, and operators that most engines lack.
 NOT_DENSE = (
@@ -91,6 +92,7 @@ def test_models_are_split_at_detection_operators(zoo_source_dir: Path) -> None:
         assert kinds.count("roi_align") == stages + 1, name
         assert kinds.count("generate_proposals") == kinds.count("multiclass_nms") == 1, name
         for part in dense:
+            assert is_batch_safe(part.program), name
             operators = {op.name.removeprefix("pd_op.") for op in part.program.walk()}
             assert not [op for op in operators if op.startswith(NOT_DENSE)], name
             assert list(part.program.parameters) == list(program.parameters), name

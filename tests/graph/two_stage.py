@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,19 @@ def _anchors(side: int, stride: int) -> Array:
     return (centres + shapes).reshape(-1, 4).astype(np.float32)
 
 
-def two_stage(folder: Path, *, levels: int = 2, variance: float = 1.0) -> Path:
+def two_stage(
+    folder: Path,
+    *,
+    levels: int = 2,
+    variance: float = 1.0,
+    cascade: bool = False,
+    between_stages: Callable[[Any], Any] | None = None,
+) -> Path:
     """Proposals in a loop over the images, pooled regions, NMS, a mask head in an `if`.
 
-    Outputs: rows of NMS, counts, mask probabilities; one image's or a batch's.
+    Outputs: rows of NMS, counts, mask probabilities; one image's or a batch's. With `cascade`, a
+    stage before the last one moves the boxes, as exports of Cascade models do: for one image.
+    `between_stages` changes its boxes.
     """
     paddle = paddle_module()
     functional = paddle.nn.functional
@@ -50,11 +60,30 @@ def two_stage(folder: Path, *, levels: int = 2, variance: float = 1.0) -> Path:
             first = functional.relu(self.features(image))
             maps = [first, self.coarser(first)][:levels]
             rois, counts = self.propose(maps, im_shape)
+            if cascade:
+                return self.cascade(im_shape, maps, rois, counts)
             regions = self.pool(maps, rois, counts, 3)
             scores = functional.softmax(self.classes(regions.flatten(1)) * 20)[:, :-1]
             boxes = rois + self.corners(regions.flatten(1))
             boxes = paddle.minimum(boxes, self.sizes(im_shape, counts)).unsqueeze(1)
             rows, kept, _ = nms(paddle, boxes.tile([1, 3, 1]), scores, counts)
+            return rows, kept, self.mask_head(maps, rows, kept)
+
+        def cascade(self, im_shape: Any, maps: list[Any], rois: Any, counts: Any) -> Any:
+            features = self.pool(maps, rois, counts, 3).flatten(1)
+            moved = rois + self.corners(features)
+            if between_stages is not None:
+                moved = between_stages(moved)
+            height, width = im_shape[0][0], im_shape[0][1]
+            columns = [moved[:, i].clip(0, height if i % 2 else width) for i in range(4)]
+            refined = paddle.stack(columns, 1)
+            number = paddle.concat([paddle.shape(refined)[0:1]])
+            regions = self.pool(maps, refined, number, 3).flatten(1)
+            scores = functional.softmax(self.classes(features) + self.classes(regions) * 20)
+            sizes = paddle.concat([paddle.expand(im_shape[0], [counts[0], 2])])
+            limits = paddle.concat([sizes[:, 1:2], sizes[:, 0:1]] * 2, 1)
+            boxes = paddle.minimum(refined + self.corners(regions), limits).unsqueeze(1)
+            rows, kept, _ = nms(paddle, boxes.tile([1, 3, 1]), scores[:, :-1], counts)
             return rows, kept, self.mask_head(maps, rows, kept)
 
         def propose(self, maps: list[Any], im_shape: Any) -> Any:
