@@ -207,8 +207,8 @@ YAML_BOMB = (
         ("rest_s: 2001-99-99", "can't be read"),
         ("x: " + "[" * 100_000, "can't be read"),
         ("coco: {a: b}", "coco: expected str | None; received {'a': 'b'}"),
-        (f"models: {YAML_BOMB}", "models: expected tuple[str, ...]; received [[["),
-        (YAML_BOMB, "expected a mapping of settings; received [[["),
+        (f"models: {YAML_BOMB}", "models: expected tuple[str, ...]; received [["),
+        (YAML_BOMB, "expected a mapping of settings; received [["),
     ],
     ids=lambda text: text[:12],
 )

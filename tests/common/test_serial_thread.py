@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -54,8 +55,12 @@ def test_it_keeps_neither_arguments_nor_results() -> None:
         pass
 
     serial = SerialThread("test")
+
+    def make(given: Large) -> Large:
+        return Large()
+
     given = Large()
-    made = serial.run(lambda given=given: (given, Large())[1])
+    made = serial.run(partial(make, given))
     watched = [weakref.ref(given), weakref.ref(made)]
     del given, made
     deadline = time.monotonic() + 30
