@@ -145,10 +145,14 @@ class Backend(ABC):
         name: name in `hpi_config` and for `backend_named`.
         format: model format of `open`: Paddle's own files, or an ONNX model whose external data is
             Paddle's parameter file.
+        parallel: whether sessions of one process, cloned or opened, may run at the same time. If
+            not, the backend runs them one after another, whatever threads call them, and a pool
+            has one.
     """
 
     name: ClassVar[str]
     format: ClassVar[ProgramFormat]
+    parallel: ClassVar[bool] = True
 
     @abstractmethod
     def probe(self) -> Probe:

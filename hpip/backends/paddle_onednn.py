@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from hpip.backends.base import (
@@ -17,8 +18,9 @@ from hpip.backends.base import (
     require_precision,
 )
 from hpip.backends.paddle import PaddleBackend, PaddleSession
+from hpip.common.serial_thread import SerialThread
 from hpip.errors import BackendUnavailableError, InvalidInputError
-from hpip.types import ModelFiles
+from hpip.types import AnyArray, ModelFiles
 
 # Releases whose oneDNN support is broken (PaddlePaddle/Paddle#77340); the fix is merged. They stay
 # in this list for users who have them installed.
@@ -26,18 +28,25 @@ BROKEN_RELEASES = ("3.3.0", "3.3.1")
 # Number of input shapes whose oneDNN kernels are cached, as in PaddleX 3.7.
 _CACHED_SHAPES = 10
 _SETTINGS = ("delete_pass", "mkldnn_cache_capacity")
+# Paddle has one cache of oneDNN kernels for all predictors of a process. With a limit, which keeps
+# its memory bounded, it is made for one thread: the entries are counted without a lock after each
+# run, while a run in another thread may add some, and a thread that ends empties it for all.
+_THREAD = SerialThread("hpip-onednn")
 
 
 class PaddleOneDnnBackend(Backend):
     """Paddle Inference with oneDNN, in fp32 or bf16.
 
     Some releases crash with some models (see `BROKEN_RELEASES` and configs/models/default.yaml), so
-    hpip uses it only after a successful trial. Settings: `delete_pass`, names of passes to skip;
-    `mkldnn_cache_capacity`, number of input shapes whose kernels are cached.
+    hpip uses it only after a successful trial. All sessions of a process, cloned or not, run one
+    after another, because they share Paddle's cache of oneDNN kernels. Settings: `delete_pass`,
+    names of passes to skip; `mkldnn_cache_capacity`, number of input shapes whose kernels are
+    cached.
     """
 
     name = "paddle_onednn"
     format = "paddle"
+    parallel = False
 
     def probe(self) -> Probe:
         """See `Backend.probe`; imports Paddle, which takes a second or more."""
@@ -74,7 +83,29 @@ class PaddleOneDnnBackend(Backend):
             for name in dropped:
                 config.delete_pass(name)
 
-        return PaddleSession(files, options, configure, self.name)
+        return OneDnnSession(files, options, configure, self.name)
+
+
+class OneDnnSession(PaddleSession):
+    """A `PaddleSession` whose predictor is made, run and freed in the one thread for oneDNN."""
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        options: SessionOptions,
+        configure: Callable[[Any], None],
+        backend: str,
+    ) -> None:
+        _THREAD.run(partial(super().__init__, files, options, configure, backend))
+
+    def _clone(self) -> Session:
+        return _THREAD.run(super()._clone)
+
+    def _run(self, inputs: dict[str, AnyArray]) -> list[AnyArray]:
+        return _THREAD.run(partial(super()._run, inputs))
+
+    def _close(self) -> None:
+        _THREAD.run(super()._close)
 
 
 def _require_bf16(options: SessionOptions) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+
+from hpip.common.interpreter import find_interpreter
 
 _CODE = """
 import time
@@ -29,11 +30,16 @@ def sgemm_gflops(threads: int) -> float | None:
 
     It is the highest of 1.5 s, because other jobs can only lower it. None if NumPy fails.
     """
+    python = find_interpreter()
+    if python is None:
+        return None
     environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _CODE],
+            [python, "-c", _CODE],
             env=environment,
+            # Modules of the user's folder must not stand in for those of Python and NumPy.
+            cwd="/",
             capture_output=True,
             text=True,
             timeout=120,

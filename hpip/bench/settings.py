@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hpip.errors import InvalidInputError
+from hpip.common.yaml_text import read_yaml
+from hpip.errors import InvalidInputError, shorten
 
 FORMATS = ("md", "csv", "json", "html")
 
@@ -168,11 +167,13 @@ def load_suite(path: Path) -> dict[str, Any]:
         InvalidInputError: the file can't be read, or has an unknown setting or a wrong type.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        content = read_yaml(path)
+    except (OSError, UnicodeDecodeError, InvalidInputError) as error:
         raise InvalidInputError(f"suite {path}: the file can't be read: {error}") from error
     if not isinstance(content, Mapping):
-        raise InvalidInputError(f"suite {path}: expected a mapping of settings; received {content}")
+        raise InvalidInputError(
+            f"suite {path}: expected a mapping of settings; received {shorten(content)}"
+        )
     return {str(name): _setting(path, str(name), value) for name, value in content.items()}
 
 
@@ -192,9 +193,12 @@ def _setting(path: Path, name: str, value: Any) -> Any:
     kinds = {one.name: str(one.type) for one in fields(BenchSettings)}
     if name not in kinds:
         raise InvalidInputError(
-            f"suite {path}: expected settings of {', '.join(kinds)}; received {name!r}"
+            f"suite {path}: expected settings of {', '.join(kinds)}; received {shorten(name)}"
         )
     kind = kinds[name]
+    # Values become text, and YAML can nest a list of a few bytes without end.
+    if any(isinstance(one, list | dict | set) for one in _list(value)):
+        raise InvalidInputError(f"suite {path}: {name}: expected {kind}; received {shorten(value)}")
     try:
         if kind.startswith("tuple"):
             one = {"str": str, "int": int, "float": float}[kind[len("tuple[") :].split(",")[0]]

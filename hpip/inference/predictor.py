@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpip.backends.paddle import PaddleBackend
+from hpip.backends.registry import backend_named
 from hpip.common.closing import Closing
 from hpip.common.devices import Device, parse_devices
 from hpip.common.file_names import unique_stem
@@ -206,13 +207,12 @@ class Predictor(Closing):
         """
         limit = self.max_batch_size
         threads = f"{self.threads} CPU thread{'s' * (self.threads != 1)}"
-        per_worker = f" for each of {self.workers} workers" if self.workers > 1 else ""
         supported = "any batch size" if limit is None else f"at most {limit} per run"
         entries = [
             ("model", f"{self.spec.model_name} ({self.spec.model_dir})"),
             ("graph", f"{self.choice.plan.summary} ({self.choice.reason})"),
             ("engine", self._runner.summary),
-            ("device", f"{self.engine.device}, {threads}{per_worker}"),
+            ("device", f"{self.engine.device}, {threads}{self._per_worker()}"),
             ("batch size", f"{self.batch_size} (the graph supports {supported})"),
             ("score threshold", f"{self._instance_filter.score_threshold:g}"),
         ]
@@ -235,6 +235,16 @@ class Predictor(Closing):
         if has_changed:
             reason = choice.engine_reason
             tell.get()(f"{name} runs on {label(choice.engine)} from now on: {reason}")
+
+    def _per_worker(self) -> str:
+        if self.workers == 1:
+            return ""
+        if backend_named(self.engine.backend).parallel:
+            return f" for each of {self.workers} workers"
+        return (
+            f"; {self.workers} workers take turns, because {self.engine.backend} runs one batch "
+            "at a time"
+        )
 
     def _segment_together(
         self, timed: Sequence[tuple[Source, float]], instance_filter: InstanceFilter
@@ -316,7 +326,8 @@ def create_predictor(
             one calibration, with `hpip tune --precision int8 --input IMAGES` (docs/backends.md).
         workers: number of threads that may run the network concurrently. They divide `threads`
             among them, and share the weights if the engine supports it. One worker has the lowest
-            latency, several have a higher throughput.
+            latency, several have a higher throughput. With `paddle_onednn`, which runs one batch
+            at a time in a process, they take turns.
         font_path: TrueType or OpenType font for the labels on drawings. Without it, labels outside
             ASCII are drawn in a font of the extra `fonts` or of the system.
 
@@ -343,7 +354,7 @@ def create_predictor(
         spec,
         devices[0] if devices else _default_device(),
         use_hpip=True if use_hpip is None else bool(use_hpip),
-        threads=max(1, count // check_count(workers, "workers")),
+        threads=_threads_per_run(count, check_count(workers, "workers"), options.backend),
         batch_size=check_count(batch_size, "batch_size"),
         instance_filter=InstanceFilter(
             spec.score_threshold if threshold is None else check_score_threshold(threshold),
@@ -354,6 +365,13 @@ def create_predictor(
         workers=workers,
         font_path=font,
     )
+
+
+def _threads_per_run(threads: int, workers: int, backend: str | None) -> int:
+    """Workers divide the threads, unless the named backend runs one of them at a time."""
+    if backend is not None and not backend_named(backend).parallel:
+        return threads
+    return max(1, threads // workers)
 
 
 def _default_device() -> Device:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ Array = np.ndarray[Any, Any]
 # Lengths around vectors and strides, one image and several, square and not.
 SHAPES = [(1, 3, 32, 32), (1, 3, 37, 53), (3, 3, 40, 24), (2, 3, 64, 32), (1, 3, 32, 32)]
 LARGEST = (4, 3, 160, 160)
+# More sizes than an engine caches kernels for.
+MANY_SHAPES = [(1, 3, 32 + 4 * (i % 5), 24 + 3 * i) for i in range(14)]
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +208,36 @@ def test_threads_of_a_pool_get_their_own_answers(
     pool.close()
     for index, answer in enumerate(wanted):
         assert_close(found[index], answer)
+
+
+@pytest.mark.parametrize("second", ["cloned", "opened"])
+@pytest.mark.parametrize("attempt", range(3))
+def test_two_sessions_that_start_together_answer_as_one_does(
+    target: Target, files: ModelFiles, session: Session, second: str, attempt: int
+) -> None:
+    """Two sessions of one process share what the engine keeps for the process."""
+    inputs = [feeds(shape, seed) for seed, shape in enumerate(MANY_SHAPES)]
+    wanted = [session.run(given) for given in inputs]
+    one = target.open(files, threads=1, shares_cpu=True)
+    twin = one.clone() if second == "cloned" else target.open(files, threads=1, shares_cpu=True)
+    if twin is None:
+        one.close()
+        pytest.skip(f"{target.backend.name} does not clone sessions")
+    start = threading.Barrier(2)
+
+    def work(session: Session, order: list[int]) -> list[tuple[int, list[Array]]]:
+        start.wait()
+        return [(index, session.run(inputs[index])) for index in order]
+
+    forth = list(range(len(inputs))) * 2
+    # The same sizes at the same time, and different ones.
+    orders = [forth, forth if attempt == 0 else forth[::-1]]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(work, (one, twin), orders))
+    one.close()
+    twin.close()
+    for index, answer in itertools.chain(*found):
+        assert_close(answer, wanted[index])
 
 
 def test_other_threads_run_while_the_engine_computes(target: Target, session: Session) -> None:

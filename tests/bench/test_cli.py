@@ -188,6 +188,15 @@ def test_an_old_report_is_refused_before_anything_is_measured(
     assert "from an older hpip" in told
 
 
+# A few hundred bytes of YAML whose text would fill the memory: the last of nine lists, each of
+# which holds the one before ten times.
+YAML_BOMB = (
+    "[&a0 [x,x,x,x,x,x,x,x,x,x], "
+    + ", ".join(f"&a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9))
+    + "]"
+)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -195,7 +204,13 @@ def test_an_old_report_is_refused_before_anything_is_measured(
         ("threads: many", "threads: expected tuple"),
         ("- a", "expected a mapping"),
         ("a: [", "can't be read"),
+        ("rest_s: 2001-99-99", "can't be read"),
+        ("x: " + "[" * 100_000, "can't be read"),
+        ("coco: {a: b}", "coco: expected str | None; received {'a': 'b'}"),
+        (f"models: {YAML_BOMB}", "models: expected tuple[str, ...]; received [["),
+        (YAML_BOMB, "expected a mapping of settings; received [["),
     ],
+    ids=lambda text: text[:12],
 )
 def test_bad_suites(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str

@@ -51,7 +51,12 @@ def test_the_environment_is_json_and_the_same_twice() -> None:
     assert len(place.differences(first, other)) == 1
 
 
-def test_the_roof_is_a_number() -> None:
+def test_the_roof_is_a_number_also_beside_files_named_like_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('the user's file was imported')\n")
+    monkeypatch.chdir(tmp_path)
     gflops = sgemm_gflops(1)
     assert gflops is not None
     assert gflops > 0

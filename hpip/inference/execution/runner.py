@@ -115,7 +115,8 @@ class Runner:
         )
         self.refused: dict[str, str] = {}
         self._pool = SessionPool(
-            lambda: plan.open(self._open_segment, threads=engine.threads), size=workers
+            lambda: plan.open(self._open_segment, threads=engine.threads),
+            size=workers if backend_named(engine.backend).parallel else 1,
         )
         self._pool.fill()
 

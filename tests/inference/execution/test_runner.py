@@ -71,6 +71,56 @@ def test_a_list_is_worked_on_by_all_workers_and_keeps_its_order(tiny_model_dir: 
     assert [result.boxes_xyxy[0, 0] for result in results] == expected
 
 
+def onednn_or_skip() -> dict[str, str]:
+    probe = backend_named("paddle_onednn").probe()
+    if probe.version is None:
+        pytest.skip(probe.reason)
+    return {"backend": "paddle_onednn"}
+
+
+def test_workers_of_an_engine_that_is_not_parallel_take_turns() -> None:
+    pictures = [rectangles(128, 128, red=(8 * i, 0, 8 * i + 16, 64)) for i in range(5)] * 4
+    config = onednn_or_skip()
+    failed: list[str] = []
+    with (
+        hpip.create_pipeline(model="demo", device="cpu", threads=2, hpi_config=config) as one,
+        hpip.create_pipeline(
+            model="demo", device="cpu", threads=2, workers=2, hpi_config=config
+        ) as two,
+    ):
+        assert "2 CPU threads; 2 workers take turns, because paddle_onednn" in two.explain()
+        assert "take turns" not in one.explain()
+        alone = list(one.predict(list(pictures)))
+        for _ in range(2):
+            together = list(
+                two.predict(list(pictures), on_failure=lambda name, _: failed.append(name))
+            )
+            assert failed == []
+            assert [r.boxes_xyxy.tolist() for r in together] == [
+                r.boxes_xyxy.tolist() for r in alone
+            ]
+
+
+def test_two_predictors_on_onednn_answer_at_the_same_time() -> None:
+    config = onednn_or_skip()
+    shots = [rectangles(96 + 16 * i, 128, red=(8, 8, 60, 60)) for i in range(6)]
+    predictors = [
+        hpip.create_predictor("demo", device="cpu", threads=1, hpi_config=config) for _ in range(2)
+    ]
+    wanted = [[r.boxes_xyxy.tolist() for r in predictors[0].predict(shot)] for shot in shots]
+    start = threading.Barrier(2)
+
+    def work(predictor: hpip.Predictor) -> list[object]:
+        start.wait()
+        return [[r.boxes_xyxy.tolist() for r in predictor.predict(shot)] for shot in shots * 2]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(work, predictors))
+    for predictor in predictors:
+        predictor.close()
+    assert found == [wanted * 2] * 2
+
+
 @pytest.mark.parametrize("workers", [0, -1, 1.5, True])
 def test_other_numbers_of_workers_are_errors(tiny_model_dir: Path, workers: object) -> None:
     with pytest.raises(InvalidInputError, match="workers: expected a whole number"):
