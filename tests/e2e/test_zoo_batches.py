@@ -29,7 +29,7 @@ BATCHED = [
     "Cascade-MaskRCNN-ResNet50-FPN",
     "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN",
 ]
-# No output assigns the instances to the images.
+# It takes the features of the first image, and no output assigns the instances to the images.
 ONE_BY_ONE = ["SOLOv2"]
 
 

@@ -26,9 +26,8 @@ FAMILIES: dict[str, tuple[list[str], set[str]]] = {
     "PP-YOLOE_seg": (["boxes", "counts", "coefficients", "prototypes"], {"pd_op.if"}),
     "SOLOv2": (["class_ids", "scores", "masks"], set()),
 }
-# These take the first image until they are split. (SOLOv2 has no counts to assign instances to
-# images.)
-ONE_IMAGE = ("Cascade",)
+# Prefixes of models that take the first image: Cascade models until they are split.
+ONE_IMAGE = ("Cascade", "SOLOv2")
 # Not allowed in segments: control flow, arrays, and operators that most engines lack.
 NOT_DENSE = (
     "while",

@@ -49,9 +49,10 @@ def boundary_run(values: Float32Array, top_n: int) -> Float32Array:
 def tied_scores(kind: str, count: int) -> Float32Array:
     rng = np.random.default_rng(count)
     noise, position = rng.normal(-4, 2, count), np.arange(count) / count
+    if kind == "run at the boundary":
+        return boundary_run(noise, FPN["pre_nms_top_n"])
     values = {
         "rounded": (noise * 64).round() / 64,
-        "run at the boundary": boundary_run(noise, FPN["pre_nms_top_n"]),
         # Each value twice. The C++ library partitions so few items off such a sequence at a time
         # that it changes to a heap, which leaves equal scores in another order.
         "rising and falling": 1 - abs(position - 0.5),
