@@ -101,6 +101,11 @@ def test_ctrl_c_reaches_the_caller_after_the_call_has_ended() -> None:
         time.sleep(0.2)
         ended.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        serial.run(interrupted)
+    # A process in the background of a shell ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            serial.run(interrupted)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.is_set()

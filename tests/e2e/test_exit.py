@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hpip.backends.registry import backend_named
 from hpip.model.official import find_model
 
 KERNELS = """
@@ -84,13 +85,22 @@ def test_a_process_ends_while_threads_are_in_kernels(attempt: int) -> None:
     run(KERNELS.format(delay=0.1 + attempt * 0.013))
 
 
-@pytest.mark.parametrize("backend", ["paddle", "onnxruntime", "openvino"])
-def test_a_process_ends_while_a_thread_predicts(tiny_model_dir: Path, backend: str) -> None:
-    pytest.importorskip(backend)
+BACKENDS = ["paddle", "paddle_onednn", "onnxruntime", "openvino"]
+
+
+def model_for(backend: str, tiny_model_dir: Path) -> str:
+    probe = backend_named(backend).probe()
+    if probe.version is None:
+        pytest.skip(f"{backend}: {probe.reason}")
     # The tiny model has an operator that has no counterpart in ONNX.
-    model = tiny_model_dir if backend == "paddle" else find_model("demo", None)
+    return str(tiny_model_dir if backend == "paddle" else find_model("demo", None))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_process_ends_while_a_thread_predicts(tiny_model_dir: Path, backend: str) -> None:
+    model = model_for(backend, tiny_model_dir)
     for attempt in range(3):
-        run(PREDICTOR.format(model=str(model), backend=backend, delay=attempt * 0.013))
+        run(PREDICTOR.format(model=model, backend=backend, delay=attempt * 0.013))
 
 
 def test_exit_handlers_may_still_predict(tiny_model_dir: Path) -> None:
@@ -101,6 +111,8 @@ def test_exit_handlers_may_still_predict(tiny_model_dir: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("attempt", range(3))
-def test_a_fork_while_another_thread_predicts(tiny_model_dir: Path, attempt: int) -> None:
-    run(FORK.format(model=str(tiny_model_dir), backend="paddle", delay=attempt * 0.01))
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_fork_while_another_thread_predicts(tiny_model_dir: Path, backend: str) -> None:
+    model = model_for(backend, tiny_model_dir)
+    for attempt in range(3):
+        run(FORK.format(model=model, backend=backend, delay=attempt * 0.01))
