@@ -26,22 +26,25 @@ with file_lock(Path(sys.argv[1]), on_wait=lambda: None) as held:
     print("held", flush=True)
     sys.stdin.read()
 """
-# Forks within the block; the child leaves the block, or stays in it until the parent's input ends.
+# Forks within the block; the child leaves it, or stays in it until the input ends. The parent
+# leaves it at SIGUSR1.
 FORKING = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from hpip.common.file_lock import file_lock
 leaves = sys.argv[2] == "leaves"
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 with file_lock(Path(sys.argv[1]), on_wait=lambda: None):
     child = os.fork()
     if child == 0 and not leaves:
+        print("forked", flush=True)
         sys.stdin.read()
         os._exit(0)
     if child and leaves:
         os.waitpid(child, 0)
-    if child:
         print("forked", flush=True)
-        sys.stdin.readline()
+    if child:
+        signal.sigwait({signal.SIGUSR1})
 if child == 0:
     os._exit(0)
 print("released", flush=True)
@@ -139,18 +142,15 @@ def test_a_child_that_was_forked_in_the_block_does_not_keep_the_lock(
 ) -> None:
     lock = tmp_path / "lock"
     with process(FORKING, str(lock), "stays") as parent:
-        assert parent.stdin is not None
         assert parent.stdout is not None
         assert not is_free(lock)
         if end == "released":
-            parent.stdin.write("\n")
-            parent.stdin.flush()
+            parent.send_signal(signal.SIGUSR1)
             assert parent.stdout.readline() == "released\n"
         else:
             parent.kill()
             parent.wait()
         assert is_free(lock)
-        parent.stdin.close()
 
 
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
