@@ -101,7 +101,7 @@ def _unsaved(request: TuningRequest, verdict: Verdict) -> str:
     """Why the next start does not find a complete result, and what helps; empty if it does."""
     # A new cache, which does not see what an earlier one keeps for this process only.
     cache = Cache()
-    if not verdict.complete or known(request, cache=cache) is not None:
+    if not verdict.trials or known(request, cache=cache) is not None:
         return ""
     return (
         f"the cache {cache.root} can't be written, so hpip tunes {request.spec.model_name} again "

@@ -50,7 +50,7 @@ class CpuLoadMeter:
     @property
     def share(self) -> float:
         """Share of the CPUs of these runs that others took; 0 if the system does not report it."""
-        return max(0.0, self._taken_s / self._total_s) if self._total_s else 0.0
+        return min(1.0, max(0.0, self._taken_s / self._total_s)) if self._total_s else 0.0
 
     def _busy_s(self) -> float | None:
         columns = [_USER, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL]

@@ -206,7 +206,7 @@ def test_stock_paddlex_is_timed_even_if_its_results_differ(
     run.measure()
     row = row_of(run, "paddlex")
     assert row.state == DIFFERS
-    assert "largest difference of score: 0.002" in row.error
+    assert "maximum score difference: 0.002" in row.error
     assert row.p50_ms is not None
     assert row.speedup_plain is not None
 

@@ -76,7 +76,7 @@ def test_explain_shows_every_bracket(capsys: pytest.CaptureFixture[str]) -> None
     reason = f"not installed: {FIX} [red]"
     trial = Trial(engine, "1[dim]", "absent", reason, accuracy="x[b]y")
     selection = EngineSelection(request.baseline, "be[u]cause", (("open[i]vino", reason),))
-    verdict = Verdict("untouched", "no [s]pass matched", selection, (trial,), complete=False)
+    verdict = Verdict("untouched", "no [s]pass matched", selection, (trial,), untried=("x",))
     tune_module._print_verdict(request, verdict)
     shown = capsys.readouterr().out
     for text in ("model[bold]name", "open[i]vino", reason, "be[u]cause", "no [s]pass", "x[b]y"):

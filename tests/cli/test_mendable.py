@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import hpip
 from hpip.cli.app import app
 from hpip.common import interpreter
-from hpip.inference.tuning import select
+from hpip.inference.tuning import ranking
 from tests.graph.heads import coefficient_masks
 from tests.inference.tuning.conftest import Register
 from tests.inference.tuning.test_choose import SETTINGS
@@ -142,7 +142,7 @@ def test_an_uncut_graph_and_a_slower_engine_are_no_faults(
 ) -> None:
     """The graph of this model is not one that hpip knows, and no engine is five times as fast."""
     only("good", "wrong", "absent", "refusing")
-    monkeypatch.setattr(select, "_LEAST_GAIN", 0.2)
+    monkeypatch.setattr(ranking, "_SAME", 0.2)
     for result in (
         call("tune", tiny_model_dir),
         call("compile", tiny_model_dir),

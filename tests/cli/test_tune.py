@@ -55,7 +55,8 @@ def test_tune_prints_every_engine_and_explain_remembers(
     assert report == json.loads(call("explain", tiny_model_dir, "--threads", 1, "--json"))
     assert report["engine"]["backend"] == "fast"
     assert {trial["state"] for trial in report["trials"]} == {"wrong", "absent", "verified"}
-    assert report["complete"] is True
+    # On a busy machine the order is confirmed later.
+    assert report["complete"] == (not report["provisional"])
 
 
 def test_explain_tunes_first_where_nothing_is_known(
