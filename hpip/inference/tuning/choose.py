@@ -145,7 +145,10 @@ def _warn(request: TuningRequest, verdict: Verdict, cache: Cache | None) -> None
             "; ".join(f"{other}: {why}" for other, why in verdict.selection.rejected),
         )
     if fault := mendable(request, verdict, cache=cache):
-        logger.warning("%s", fault)
+        continues = may_tune_in_background() and verdict.is_due(THOROUGH_BUDGET_S)
+        logger.warning(
+            "%s%s", fault, " Until then, tuning continues in the background." if continues else ""
+        )
     elif verdict.program == "untouched":
         logger.info("%s runs with its original graph: %s", name, verdict.program_reason)
 
