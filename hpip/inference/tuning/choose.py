@@ -173,7 +173,8 @@ def continue_tuning(
     receiver = weakref.WeakMethod(on_choice)
 
     def on_result(tuned: Tuned) -> None:
-        if (method := receiver()) is not None:
+        # Without a trial, another process was still tuning, or no child process could start.
+        if tuned.verdict.trials and (method := receiver()) is not None:
             method(choice_of(request, tuned))
 
     return BackgroundTuning(request, cache or Cache(), on_result)

@@ -90,7 +90,8 @@ def compile_and_validate(
         retry: True repeats a check that did not finish.
     """
     compiled = compile_model(spec.files, cache=cache)
-    key = content_key("check", _VERSION, compiled.key, file_digest(spec.files.params, cache=cache))
+    weights = file_digest(spec.files.params, cache=cache)
+    key = content_key("check", _VERSION, compiled.key, weights, repr(spec.preprocess))
     if (loaded := cache.load(key)) is not None:
         try:
             known = TruncationCheck(**{k: v for k, v in loaded[1].items() if k != "title"})

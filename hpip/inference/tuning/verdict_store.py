@@ -73,6 +73,7 @@ class VerdictStore:
             f"exporter {EXPORTER_VERSION}",
             json.dumps(versions()),
             machine_name(request.device),
+            repr(request.spec.preprocess),
             program_key,
             file_digest(request.spec.files.params, cache=cache),
         )

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -25,15 +26,19 @@ from hpip.inference.execution.plan import OriginalPlan
 from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.execution.runner import Engine
 from hpip.inference.fallback import FallbackRunner
-from hpip.inference.tuning import background
+from hpip.inference.tuning import background, choose
 from hpip.inference.tuning.background import BackgroundTuning
-from hpip.inference.tuning.choose import Choice
+from hpip.inference.tuning.budget import Limits
+from hpip.inference.tuning.choose import Choice, choice_of
+from hpip.inference.tuning.records import Trial
+from hpip.inference.tuning.tune import Tuned, tune
 from hpip.model.spec import load_model_spec
 from tests.inference.tuning.conftest import BAD, ROOT, Register, request_for
 from tests.pictures import rectangles
 
 RED = (16, 8, 64, 40)
 IMAGE = rectangles(128, 128, red=RED)
+TRIAL = Trial(Engine("fast", Device("cpu"), 1), "1.0", "wrong", "it differs")
 WAIT_S = 240.0
 
 
@@ -185,6 +190,30 @@ def test_a_child_that_dies_leaves_the_choice(
         wait_for(lambda: "in the background failed" in caplog.text)
         assert predictor.engine.backend == "paddle"
         assert _boxes(predictor) == [list(RED)]
+
+
+@pytest.mark.usefixtures("in_background")
+def test_a_result_without_a_trial_changes_nothing(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of a child which waited in vain for another process that tunes."""
+    request = request_for(tiny_model_dir)
+    verdict = tune(request, limits=Limits(0.001)).verdict
+    present = choice_of(request, Tuned(OriginalPlan(request.spec), verdict))
+    received: list[Choice] = []
+
+    class Receiver:
+        def take(self, choice: Choice) -> None:
+            received.append(choice)
+
+    receiver = Receiver()
+    for result, expected in ((verdict, 0), (replace(verdict, trials=(TRIAL,)), 1)):
+        tuned = Tuned(OriginalPlan(request.spec), result)
+        monkeypatch.setattr(
+            choose, "BackgroundTuning", lambda _request, _cache, done, tuned=tuned: done(tuned)
+        )
+        choose.continue_tuning(present, receiver.take)
+        assert len(received) == expected
 
 
 def test_no_image_is_lost_while_the_engine_changes(only: Register, tiny_model_dir: Path) -> None:

@@ -25,6 +25,7 @@ from hpip.inference.tuning.images import digest, read_images, scene, shipped_ima
 from hpip.inference.tuning.records import EngineSelection, Trial, Verdict, label
 from hpip.inference.tuning.verdict_store import VerdictStore
 from hpip.model.spec import ModelSpec, load_model_spec
+from hpip.types import PreprocessPlan
 from tests.inference.tuning.conftest import Register
 
 CPU = Device("cpu")
@@ -133,6 +134,7 @@ def test_what_is_remembered_holds_for_this_model_machine_and_versions_only(
         {"backend": "openvino"},
         {"settings": {"a": 1}},
         {"may_convert": False},
+        {"spec": replace(spec, preprocess=PreprocessPlan(spec.preprocess.steps[:-1]))},
     ):
         assert not found(replace(request, **change)), change
     for name, value in (("versions", {"openvino": "1"}), ("machine_name", "another")):
