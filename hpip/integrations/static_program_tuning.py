@@ -18,7 +18,7 @@ from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock, Limits
 from hpip.inference.tuning.child_process import Child, ChildError
 from hpip.inference.tuning.race import race_result
-from hpip.inference.tuning.ranking import Sample, rank
+from hpip.inference.tuning.ranking import Sample, metered, rank, timed
 from hpip.inference.tuning.records import Trial, Verdict
 from hpip.inference.tuning.select import verdict_on
 from hpip.inference.tuning.trial import failed_trial
@@ -120,22 +120,14 @@ class ProgramTuning:
         return verdict_on(("untouched", ""), self._baseline, trials, race, untried, limits)
 
     def _turn(self, child: Child, feeds: Feeds, meter: CpuLoadMeter, _number: int) -> Sample | None:
-        meter.start()
+        limit_s = self._clock.limits.step_s
         try:
-            _, sample = child.run(feeds, limit_s=self._clock.limits.step_s)
+            return metered(meter, lambda: child.run(feeds, limit_s=limit_s)[1])
         except ChildError:
             return None
-        meter.stop(sample[1] / 1e3)
-        return Sample(*sample)
 
     def _plain_turn(self, inputs: Sequence[AnyArray], meter: CpuLoadMeter, _number: int) -> Sample:
-        meter.start()
-        start, cpu_start = time.perf_counter(), time.process_time()
-        self._plain(inputs)
-        cpu_s = time.process_time() - cpu_start
-        wall_s = time.perf_counter() - start
-        meter.stop(cpu_s)
-        return Sample(wall_s * 1e3, cpu_s * 1e3)
+        return metered(meter, lambda: timed(lambda: self._plain(inputs))[1])
 
 
 def outputs_differ(wanted: Sequence[AnyArray], found: Sequence[AnyArray]) -> str:

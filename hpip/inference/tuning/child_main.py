@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter, process_time
 from typing import Any, Literal
 
 from hpip.backends.base import Feeds, Probe, Session
@@ -34,6 +33,7 @@ from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.postprocess import InstanceFilter, Instances
 from hpip.inference.execution.runner import Engine, Runner, open_session
 from hpip.inference.tuning.calibrate import Calibration, calibrate
+from hpip.inference.tuning.ranking import Sample, timed
 from hpip.inference.tuning.records import State
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
@@ -94,24 +94,22 @@ class TrialWorker:
         self._session = open_session(files, engine)
         return version
 
-    def run(self, feeds: Feeds) -> tuple[list[AnyArray], tuple[float, float]]:
-        """Run the loaded program; returns its outputs, and its latency and CPU time in ms."""
+    def run(self, feeds: Feeds) -> tuple[list[AnyArray], Sample]:
+        """Run the loaded program; returns its outputs and the times."""
         if self._session is None:
             raise RuntimeError("run was called before load")
-        start, cpu_start = perf_counter(), process_time()
-        outputs = self._session.run(session_feeds(self._session, feeds))
-        return outputs, ((perf_counter() - start) * 1e3, (process_time() - cpu_start) * 1e3)
+        session = self._session
+        return timed(lambda: session.run(session_feeds(session, feeds)))
 
     def predict(self, image: UInt8Array, thresholds: Sequence[float]) -> list[Instances]:
         """Return the image's instances at each score threshold."""
         return self._open_runner().infer_at(image, [InstanceFilter(t) for t in thresholds])
 
-    def time(self, image: UInt8Array, threshold: float) -> tuple[float, float]:
-        """Measure one image, from pixels to run-length codes: latency and CPU time, in ms."""
+    def time(self, image: UInt8Array, threshold: float) -> Sample:
+        """Time one image, from pixels to run-length codes."""
         runner = self._open_runner()
-        start, cpu_start = perf_counter(), process_time()
-        runner.infer([image], InstanceFilter(threshold))
-        return (perf_counter() - start) * 1e3, (process_time() - cpu_start) * 1e3
+        _, sample = timed(lambda: runner.infer([image], InstanceFilter(threshold)))
+        return sample
 
     def close(self) -> None:
         """Free the networks' memory."""

@@ -24,6 +24,7 @@ from hpip.inference.execution.postprocess import Instances
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.calibrate import Calibration
 from hpip.inference.tuning.child_main import TrialWorker, reply
+from hpip.inference.tuning.ranking import Sample
 from hpip.inference.tuning.records import State
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, UInt8Array
 
@@ -161,14 +162,14 @@ class Child(Closing):
         found: list[Instances] = self._call("predict", image, tuple(thresholds), limit_s=limit_s)
         return found
 
-    def time(self, image: UInt8Array, threshold: float, *, limit_s: float) -> tuple[float, float]:
-        """Measure one image, from pixels to run-length codes: latency and CPU time, in ms.
+    def time(self, image: UInt8Array, threshold: float, *, limit_s: float) -> Sample:
+        """Time one image, from pixels to run-length codes.
 
         Raises:
             ChildError: see `open`.
         """
-        wall_ms, cpu_ms = self._call("time", image, threshold, limit_s=limit_s)
-        return float(wall_ms), float(cpu_ms)
+        sample: Sample = self._call("time", image, threshold, limit_s=limit_s)
+        return sample
 
     def load(self, files: ModelFiles, engine: Engine, *, limit_s: float) -> str:
         """Load a single program on an engine, and return the engine's version.
@@ -178,14 +179,14 @@ class Child(Closing):
         """
         return str(self._call("load", files, engine, backend_path(engine.backend), limit_s=limit_s))
 
-    def run(self, feeds: Feeds, *, limit_s: float) -> tuple[list[AnyArray], tuple[float, float]]:
-        """Run the loaded program; returns its outputs, and its latency and CPU time in ms.
+    def run(self, feeds: Feeds, *, limit_s: float) -> tuple[list[AnyArray], Sample]:
+        """Run the loaded program; returns its outputs and the times.
 
         Raises:
             ChildError: see `open`.
         """
-        outputs, (wall_ms, cpu_ms) = self._call("run", dict(feeds), limit_s=limit_s)
-        return list(outputs), (float(wall_ms), float(cpu_ms))
+        outputs, sample = self._call("run", dict(feeds), limit_s=limit_s)
+        return list(outputs), sample
 
     def close(self) -> None:
         """Kill the process. May be called again."""

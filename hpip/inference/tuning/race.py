@@ -11,7 +11,7 @@ from hpip.common.cpu_load import CpuLoadMeter
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock
 from hpip.inference.tuning.child_process import ChildError
-from hpip.inference.tuning.ranking import Metric, Ranking, Sample, Speed, rank
+from hpip.inference.tuning.ranking import Metric, Ranking, Sample, Speed, metered, rank
 from hpip.inference.tuning.trial import EngineProcess, Reference, Task
 
 # Time limits of the race, if there is as much tuning time. Engines whose order is not certain after
@@ -94,13 +94,11 @@ class Race:
         process, images = self._processes[entrant], self._task.images
         try:
             process.warm_up(images[0])
-            self._meter.start()
-            sample = process.time(images[number % len(images)], self._reference.most_s)
+            image = images[number % len(images)]
+            return metered(self._meter, lambda: process.time(image, self._reference.most_s))
         except ChildError as failure:
             self._failures[entrant] = failure
             return None
-        self._meter.stop(sample.cpu_ms / 1e3)
-        return sample
 
 
 def race_result(baseline: Engine, engines: Sequence[Engine], ranking: Ranking) -> RaceResult:

@@ -8,9 +8,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
+
+from hpip.common.cpu_load import CpuLoadMeter
 
 Metric: TypeAlias = Literal["latency", "CPU time"]
+_Result = TypeVar("_Result")
 
 # Of two engines this close, the first in the configured order wins: repeated measurements on an
 # idle machine differ by as much.
@@ -43,6 +46,22 @@ class Sample:
     def by(self, metric: Metric) -> float:
         """The value that engines are compared by."""
         return self.wall_ms if metric == "latency" else self.cpu_ms
+
+
+def timed(run: Callable[[], _Result]) -> tuple[_Result, Sample]:
+    """Run once in this process; returns the result and the times."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    result = run()
+    cpu_s, wall_s = time.process_time() - cpu_start, time.perf_counter() - start
+    return result, Sample(wall_s * 1e3, cpu_s * 1e3)
+
+
+def metered(meter: CpuLoadMeter, run: Callable[[], Sample]) -> Sample:
+    """Take a sample while the meter measures what other programs use."""
+    meter.start()
+    sample = run()
+    meter.stop(sample.cpu_ms / 1e3)
+    return sample
 
 
 @dataclass(frozen=True)

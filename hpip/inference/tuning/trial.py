@@ -136,7 +136,7 @@ class EngineProcess(Closing):
         """
         step_s = self._clock.limits.step_s
         limit_s = step_s if most_s is None else min(most_s, step_s)
-        return Sample(*self.open().time(image, self._task.score_threshold, limit_s=limit_s))
+        return self.open().time(image, self._task.score_threshold, limit_s=limit_s)
 
     def close_if_crowded(self) -> None:
         """End the process unless there is memory to keep it for the race."""
