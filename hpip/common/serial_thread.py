@@ -36,7 +36,11 @@ class SerialThread:
         self._queue: _Queue = SimpleQueue()
 
     def run(self, call: Callable[[], _Result]) -> _Result:
-        """Run a call in the thread and return its result; its exceptions are raised here."""
+        """Run a call in the thread and return its result; its exceptions are raised here.
+
+        Ctrl-C cancels a call that has not begun, and is raised after the end of one that has: it
+        still uses what the caller may free next.
+        """
         if threading.current_thread() is self._thread:
             return call()
         with self._lock:
@@ -46,20 +50,21 @@ class SerialThread:
                 )
                 self._thread.start()
         future: Future[_Result] = Future()
-        self._queue.put((call, future))
         try:
+            self._queue.put((call, future))
             return future.result()
         finally:
-            # Ctrl-C ends the wait, not the call, which still uses what the caller may free next.
-            wait([future])
+            if not future.cancel():
+                wait([future])
 
 
 def _work(queue: _Queue) -> None:
     while True:
         call, future = queue.get()
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
         # While the thread waits, it must not keep inputs and results in memory.
         del call, future

@@ -109,3 +109,29 @@ def test_ctrl_c_reaches_the_caller_after_the_call_has_ended() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended.is_set()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no signals between threads")
+def test_ctrl_c_cancels_a_call_that_waits_for_its_turn() -> None:
+    serial = SerialThread("test")
+    entered, leave, ran = threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        leave.wait(30)
+
+    holder = threading.Thread(target=lambda: serial.run(hold))
+    holder.start()
+    entered.wait(30)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.start()
+            serial.run(ran.set)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    leave.set()
+    holder.join()
+    serial.run(lambda: None)
+    assert not ran.is_set()
