@@ -87,7 +87,7 @@ def tune_command(
         reports.append(_report(request, tuned.verdict))
         if not print_json:
             _print_verdict(request, tuned.verdict)
-        found = (mendable(request, tuned.verdict), _unsaved(request, tuned.verdict))
+        found = (mendable(request, tuned), _unsaved(request, tuned.verdict))
         faults += [text for text in found if text]
     if print_json:
         typer.echo(json.dumps(reports, indent=1))
@@ -122,15 +122,15 @@ def explain_command(
     If the model has not been tuned yet, hpip tunes it first.
     """
     request = _request(model, device, threads, precision)
-    verdict = known(request)
-    if verdict is None:
+    tuned = known(request)
+    if tuned is None:
         with tell_progress("tuning"):
-            verdict = tune(request).verdict
+            tuned = tune(request)
     if print_json:
-        typer.echo(json.dumps(_report(request, verdict), indent=1))
+        typer.echo(json.dumps(_report(request, tuned.verdict), indent=1))
     else:
-        _print_verdict(request, verdict)
-    if fault := mendable(request, verdict):
+        _print_verdict(request, tuned.verdict)
+    if fault := mendable(request, tuned):
         typer.echo(f"warning: {fault}", err=True)
 
 

@@ -241,9 +241,10 @@ class TunedRun:
             fast.close()
 
     def _keep(self, verdict: Verdict) -> None:
-        self._cache.discard(self._program.key(self._cache))
+        key = self._program.key(self._cache)
+        self._cache.discard(key)
         record = {"title": f"{self._program.name}, engine", "verdict": to_json(verdict)}
-        self._cache.store(self._program.key(self._cache), record, {})
+        self._cache.store(key, record, {})
 
 
 def _feeds(names: Sequence[str], inputs: Sequence[AnyArray]) -> dict[str, AnyArray]:

@@ -17,6 +17,7 @@ from hpip.graph.program import Program
 from hpip.graph.split import split
 from hpip.inference.execution.plan_session import PlanSession
 from hpip.types import PlanStep, Segment
+from tests.graph.programs import run
 
 Array = np.ndarray[Any, Any]
 
@@ -43,3 +44,24 @@ def run_plan(folder: Path, plan: tuple[PlanStep, ...], inputs: Mapping[str, Arra
         return session.run({name: inputs[name] for name in session.input_names})
     finally:
         session.close()
+
+
+def run_each(folder: Path, inputs: Mapping[str, Array]) -> list[Array]:
+    """Run the whole program on one image after another; the outputs of all, concatenated."""
+    images = len(next(iter(inputs.values())))
+    singles = [
+        run(
+            folder / "inference.json",
+            folder / "inference.pdiparams",
+            {name: array[i : i + 1] for name, array in inputs.items()},
+        )
+        for i in range(images)
+    ]
+    return [np.concatenate(outputs) for outputs in zip(*singles, strict=True)]
+
+
+def assert_same(found: list[Array], wanted: list[Array]) -> None:
+    """Boxes, counts and masks of a split program are those of the whole one."""
+    np.testing.assert_array_equal(found[1], wanted[1])
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found[2], wanted[2], atol=1e-5)

@@ -22,7 +22,14 @@ from hpip.types import NativeStep, Segment
 
 from .heads import coefficient_masks, feeds, image_masks
 from .programs import run
-from .splitting import Array, open_with_paddle, run_plan, split_folder
+from .splitting import (
+    Array,
+    assert_same,
+    open_with_paddle,
+    run_each,
+    run_plan,
+    split_folder,
+)
 from .two_stage import batch_feeds, two_stage
 
 
@@ -43,22 +50,7 @@ def test_the_parts_give_the_answer_of_the_whole(exported: Path, seed: int) -> No
 def test_a_batch_gives_the_answers_of_its_images(exported: Path) -> None:
     """The whole program fails where images have different numbers of boxes (array_to_tensor)."""
     inputs = batch_feeds(3)
-    singles = [
-        run(
-            exported / "inference.json",
-            exported / "inference.pdiparams",
-            {name: array[i : i + 1] for name, array in inputs.items()},
-        )
-        for i in range(3)
-    ]
-    found = run_plan(exported, split_folder(exported), inputs)
-    assert_same(found, [np.concatenate(outputs) for outputs in zip(*singles, strict=True)])
-
-
-def assert_same(found: list[Array], wanted: list[Array]) -> None:
-    np.testing.assert_array_equal(found[1], wanted[1])
-    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(found[2], wanted[2], atol=1e-5)
+    assert_same(run_plan(exported, split_folder(exported), inputs), run_each(exported, inputs))
 
 
 def test_the_parts_are_straight_and_dense(exported: Path) -> None:

@@ -47,8 +47,8 @@ class Choice:
 
     @property
     def tuning_continues(self) -> bool:
-        """Whether more time may find a faster engine, or confirm this one."""
-        if self.verdict is None or self.fallback is None:
+        """Whether hpip goes on in the background: more time may find a faster engine."""
+        if self.verdict is None or self.fallback is None or not may_tune_in_background():
             return False
         # A budget of 0 asks for the first valid engine.
         return self.verdict.budget_s > 0 and self.verdict.is_due(THOROUGH_BUDGET_S)
@@ -123,8 +123,9 @@ def choose(
         )
         return Choice(OriginalPlan(spec), fallback, None, reason)
     _expect_precision(request, tuned.verdict)
-    _warn(request, tuned.verdict, cache)
-    return choice_of(request, tuned)
+    choice = choice_of(request, tuned)
+    _warn(request, tuned, continues=choice.tuning_continues)
+    return choice
 
 
 def choice_of(request: TuningRequest, tuned: Tuned) -> Choice:
@@ -133,9 +134,10 @@ def choice_of(request: TuningRequest, tuned: Tuned) -> Choice:
     return Choice(tuned.plan, engine, request.baseline, reason, tuned.verdict, request)
 
 
-def _warn(request: TuningRequest, verdict: Verdict, cache: Cache | None) -> None:
+def _warn(request: TuningRequest, tuned: Tuned, *, continues: bool) -> None:
     """Tell what users may not expect."""
-    name, engine = request.spec.model_name, verdict.selection.engine
+    name, verdict = request.spec.model_name, tuned.verdict
+    engine = verdict.selection.engine
     if engine.device != request.device:
         logger.warning(
             "%s runs on %s instead of %s, because no engine with valid results supports it: %s",
@@ -144,8 +146,7 @@ def _warn(request: TuningRequest, verdict: Verdict, cache: Cache | None) -> None
             request.device,
             "; ".join(f"{other}: {why}" for other, why in verdict.selection.rejected),
         )
-    if fault := mendable(request, verdict, cache=cache):
-        continues = may_tune_in_background() and verdict.is_due(THOROUGH_BUDGET_S)
+    if fault := mendable(request, tuned):
         logger.warning(
             "%s%s", fault, " Until then, tuning continues in the background." if continues else ""
         )
@@ -168,7 +169,7 @@ def continue_tuning(
         The background tuning, which the caller closes; None if there is nothing to do.
     """
     request = choice.request
-    if request is None or not choice.tuning_continues or not may_tune_in_background():
+    if request is None or not choice.tuning_continues:
         return None
     receiver = weakref.WeakMethod(on_choice)
 

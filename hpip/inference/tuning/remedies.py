@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from hpip.common.cache import Cache
-from hpip.graph.compile import compile_model
 from hpip.inference.tuning.candidates import BASELINE, TuningRequest
 from hpip.inference.tuning.records import Verdict
+from hpip.inference.tuning.tune import Tuned
 
 # The engines that need no installation beside Paddle's.
 _PART_OF_PADDLE = ("paddle", "paddle_onednn", "paddle_tensorrt")
@@ -14,7 +13,7 @@ _PART_OF_PADDLE = ("paddle", "paddle_onednn", "paddle_tensorrt")
 _EXTRAS = ("cpu", "gpu")
 
 
-def mendable(request: TuningRequest, verdict: Verdict, *, cache: Cache | None = None) -> str:
+def mendable(request: TuningRequest, tuned: Tuned) -> str:
     """What the user can mend, in one line: fault, consequence and remedy; empty if nothing.
 
     A graph that hpip does not recognise, and engines that are slower than plain Paddle or whose
@@ -22,14 +21,13 @@ def mendable(request: TuningRequest, verdict: Verdict, *, cache: Cache | None = 
 
     Args:
         request: the model and the caller's options.
-        verdict: the result of tuning it.
-        cache: where rewritten graphs are stored; None for the user's cache.
+        tuned: the result of tuning it.
     """
-    return " ".join(_fault(request, verdict, cache).split())
+    return " ".join(_fault(request, tuned).split())
 
 
-def _fault(request: TuningRequest, verdict: Verdict, cache: Cache | None) -> str:
-    name = request.spec.model_name
+def _fault(request: TuningRequest, tuned: Tuned) -> str:
+    name, verdict = request.spec.model_name, tuned.verdict
     if verdict.selection.engine.backend == BASELINE:
         if not verdict.complete and all(trial.state != "verified" for trial in verdict.trials):
             late = [trial.outcome for trial in verdict.trials if not trial.final]
@@ -43,13 +41,11 @@ def _fault(request: TuningRequest, verdict: Verdict, cache: Cache | None) -> str
                 f"{name} runs on plain Paddle, which is slower, because no other engine is "
                 f"installed ({missing}). Run: pip install 'hpip[{request.device.kind}]'"
             )
-    if verdict.program == "untouched":
-        compiled = compile_model(request.spec.files, cache=cache)
-        if compiled.mendable:
-            return (
-                f"{name} runs with its original graph, which is slower and needs more memory: "
-                f"{compiled.reason}"
-            )
+    if verdict.program == "untouched" and tuned.compiled.mendable:
+        return (
+            f"{name} runs with its original graph, which is slower and needs more memory: "
+            f"{tuned.compiled.reason}"
+        )
     return ""
 
 

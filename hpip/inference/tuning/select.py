@@ -95,10 +95,13 @@ def select(
             reason = "no other engine was tried"
         return EngineSelection(baseline, f"{reason}{suffix}", tuple(rejected))
     (winner,) = (trial for trial in trials if trial.engine == race.winner)
-    times = speedups[label(winner.engine)]
-    rejected.append((label(baseline), f"baseline; the chosen engine is {times} as fast"))
-    reason = f"{winner.reason}; {times} as fast as plain Paddle{suffix}"
-    return EngineSelection(winner.engine, reason, tuple(rejected))
+    reason, lost = winner.reason, "baseline"
+    # After a budget that left no time for it, plain Paddle has no time to compare with.
+    if times := speedups[label(winner.engine)]:
+        reason += f"; {times} as fast as plain Paddle"
+        lost += f"; the chosen engine is {times} as fast"
+    rejected.append((label(baseline), lost))
+    return EngineSelection(winner.engine, f"{reason}{suffix}", tuple(rejected))
 
 
 def _speedup(trial: Trial, race: RaceResult) -> str:
@@ -112,9 +115,10 @@ def _speedup(trial: Trial, race: RaceResult) -> str:
 def _objection(trial: Trial, race: RaceResult, speedup: str) -> str:
     if trial.state != "verified":
         return trial.outcome
-    if not speedup:
+    if not trial.time_ms:
         return _NOT_TIMED
-    return f"valid results, but not faster: {speedup} as fast as plain Paddle"
+    objection = "valid results, but not faster"
+    return f"{objection}: {speedup} as fast as plain Paddle" if speedup else objection
 
 
 def _listed(engines: Sequence[Engine]) -> str:

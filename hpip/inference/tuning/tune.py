@@ -36,10 +36,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tuned:
-    """The result of tuning: the plan to run, and the verdict with the engine."""
+    """The result of tuning.
+
+    Attributes:
+        plan: the steps to run.
+        verdict: the engine, and why hpip chose it.
+        compiled: the truncated graph, or why there is none.
+    """
 
     plan: Plan
     verdict: Verdict
+    compiled: CompiledModel
 
 
 def tune(
@@ -100,13 +107,11 @@ def tune(
     if found is None:
         why = "another process tunes this model"
         found = _stand_in(request, why, clock, [label(engine) for engine in store.engines])
-    if found.program == "untouched":
-        return Tuned(OriginalPlan(request.spec), found)
-    return Tuned(TruncatedPlan(compiled), found)
+    return _tuned(request, compiled, found)
 
 
-def known(request: TuningRequest, *, cache: Cache | None = None) -> Verdict | None:
-    """Return the cached verdict on a request, without tuning; None if there is none.
+def known(request: TuningRequest, *, cache: Cache | None = None) -> Tuned | None:
+    """Return the cached result for a request, without tuning; None if there is none.
 
     Raises:
         ModelFormatError: the parameters do not belong to the program.
@@ -116,8 +121,14 @@ def known(request: TuningRequest, *, cache: Cache | None = None) -> Verdict | No
     for quick in (False, True):
         found = VerdictStore(cache, request, _program_key(request, compiled), quick=quick).verdict()
         if found is not None:
-            return found
+            return _tuned(request, compiled, found)
     return None
+
+
+def _tuned(request: TuningRequest, compiled: CompiledModel, verdict: Verdict) -> Tuned:
+    untouched = verdict.program == "untouched"
+    plan: Plan = OriginalPlan(request.spec) if untouched else TruncatedPlan(compiled)
+    return Tuned(plan, verdict, compiled)
 
 
 def _program_key(request: TuningRequest, compiled: CompiledModel) -> str:

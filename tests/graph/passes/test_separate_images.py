@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hpip.graph.batching import is_batch_safe, takes_first_image
@@ -17,8 +16,7 @@ from hpip.graph.passes.base import Sequential
 from hpip.graph.passes.separate_images import SeparateImagesPass
 from hpip.graph.program import Program
 from hpip.graph.split import LIFTS, split
-from tests.graph.programs import run
-from tests.graph.splitting import run_plan, split_folder
+from tests.graph.splitting import assert_same, run_each, run_plan, split_folder
 from tests.graph.two_stage import batch_feeds, two_stage
 
 SEPARATE = next(step for step in LIFTS if isinstance(step, SeparateImagesPass))
@@ -38,20 +36,9 @@ def test_a_cascade_gives_the_images_of_a_batch_their_own_answers(
     assert all(is_batch_safe(program) for program in dense_programs(exported))
     # The largest image is neither the first nor the last: its boxes reach beyond the others.
     inputs = {name: array[[1, 0, 2]] for name, array in batch_feeds(3).items()}
-    singles = [
-        run(
-            exported / "inference.json",
-            exported / "inference.pdiparams",
-            {name: array[i : i + 1] for name, array in inputs.items()},
-        )
-        for i in range(3)
-    ]
-    found = run_plan(exported, split_folder(exported), inputs)
-    wanted = [np.concatenate(outputs) for outputs in zip(*singles, strict=True)]
-    np.testing.assert_array_equal(found[1], wanted[1])
+    wanted = run_each(exported, inputs)
     assert (wanted[1] > 0).all()
-    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(found[2], wanted[2], atol=1e-5)
+    assert_same(run_plan(exported, split_folder(exported), inputs), wanted)
 
 
 def test_other_models_have_nothing_to_separate(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from hpip.inference.tuning.background import BackgroundTuning
 from hpip.inference.tuning.budget import Limits
 from hpip.inference.tuning.choose import Choice, choice_of
 from hpip.inference.tuning.records import Trial
-from hpip.inference.tuning.tune import Tuned, tune
+from hpip.inference.tuning.tune import tune
 from hpip.model.spec import load_model_spec
 from tests.inference.tuning.conftest import BAD, ROOT, Register, request_for
 from tests.pictures import rectangles
@@ -198,8 +198,8 @@ def test_a_result_without_a_trial_changes_nothing(
 ) -> None:
     """Such as that of a child which waited in vain for another process that tunes."""
     request = request_for(tiny_model_dir)
-    verdict = tune(request, limits=Limits(0.001)).verdict
-    present = choice_of(request, Tuned(OriginalPlan(request.spec), verdict))
+    unproven = tune(request, limits=Limits(0.001))
+    present = choice_of(request, unproven)
     received: list[Choice] = []
 
     class Receiver:
@@ -207,8 +207,8 @@ def test_a_result_without_a_trial_changes_nothing(
             received.append(choice)
 
     receiver = Receiver()
-    for result, expected in ((verdict, 0), (replace(verdict, trials=(TRIAL,)), 1)):
-        tuned = Tuned(OriginalPlan(request.spec), result)
+    tried = replace(unproven, verdict=replace(unproven.verdict, trials=(TRIAL,)))
+    for tuned, expected in ((unproven, 0), (tried, 1)):
         monkeypatch.setattr(
             choose, "BackgroundTuning", lambda _request, _cache, done, tuned=tuned: done(tuned)
         )
