@@ -46,7 +46,7 @@ class Run:
         return min(self.predict_s)
 
 
-class Prediction:
+class ChildPrediction:
     """The instances of one image, from the JSON of a child process."""
 
     def __init__(self, record: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def compare_sides(model_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
     cut = run_side(model_dir, {**options, "use_hpip": True})
     stock = run_side(model_dir, {**options, "use_hpip": False})
     comparison = compare(
-        Prediction(stock.instances), Prediction(cut.instances), options["threshold"]
+        ChildPrediction(stock.instances), ChildPrediction(cut.instances), options["threshold"]
     )
     return {
         "model": model_dir.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 import hpip.ops as ops
 from hpip.bench.entry import Entry
-from hpip.bench.predictions import Prediction
+from hpip.bench.predictions import ContenderPrediction
 from hpip.bench.subject import Subject
 from hpip.evaluation import CocoDataset
 from hpip.evaluation.categories import CategoryMapping, map_categories
@@ -40,7 +40,7 @@ def fill_average_precision(
 
 
 def _records(
-    image: DatasetImage, prediction: Prediction, categories: CategoryMapping
+    image: DatasetImage, prediction: ContenderPrediction, categories: CategoryMapping
 ) -> list[dict[str, Any]]:
     """COCO result records of the classes that the dataset has."""
     records = []

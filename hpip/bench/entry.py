@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip.bench.contender import PADDLEX, PLAIN, URL, Contender
-from hpip.bench.predictions import Prediction
+from hpip.bench.predictions import ContenderPrediction
 from hpip.bench.process import ContenderError, ContenderProcess, start_worker
 from hpip.bench.record import FAILED, UNAVAILABLE, Row
 from hpip.bench.settings import BenchSettings
@@ -68,7 +68,9 @@ class Entry:
             self.drop(error)
             raise
 
-    def predict(self, paths: Sequence[Path], threshold: float | None = None) -> list[Prediction]:
+    def predict(
+        self, paths: Sequence[Path], threshold: float | None = None
+    ) -> list[ContenderPrediction]:
         """Detect instances in images.
 
         Raises:
@@ -77,7 +79,9 @@ class Entry:
         found = []
         for number, path in enumerate(paths, start=1):
             self.say(f"predicting image {number} of {len(paths)}")
-            found.append(Prediction(self.ask("predict", image=str(path), threshold=threshold)))
+            found.append(
+                ContenderPrediction(self.ask("predict", image=str(path), threshold=threshold))
+            )
         return found
 
     def start(self, subject: Subject | None, images: Sequence[str], scratch: Path) -> None:

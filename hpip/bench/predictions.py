@@ -17,7 +17,7 @@ from hpip.types import RleMask
 _VERSION = "1"
 
 
-class Prediction:
+class ContenderPrediction:
     """The instances of one image, from the reply of a contender."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
@@ -37,8 +37,8 @@ def _mask(content: Mapping[str, Any] | None) -> RleMask | None:
 
 
 def compare_predictions(
-    references: Sequence[Prediction],
-    predictions: Sequence[Prediction],
+    references: Sequence[ContenderPrediction],
+    predictions: Sequence[ContenderPrediction],
     threshold: float,
     gate: Tolerance,
     row: Row,
@@ -66,7 +66,7 @@ def compare_predictions(
     return violations
 
 
-def _tolerance(prediction: Prediction, tolerance: Tolerance) -> Tolerance:
+def _tolerance(prediction: ContenderPrediction, tolerance: Tolerance) -> Tolerance:
     if not prediction.boxes_from_masks:
         return tolerance
     return tolerance.for_whole_pixels()
@@ -89,12 +89,18 @@ class ReferenceCache:
         self._prediction_key = (processor, environment["system"], str(packages))
         self._times_key = (*self._prediction_key, str(environment["cpus_allowed"]))
 
-    def predictions(self, key: Sequence[str]) -> list[Prediction] | None:
+    def predictions(self, key: Sequence[str]) -> list[ContenderPrediction] | None:
         """Plain Paddle's predictions, or None if they are not cached."""
         content = self._load("predictions", (*self._prediction_key, *key))
-        return None if content is None else [Prediction(one) for one in content["predictions"]]
+        return (
+            None
+            if content is None
+            else [ContenderPrediction(one) for one in content["predictions"]]
+        )
 
-    def store_predictions(self, key: Sequence[str], predictions: Sequence[Prediction]) -> None:
+    def store_predictions(
+        self, key: Sequence[str], predictions: Sequence[ContenderPrediction]
+    ) -> None:
         """Cache plain Paddle's predictions."""
         content = {"title": f"benchmark: predictions, {key[0]}"}
         self._store(

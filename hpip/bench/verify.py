@@ -10,7 +10,7 @@ from pathlib import Path
 from hpip.bench.contender import PADDLEX, PLAIN, Contender
 from hpip.bench.entry import Entry
 from hpip.bench.images import BenchImage
-from hpip.bench.predictions import Prediction, ReferenceCache, compare_predictions
+from hpip.bench.predictions import ContenderPrediction, ReferenceCache, compare_predictions
 from hpip.bench.process import ContenderError
 from hpip.bench.record import DIFFERS, UNVERIFIED, WRONG, Row
 from hpip.bench.subject import Subject
@@ -37,7 +37,7 @@ class Verifier:
         self._digests = [image.digest for image in images]
         self._cache = cache
         self._scratch = scratch
-        self._known: list[Prediction] | None = None
+        self._known: list[ContenderPrediction] | None = None
         self._has_failed = False
 
     def prepare(self, entries: Sequence[Entry]) -> None:
@@ -78,7 +78,10 @@ class Verifier:
                     entry.close()
 
     def _violations(
-        self, references: Sequence[Prediction], predictions: Sequence[Prediction], entry: Entry
+        self,
+        references: Sequence[ContenderPrediction],
+        predictions: Sequence[ContenderPrediction],
+        entry: Entry,
     ) -> list[str]:
         """Violations of the tolerance of the contender's precision."""
         threshold = entry.contender.workload.threshold
@@ -94,7 +97,7 @@ class Verifier:
         """Cache key of plain Paddle's predictions."""
         return [self._subject.name, self._subject.digest, workload_title, *self._digests]
 
-    def _references(self, entries: Sequence[Entry]) -> list[Prediction] | None:
+    def _references(self, entries: Sequence[Entry]) -> list[ContenderPrediction] | None:
         """Plain Paddle's predictions: from the cache, its running process, or a new process."""
         model = entries[0]
         workload = replace(model.contender.workload, batch_size=1)

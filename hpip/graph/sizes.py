@@ -19,7 +19,7 @@ def infer_sizes(program: Program, image_hw: tuple[int, int]) -> dict[int, Shape]
     The number of regions is the model's maximum.
     """
     sizes: dict[int, Shape] = {}
-    rows = _Rows(program)
+    rows = _RowCounts(program)
     for op in program.walk():
         for value, kind in zip(op.outputs, op.output_types, strict=True):
             if kind is None:
@@ -37,7 +37,7 @@ def infer_sizes(program: Program, image_hw: tuple[int, int]) -> dict[int, Shape]
     return sizes
 
 
-class _Rows:
+class _RowCounts:
     """First length of dynamic values: number of images, then regions, then detected boxes."""
 
     def __init__(self, program: Program) -> None:

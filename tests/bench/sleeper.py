@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hpip.bench.contenders.channel import Clock, memory, serve
+from hpip.bench.contenders.channel import RunTimer, memory, serve
 from hpip.inference.tuning.budget import BUDGET_VARIABLE
 
 
@@ -47,7 +47,7 @@ class Sleeper:
     def run(self, _request: dict[str, Any]) -> dict[str, Any]:
         self.enter("run")
         sleeps = self.plan["sleeps_ms"]
-        clock, start = Clock(), time.monotonic()
+        clock, start = RunTimer(), time.monotonic()
         time.sleep(sleeps[self.calls % len(sleeps)] / 1e3)
         slept_ms, wall_ms = (time.monotonic() - start) * 1e3, clock.wall_ms()
         self.calls += 1

@@ -15,7 +15,7 @@ from hpip.bench.contender import Contender, Workload
 from hpip.bench.environment import environment
 from hpip.bench.images import load_images
 from hpip.bench.measure import Job, WorkloadRun
-from hpip.bench.predictions import Prediction, ReferenceCache
+from hpip.bench.predictions import ContenderPrediction, ReferenceCache
 from hpip.bench.record import DIFFERS, FAILED, INTERRUPTED, MEASURED, UNVERIFIED, WRONG, Row
 from hpip.bench.settings import BenchSettings
 from hpip.bench.subject import find_subjects
@@ -271,7 +271,7 @@ def test_verifier_tells_only_the_first_complaints(tmp_path: Path, photos: Path) 
     pictures = load_images([str(photos)])
     memory = ReferenceCache(environment())
     verifier = Verifier(subject, pictures, memory, tmp_path)
-    memory.store_predictions(verifier.key("threshold None"), [Prediction(FOUND)] * 2)
+    memory.store_predictions(verifier.key("threshold None"), [ContenderPrediction(FOUND)] * 2)
     known = memory.predictions(verifier.key("threshold None"))
     assert known is not None
     assert known[1].content == FOUND

@@ -126,8 +126,8 @@ def test_ctrl_c_cancels_a_call_that_waits_for_its_turn() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     try:
+        interrupt.start()
         with pytest.raises(KeyboardInterrupt):
-            interrupt.start()
             serial.run(ran.set)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -58,7 +58,7 @@ def memory(_request: dict[str, Any]) -> dict[str, Any]:
     return {"rss_bytes": found["VmRSS"], "peak_rss_bytes": found["VmHWM"]}
 
 
-class Clock:
+class RunTimer:
     """Measures wall time and the CPU time of all threads of this process, in milliseconds."""
 
     def __init__(self) -> None:

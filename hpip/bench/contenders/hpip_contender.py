@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip.bench.contender import UNCUT_ONNXRUNTIME
-from hpip.bench.contenders.channel import Clock, RefusalError, memory, serve
+from hpip.bench.contenders.channel import RefusalError, RunTimer, memory, serve
 from hpip.bench.contenders.load import run_load
 from hpip.common.devices import parse_devices
 from hpip.errors import BackendUnavailableError, GraphRewriteError
@@ -32,7 +32,7 @@ class HpipContender:
 
     def load(self, request: dict[str, Any]) -> dict[str, Any]:
         """Load the model."""
-        clock = Clock()
+        timer = RunTimer()
         try:
             is_original = request["backend"] == UNCUT_ONNXRUNTIME
             self._predictor = (
@@ -41,15 +41,15 @@ class HpipContender:
         except (BackendUnavailableError, GraphRewriteError) as error:
             raise RefusalError(str(error)) from error
         return {
-            "load_ms": clock.wall_ms(),
+            "load_ms": timer.wall_ms(),
             "explanation": self._predictor.explain(),
         }
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make a timed call with the images of a batch, from image files to results."""
-        clock = Clock()
+        timer = RunTimer()
         results = self._predict(request["images"])
-        wall_ms, cpu_ms = clock.wall_ms(), clock.cpu_ms()
+        wall_ms, cpu_ms = timer.wall_ms(), timer.cpu_ms()
         stages = {
             stage: sum(getattr(result.stage_times, stage) for result in results)
             for stage in _STAGES
@@ -76,16 +76,16 @@ class HpipContender:
         The time to draw is None if the libraries for it are not installed.
         """
         (result,) = self._predict([request["image"]])
-        clock = Clock()
+        timer = RunTimer()
         draw_ms: float | None
         try:
             result.draw()
-            draw_ms = clock.wall_ms()
+            draw_ms = timer.wall_ms()
         except BackendUnavailableError:
             draw_ms = None
-        clock = Clock()
+        timer = RunTimer()
         json.dumps(result.json)
-        return {"draw_ms": draw_ms, "encode_ms": clock.wall_ms()}
+        return {"draw_ms": draw_ms, "encode_ms": timer.wall_ms()}
 
     def load_test(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run a load test; see `hpip.bench.contenders.load`."""

@@ -19,7 +19,7 @@ os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
 
 import numpy as np
 
-from .channel import Clock, RefusalError, memory, serve
+from .channel import RefusalError, RunTimer, memory, serve
 
 _ENGINES = {
     "paddlex": (None, None),
@@ -77,7 +77,7 @@ class PaddlexContender:
             settings[_THREADS_NAMES.get(engine, "cpu_threads")] = request["threads"]
         elif request["threads"]:
             settings = {"cpu_threads": request["threads"]}
-        clock = Clock()
+        timer = RunTimer()
         try:
             self._model = create_model(
                 request["model_name"],
@@ -91,7 +91,7 @@ class PaddlexContender:
             if "does not support engine" in str(error):
                 raise RefusalError(str(error)) from error
             raise
-        load_ms = clock.wall_ms()
+        load_ms = timer.wall_ms()
         self._batch_size = request["batch_size"]
         self._threshold = request["threshold"]
         self._time_parts()
@@ -102,10 +102,10 @@ class PaddlexContender:
         for part in (self._reader, self._runner):
             if part is not None:
                 part.reset()
-        clock, start = Clock(), time.perf_counter()
+        timer, start = RunTimer(), time.perf_counter()
         self._predict(request["images"], self._threshold)
         end = time.perf_counter()
-        wall_ms, cpu_ms = clock.wall_ms(), clock.cpu_ms()
+        wall_ms, cpu_ms = timer.wall_ms(), timer.cpu_ms()
         return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "stages_ms": self._stages(start, end)}
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -125,16 +125,16 @@ class PaddlexContender:
         The time to draw is None if PaddleX can't download the font that it needs.
         """
         (result,) = self._predict([request["image"]], self._threshold)
-        clock = Clock()
+        timer = RunTimer()
         draw_ms: float | None
         try:
             assert result.img
-            draw_ms = clock.wall_ms()
+            draw_ms = timer.wall_ms()
         except Exception:
             draw_ms = None
-        clock = Clock()
+        timer = RunTimer()
         json.dumps(result.json)
-        return {"draw_ms": draw_ms, "encode_ms": clock.wall_ms()}
+        return {"draw_ms": draw_ms, "encode_ms": timer.wall_ms()}
 
     def handlers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         """Handlers of all requests that this contender supports."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hpip.bench.contenders.channel import Clock, memory, serve
+from hpip.bench.contenders.channel import RunTimer, memory, serve
 from hpip.bench.contenders.load import run_load
 
 _PATH = "/instance-segmentation"
@@ -41,10 +41,10 @@ class UrlContender:
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make a timed call; the images of a batch are sent one after the other."""
-        clock = Clock()
+        timer = RunTimer()
         for image in request["images"]:
             self._post(image)
-        return {"wall_ms": clock.wall_ms(), "cpu_ms": None, "stages_ms": {}}
+        return {"wall_ms": timer.wall_ms(), "cpu_ms": None, "stages_ms": {}}
 
     def load_test(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run a load test; see `hpip.bench.contenders.load`."""

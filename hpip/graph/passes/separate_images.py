@@ -14,7 +14,7 @@ from hpip.graph.operation import Operation
 from hpip.graph.passes.base import NoMatchError, Pass, PassResult
 from hpip.graph.program import Program
 
-# These keep one row per box, unless they change the first axis; see `_Rows`.
+# These keep one row per box, unless they change the first axis; see `_ProposalRows`.
 _ROW_WISE = frozenset(
     "pd_op." + name
     for name in (
@@ -43,7 +43,7 @@ class SeparateImagesPass(Pass):
     def _apply(self, program: Program) -> PassResult:
         proposals = _proposals(program)
         boxes, counts = proposals.outputs
-        rows = _Rows(program, boxes)
+        rows = _ProposalRows(program, boxes)
         sides, repeats = _uses_of_first_image(program, counts, rows)
         pools = list(_undivided_pools(program, counts, rows))
         im_shape = input_value(program, "im_shape")
@@ -82,7 +82,7 @@ def _proposals(program: Program) -> Operation:
 
 
 def _uses_of_first_image(
-    program: Program, counts: int, rows: _Rows
+    program: Program, counts: int, rows: _ProposalRows
 ) -> tuple[list[_Side], list[int]]:
     """Cases 1 and 2: sides that boxes are clipped to, and repeated sizes."""
     sides, repeats = [], []
@@ -111,7 +111,7 @@ def _require_count_of_first_image(program: Program, repeat: Operation, counts: i
         raise NoMatchError(f"{repeat} does not repeat the size for the boxes of the first image")
 
 
-def _side(program: Program, op: Operation, rows: _Rows) -> _Side:
+def _side(program: Program, op: Operation, rows: _ProposalRows) -> _Side:
     if op.name != "pd_op.slice":
         raise NoMatchError(f"{op} reads the size of the first image")
     start, end = (constant_list(program, value) for value in op.inputs[1:])
@@ -132,7 +132,7 @@ def _side(program: Program, op: Operation, rows: _Rows) -> _Side:
     return _Side(op, int(start[0]), clips)
 
 
-def _undivided_pools(program: Program, counts: int, rows: _Rows) -> Iterator[Operation]:
+def _undivided_pools(program: Program, counts: int, rows: _ProposalRows) -> Iterator[Operation]:
     """Case 3: RoIAlign that takes the boxes of all images as those of one."""
     for op in program.block.operations:
         if not is_native(op) or native_kind(op) != "roi_align":
@@ -174,7 +174,7 @@ def _clip_to_own_image(program: Program, side: _Side, sizes: int) -> None:
         clip.set_input(2, unlimited.outputs[0])
 
 
-class _Rows:
+class _ProposalRows:
     """Finds the values that have one row per proposal, in the order of the proposals.
 
     The number of boxes is the only dynamic length in the stages of a cascade. So an operation keeps

@@ -20,7 +20,7 @@ from hpip.inference.tuning.select import verdict_on
 from hpip.inference.tuning.trial import (
     BaselineError,
     EngineProcess,
-    Reference,
+    ReferenceProcess,
     Task,
     failed_trial,
     try_engine,
@@ -54,7 +54,7 @@ class EngineTrials(Closing):
         self._store = store
         self._task = task
         self._clock = clock
-        self._reference = Reference(request.baseline, task, clock)
+        self._reference = ReferenceProcess(request.baseline, task, clock)
         self._processes: dict[str, EngineProcess] = {}
         self._trials: list[Trial] = []
 

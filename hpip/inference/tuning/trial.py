@@ -155,7 +155,7 @@ class EngineProcess(Closing):
             self._is_warm = False
 
 
-class Reference(EngineProcess):
+class ReferenceProcess(EngineProcess):
     """Plain Paddle, the baseline.
 
     Attributes:
@@ -198,7 +198,9 @@ class Reference(EngineProcess):
         return _HOPELESS_RATIO * self.sample.wall_ms / 1e3 + _FIRST_RUN_S
 
 
-def try_engine(process: EngineProcess, task: Task, reference: Reference, clock: Clock) -> Trial:
+def try_engine(
+    process: EngineProcess, task: Task, reference: ReferenceProcess, clock: Clock
+) -> Trial:
     """Load the model on an engine, and validate its results.
 
     The process stays open after a success if there is enough memory.
@@ -239,7 +241,9 @@ def failed_trial(trial: Trial, failure: ChildError, clock: Clock) -> Trial:
     return trial
 
 
-def _validate(trial: Trial, process: EngineProcess, task: Task, reference: Reference) -> Trial:
+def _validate(
+    trial: Trial, process: EngineProcess, task: Task, reference: ReferenceProcess
+) -> Trial:
     expected = reference.predictions()
     received = [
         Prediction(right.threshold, process.predict(image, right.threshold, reference.most_s))

@@ -16,7 +16,7 @@ import hpip
 from hpip.bench.contender import PLAIN, UNCUT_ONNXRUNTIME, Workload, contenders
 from hpip.bench.contenders.channel import RefusalError
 from hpip.bench.contenders.hpip_contender import HpipContender
-from hpip.bench.predictions import Prediction
+from hpip.bench.predictions import ContenderPrediction
 from hpip.results.comparison import compare
 
 DEMO = Path(hpip.__file__).parent / "demo"
@@ -36,10 +36,10 @@ def request(backend: str, model_dir: Path) -> dict[str, Any]:
     }
 
 
-def predict(backend: str, model_dir: Path) -> tuple[Prediction, str]:
+def predict(backend: str, model_dir: Path) -> tuple[ContenderPrediction, str]:
     contender = HpipContender()
     explanation = contender.load(request(backend, model_dir))["explanation"]
-    return Prediction(contender.predict({"image": PICTURE})), explanation
+    return ContenderPrediction(contender.predict({"image": PICTURE})), explanation
 
 
 @pytest.mark.slow
