@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import os
-import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -69,69 +70,81 @@ def test_it_keeps_neither_arguments_nor_results() -> None:
     assert [one() for one in watched] == [None, None]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_child_that_is_forked_during_a_call_has_a_thread_of_its_own() -> None:
-    serial = SerialThread("test")
-    entered, leave = threading.Event(), threading.Event()
+def run(code: str) -> None:
+    """Run code in a process of its own: forks and Ctrl-C must not reach the runner of the tests."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PREPARED + code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
-    def hold() -> None:
-        entered.set()
-        leave.wait(30)
 
+# A process in the background of a shell ignores Ctrl-C unless it asks for it.
+PREPARED = """
+import os, signal, threading, time
+from hpip.common.serial_thread import SerialThread
+signal.signal(signal.SIGINT, signal.default_int_handler)
+serial = SerialThread("test")
+entered, leave = threading.Event(), threading.Event()
+def hold():
+    entered.set()
+    leave.wait(30)
+def occupy():
     holder = threading.Thread(target=lambda: serial.run(hold))
     holder.start()
     entered.wait(30)
-    child = os.fork()
-    if child == 0:
-        os._exit(serial.run(lambda: 7))
-    _, status = os.waitpid(child, 0)
-    leave.set()
-    holder.join()
-    assert os.waitstatus_to_exitcode(status) == 7
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_that_is_forked_during_a_call_has_a_thread_of_its_own() -> None:
+    run(
+        """
+occupy()
+child = os.fork()
+if not child:
+    os._exit(serial.run(lambda: 7))
+_, status = os.waitpid(child, 0)
+leave.set()
+assert os.waitstatus_to_exitcode(status) == 7
+"""
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the system has no signals between threads")
 def test_ctrl_c_reaches_the_caller_after_the_call_has_ended() -> None:
-    serial = SerialThread("test")
-    ended = threading.Event()
-
-    def interrupted() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.2)
-        ended.set()
-
-    # A process in the background of a shell ignores Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            serial.run(interrupted)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    run(
+        """
+ended = threading.Event()
+def interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.2)
+    ended.set()
+try:
+    serial.run(interrupted)
+except KeyboardInterrupt:
     assert ended.is_set()
+else:
+    raise AssertionError("Ctrl-C was lost")
+"""
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the system has no signals between threads")
 def test_ctrl_c_cancels_a_call_that_waits_for_its_turn() -> None:
-    serial = SerialThread("test")
-    entered, leave, ran = threading.Event(), threading.Event(), threading.Event()
-
-    def hold() -> None:
-        entered.set()
-        leave.wait(30)
-
-    holder = threading.Thread(target=lambda: serial.run(hold))
-    holder.start()
-    entered.wait(30)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    try:
-        interrupt.start()
-        with pytest.raises(KeyboardInterrupt):
-            serial.run(ran.set)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    run(
+        """
+ran = threading.Event()
+occupy()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    serial.run(ran.set)
+except KeyboardInterrupt:
     leave.set()
-    holder.join()
-    serial.run(lambda: None)
-    assert not ran.is_set()
+serial.run(lambda: None)
+assert leave.is_set() and not ran.is_set()
+"""
+    )
