@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from hpip.common.devices import Device
+from hpip.common.keep_alive import keep_alive
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
 
@@ -67,6 +69,7 @@ class Session(ABC):
         self.input_names = input_names
         self.output_names = output_names
         self._closed = False
+        self._owner_pid = os.getpid()
 
     def run(self, inputs: Mapping[str, AnyArray]) -> list[AnyArray]:
         """Run the network once, with the GIL released while it computes.
@@ -80,7 +83,8 @@ class Session(ABC):
 
         Raises:
             InvalidInputError: an input is missing, unknown, or not C-contiguous.
-            BackendError: the engine failed, or the session is closed.
+            BackendError: the engine failed, the session is closed, or this process was forked from
+                the one that opened it.
         """
         return self.consume(dict(inputs))
 
@@ -90,8 +94,7 @@ class Session(ABC):
         The session takes over the dict. An engine that copies its inputs removes each array from
         the dict after the copy, which halves their memory if the dict has the only reference.
         """
-        if self._closed:
-            raise BackendError(type(self).__name__, "run", "the session is closed; open a new one")
+        self._require_usable("run")
         if set(inputs) != set(self.input_names):
             raise InvalidInputError(
                 f"inputs: expected {', '.join(self.input_names)}; received {', '.join(inputs)}"
@@ -108,17 +111,29 @@ class Session(ABC):
         Raises:
             BackendError: the session is closed, or the engine failed.
         """
-        if self._closed:
-            raise BackendError(
-                type(self).__name__, "clone", "the session is closed; open a new one"
-            )
+        self._require_usable("clone")
         return self._clone()
 
     def close(self) -> None:
         """Free the engine's memory. Closing twice does nothing."""
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        if self._owner_pid == os.getpid():
             self._close()
+        else:
+            keep_alive(self)
+
+    def _require_usable(self, stage: str) -> None:
+        if self._closed:
+            raise BackendError(type(self).__name__, stage, "the session is closed; open a new one")
+        if self._owner_pid != os.getpid():
+            raise BackendError(
+                type(self).__name__,
+                stage,
+                f"process {self._owner_pid} opened the session, and an engine's threads do not "
+                "survive a fork; open a new one",
+            )
 
     @abstractmethod
     def _run(self, inputs: dict[str, AnyArray]) -> list[AnyArray]: ...

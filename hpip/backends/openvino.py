@@ -28,6 +28,7 @@ from hpip.backends.base import (
 )
 from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
 from hpip.backends.openvino_builds import cached_model
+from hpip.backends.openvino_core import core
 from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
@@ -56,7 +57,9 @@ class OpenVinoBackend(Backend):
         try:
             import openvino
 
-            found = openvino.Core().available_devices
+            found = core().available_devices
+        except BackendError as error:
+            return Probe(None, str(error), ())
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
             return Probe(None, f"openvino can't be loaded: {error}", (), broken=True)
         if "CPU" not in found:
@@ -67,6 +70,8 @@ class OpenVinoBackend(Backend):
         """See `Backend.open`."""
         refuse_settings(self.name, options.settings, known=_SETTINGS)
         properties = compile_properties(options)
+        if util.find_spec("openvino") is not None:
+            core()
         require_engine(self)
         if options.precision == "bf16":
             _require_bf16()
@@ -118,11 +123,8 @@ class OpenVinoSession(Session):
 
 
 def _compile(files: ModelFiles, properties: Mapping[str, Any]) -> Any:
-    import openvino
-
-    core = openvino.Core()
     with _in_one_folder(files) as program:
-        return core.compile_model(core.read_model(program), "CPU", dict(properties))
+        return core().compile_model(core().read_model(program), "CPU", dict(properties))
 
 
 def compile_properties(options: SessionOptions) -> dict[str, Any]:
@@ -151,9 +153,7 @@ def compile_properties(options: SessionOptions) -> dict[str, Any]:
 
 
 def _require_bf16() -> None:
-    import openvino
-
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" not in able:
         raise BackendUnavailableError(
             "openvino", "this processor does not support bf16.", "Use precision='fp32'."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpip.backends.base import SessionOptions
 from hpip.backends.engine_builds import build_key, built_folder
+from hpip.backends.openvino_core import core
 from hpip.common.system import cpu_facts, cpu_model
 from hpip.types import ModelFiles
 
@@ -58,7 +59,7 @@ def cached_model(
             return compiled
         del compiled
     try:
-        return openvino.Core().import_model(data, "CPU", dict(properties))
+        return core().import_model(data, "CPU", dict(properties))
     except RuntimeError as error:
         logger.warning("can't import %s, so the model is compiled again: %s", folder, error)
         return compile_model()

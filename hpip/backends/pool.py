@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hpip.backends.base import Session
 from hpip.common.exit_gate import exit_gate
+from hpip.common.keep_alive import keep_alive
 from hpip.errors import BackendError
-
-# Sessions of the parent process, whose threads do not exist in a child, so it must not free them.
-_INHERITED: list[Session] = []
 
 
 class SessionPool:
@@ -32,9 +31,9 @@ class SessionPool:
         self._size = size
         self._closed = False
         self._start()
+        _POOLS.add(self)
 
     def _start(self) -> None:
-        self._pid = os.getpid()
         self._free: list[Session] = []
         self._opened = 0
         self._changed = threading.Condition()
@@ -47,11 +46,15 @@ class SessionPool:
             BackendError: the pool is closed.
         """
         with exit_gate.passing():
+            changed = self._changed
             session = self._take()
             try:
                 yield session
             finally:
-                self._give_back(session)
+                if changed is self._changed:
+                    self._give_back(session)
+                else:  # The block forked, and this is the child.
+                    keep_alive(session)
 
     def fill(self) -> None:
         """Open all sessions now; they share weights in memory if the engine supports it."""
@@ -71,8 +74,6 @@ class SessionPool:
 
     def close(self) -> None:
         """Close all sessions, after waiting for active leases. Closing twice does nothing."""
-        if self._pid != os.getpid():
-            return
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -83,9 +84,6 @@ class SessionPool:
             self._opened = 0
 
     def _take(self) -> Session:
-        if self._pid != os.getpid():
-            _INHERITED.extend(self._free)
-            self._start()
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._opened < self._size or self._closed)
             if self._closed:
@@ -105,3 +103,20 @@ class SessionPool:
         with self._changed:
             self._free.append(session)
             self._changed.notify_all()
+
+    def _restart(self) -> None:
+        """Leave the parent process' sessions alone: freeing them waits for threads not here."""
+        keep_alive(self._free)
+        self._start()
+
+
+_POOLS: weakref.WeakSet[SessionPool] = weakref.WeakSet()
+
+
+def _restart_all() -> None:
+    for pool in _POOLS:
+        pool._restart()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_all)
