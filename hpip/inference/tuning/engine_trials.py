@@ -72,7 +72,7 @@ class EngineTrials(Closing):
             if self._clock.quick and self._valid():
                 return
         valid = self._valid()
-        if valid and not self._clock.quick:
+        if valid and self._has_rivals and not self._clock.quick:
             fastest = min(valid, key=lambda trial: trial.time_ms or 0.0)
             for engine in thread_variants(fastest.engine):
                 attempt(engine)
@@ -82,7 +82,10 @@ class EngineTrials(Closing):
         tried = [trial.engine for trial in self._trials]
         untried = [engine for engine in self._store.engines if engine not in tried]
         baseline = self._request.baseline
-        race = self._race() if self._valid() else RaceResult(baseline)
+        valid = self._valid()
+        race = RaceResult(valid[0].engine if valid else baseline)
+        if valid and self._has_rivals:
+            race = self._race()
         graph = (program, program_reason)
         return verdict_on(graph, baseline, self._trials, race, untried, self._clock.limits)
 
@@ -90,6 +93,11 @@ class EngineTrials(Closing):
         """End the child processes. May be called again."""
         for process in (self._reference, *self._processes.values()):
             process.close()
+
+    @property
+    def _has_rivals(self) -> bool:
+        """Whether speed matters: an engine that the caller named runs if it is valid."""
+        return self._request.backend is None
 
     def _valid(self) -> list[Trial]:
         return [trial for trial in self._trials if trial.state == "verified"]

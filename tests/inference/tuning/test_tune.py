@@ -282,8 +282,12 @@ def test_a_named_engine_works_or_says_why_not(only: Register, tiny_model_dir: Pa
         options = EngineOptions(backend=backend)
         return choose(spec, Device("cpu"), use_hpip=True, threads=1, options=options)
 
-    assert named("good").engine.backend == "good"
-    assert named("good").fallback is None
+    good = named("good")
+    assert (good.engine.backend, good.fallback) == ("good", None)
+    # It has no rivals, so that no start has to wait for a certain order.
+    assert good.verdict.complete
+    assert good.verdict.baseline_ms is None
+    assert good.verdict.selection.engine == good.engine
     with pytest.raises(BackendUnavailableError, match="absent: the engine is not installed"):
         named("absent")
     with pytest.raises(BackendError, match=r"crashing failed to verify: .*SIGABRT"):
