@@ -79,6 +79,10 @@ class TrialWorker:
         with tempfile.TemporaryDirectory(prefix="hpip-trial-") as folder:
             build_dir = Path(folder) if engine.device.kind == "cpu" else None
             self._runner = Runner(plan, preprocess, engine, build_dir=build_dir)
+        for reason in self._runner.refused.values():
+            # With free memory the engine may run this segment too, so the trial has to fail.
+            if _NO_MEMORY.search(reason):
+                raise BackendError(engine.backend, "open", reason)
         return version, self._runner.refused
 
     def calibrate(

@@ -67,6 +67,8 @@ class VerdictStore:
     ) -> None:
         self._cache = cache
         self._name = request.spec.model_dir.name
+        self._weights = request.spec.files.params
+        self._digest = file_digest(self._weights, cache=cache)
         self._model = content_key(
             _VERSION,
             __version__,
@@ -75,7 +77,7 @@ class VerdictStore:
             machine_name(request.device),
             repr(request.spec.preprocess),
             program_key,
-            file_digest(request.spec.files.params, cache=cache),
+            self._digest,
         )
         self._place = content_key(self._model, "quick" if quick else "full")
         self.engines = [
@@ -98,7 +100,11 @@ class VerdictStore:
         return self._load(self.key, "verdict", verdict_from_json)
 
     def save_verdict(self, verdict: Verdict) -> None:
-        """Save the verdict, and replace an earlier one."""
+        """Save the verdict, and replace an earlier one.
+
+        As with trials, nothing is saved if the weights have changed meanwhile: engines may have run
+        the old ones or the new ones.
+        """
         self._save(self.key, f"{self._name}, engine", {"verdict": to_json(verdict)})
 
     def trial(self, engine: Engine, images: str) -> Trial | None:
@@ -149,5 +155,8 @@ class VerdictStore:
             return None
 
     def _save(self, key: str, title: str, record: Mapping[str, Any]) -> None:
+        if file_digest(self._weights, cache=self._cache) != self._digest:
+            logger.warning("%s changed during tuning; hpip tunes the model again", self._weights)
+            return
         self._cache.discard(key)
         self._cache.store(key, {"title": title, **record}, {})

@@ -231,11 +231,12 @@ class PickyBackend(GoodBackend):
 
     name = "picky"
     opened = 0
+    reason = "only one"
 
     def open(self, files: ModelFiles, options: SessionOptions) -> Session:
         PickyBackend.opened += 1
         if PickyBackend.opened > 1:
-            raise BackendError(self.name, "open", "only one")
+            raise BackendError(self.name, "open", self.reason)
         return super().open(files, options)
 
 

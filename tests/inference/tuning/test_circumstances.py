@@ -4,20 +4,25 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hpip.common.devices import Device
 from hpip.errors import BackendError
+from hpip.inference.execution.plan import OriginalPlan
+from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning import records
 from hpip.inference.tuning.budget import Limits
 from hpip.inference.tuning.candidates import EngineOptions
+from hpip.inference.tuning.child_main import TrialWorker, reply
 from hpip.inference.tuning.choose import choose
 from hpip.inference.tuning.records import RETRY_AFTER_S, Trial, Verdict
 from hpip.inference.tuning.tune import tune
 from hpip.model.spec import load_model_spec
-from tests.inference.tuning.conftest import Register, request_for
+from tests.inference.tuning.bad_backends import PickyBackend
+from tests.inference.tuning.conftest import BAD, Register, request_for
 
 LIMITS = Limits(300)
 
@@ -140,3 +145,25 @@ def test_what_is_remembered(tiny_model_dir: Path, state, crashes: int, final: bo
     assert trial.due_at(60) == (float("inf") if final else 1000 + RETRY_AFTER_S)
     more_time_helps = state == "unfinished"
     assert (trial.due_at(600) == 0) == more_time_helps
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [("only one", "ok"), ("std::bad_alloc", "out of memory")]
+)
+def test_a_segment_without_memory_is_not_one_that_the_engine_refuses(
+    only: Register,
+    tiny_model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    state: str,
+) -> None:
+    only("picky")
+    monkeypatch.setattr(PickyBackend, "opened", 0)
+    monkeypatch.setattr(PickyBackend, "reason", reason)
+    spec = load_model_spec(tiny_model_dir)
+    plan = OriginalPlan(spec)
+    plan.steps = (*plan.steps, replace(plan.steps[0], name="again"))
+    engine, worker = Engine("picky", Device("cpu"), 1), TrialWorker()
+    found, _ = reply(worker, "open", (plan, spec.preprocess, engine, BAD["picky"]))
+    worker.close()
+    assert found == state

@@ -22,7 +22,7 @@ from hpip.inference.execution.program_formats import int8_artifact
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning import child_process
 from hpip.inference.tuning.budget import Limits
-from hpip.inference.tuning.records import Trial
+from hpip.inference.tuning.records import EngineSelection, Trial, Verdict
 from hpip.inference.tuning.tune import known, tune
 from hpip.inference.tuning.verdict_store import VerdictStore
 from hpip.integrations.static_program import StaticProgram
@@ -82,6 +82,25 @@ def test_weights_that_are_overwritten_in_place_are_another_model(
         assert key() != before
     params.write_bytes(content)
     assert key() == before
+
+
+def test_what_was_measured_while_weights_changed_is_not_kept(
+    only: Register, tuned_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    only()
+    request = request_for(tuned_dir)
+    store = VerdictStore(Cache(), request, "program", quick=False)
+    verdict = Verdict("untouched", "", EngineSelection(request.baseline, "", ()))
+    params = tuned_dir / "inference.pdiparams"
+    content = bytearray(params.read_bytes())
+    content[-1] ^= 1
+    params.write_bytes(content)
+    store.save_verdict(verdict)
+    assert store.verdict() is None
+    assert "changed during tuning" in caplog.text
+    again = VerdictStore(Cache(), request, "program", quick=False)
+    again.save_verdict(verdict)
+    assert again.verdict() == verdict
 
 
 def test_a_model_behind_a_link_is_the_same_model(only: Register, tmp_path: Path) -> None:
