@@ -117,7 +117,7 @@ def _objection(trial: Trial, race: RaceResult, speedup: str) -> str:
         return trial.outcome
     if not trial.time_ms:
         return _NOT_TIMED
-    objection = "valid results, but not faster"
+    objection = "valid results, but not reliably faster"
     return f"{objection}: {speedup} as fast as plain Paddle" if speedup else objection
 
 
