@@ -22,6 +22,9 @@ _SAME = 0.95
 # latency, and more CPU time too. Two rounds, because a single one can be disturbed by anything; CPU
 # time, because a short load may meet the same engine in both.
 _CLEARLY_SLOWER = ((2, 3.0), (3, 1.5))
+# That saves time with slow engines only. One time slice of another program is longer than a fast
+# engine's run, so that two disturbed rounds in a row are nothing rare.
+_SLOW_MS = 100.0
 # The sign test needs seven rounds for an interval that holds the median in 98 of 100 cases.
 _LEAST_ROUNDS, _MOST_ROUNDS = 7, 30
 _CONFIDENCE = 0.98
@@ -225,8 +228,10 @@ def _order(
     """What is certain about an entrant, compared with the leader."""
     ratios = entrant.ratios(leader, metric)
     takes_more_cpu = not uses_cpu or min(entrant.ratios(leader, "CPU time")) > 1
+    is_slow = min(sample.wall_ms for sample in entrant.samples.values()) >= _SLOW_MS
     for least_rounds, factor in _CLEARLY_SLOWER:
-        if len(ratios) >= least_rounds and min(ratios) >= factor and takes_more_cpu:
+        is_clear = len(ratios) >= least_rounds and min(ratios) >= factor
+        if is_clear and is_slow and takes_more_cpu:
             return "slower"
     if len(ratios) < _LEAST_ROUNDS:
         return "unknown"

@@ -180,3 +180,18 @@ def test_gpus_are_compared_by_latency_under_any_load() -> None:
         engines, limit_s=60, busy_share=machine.busy_share, uses_cpu=False, now=machine.clock
     )
     assert (found.winner, found.metric, found.certain) == (1, "latency", True)
+
+
+def test_two_disturbed_runs_of_a_fast_engine_decide_nothing() -> None:
+    """One time slice of another program takes as long as several runs."""
+
+    def engine(disturbed: bool) -> Callable[[int], Sample]:
+        def run(number: int) -> Sample:
+            is_bad = disturbed and number < 2
+            return Sample(20.0, 6.0) if is_bad else Sample(2.0, 4.0)
+
+        return run
+
+    ranking = rank([engine(True), engine(False)], limit_s=60, busy_share=lambda: 0.0)
+    assert ranking.winner == 0
+    assert ranking.certain
