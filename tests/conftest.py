@@ -28,10 +28,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compiled models of a test run go to a folder of its own, not to the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPIP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        # Only the tests of it tune in the background, or time engines: it would compete with others.
+        # Only the tests of tuning time engines, or tune in the background: it competes with others.
         patch.setenv("HPIP_TUNE_BACKGROUND", "0")
         patch.setenv("HPIP_TUNE_BUDGET_S", "0")
         yield
+
+
+@pytest.fixture
+def timed_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tuning may take its usual time and compares the speed of engines, as it does for users."""
+    monkeypatch.delenv("HPIP_TUNE_BUDGET_S", raising=False)
 
 
 @pytest.fixture

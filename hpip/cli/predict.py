@@ -123,7 +123,7 @@ def _consume(
         for result in results:
             try:
                 _deliver(result, request, out)
-            # Without OpenCV no picture can be drawn: that is not about one input.
+            # Without OpenCV hpip cannot draw: that is not about one input.
             except BackendUnavailableError:
                 raise
             except (HpipError, MemoryError) as error:
@@ -139,7 +139,7 @@ def _deliver(result: InstanceSegResult, request: PredictRequest, out: Console) -
 
     Raises:
         SaveError: the file system refuses, or there can be no file of that name.
-        InvalidInputError: the picture does not fit into its format.
+        InvalidInputError: the drawing does not fit into its format.
     """
     if request.save_path is not None:
         folder = request.save_path

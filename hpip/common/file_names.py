@@ -90,7 +90,7 @@ class TakenStems:
     def take(self, folder: Path, stem: str, owner: str) -> str:
         """`stem`, or `stem_2`, `stem_3`, ... where earlier ones are another input's.
 
-        The same input gets the same stem again: its JSON and its picture belong together, and it
+        The same input gets the same stem again: its JSON and its drawing belong together, and it
         may be saved anew.
         """
         place, mine = os.path.abspath(folder), hash(owner)  # noqa: PTH100

@@ -278,6 +278,7 @@ def test_verifier_tells_only_the_first_complaints(tmp_path: Path, photos: Path) 
     assert memory.predictions(verifier.key("threshold 0.7")) is None
 
 
+@pytest.mark.usefixtures("timed_tuning")
 def test_what_the_first_load_did_not_tune_the_second_leaves(
     tmp_path: Path, photos: Path, sleepers: Sleepers
 ) -> None:

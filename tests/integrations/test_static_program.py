@@ -23,6 +23,9 @@ pytest.importorskip("onnxruntime")
 CPU = Device("cpu")
 
 
+pytestmark = pytest.mark.usefixtures("timed_tuning")
+
+
 def work_for(cpu_s: float) -> None:
     end = time.process_time() + cpu_s
     while time.process_time() < end:

@@ -48,7 +48,7 @@ def request_for(model_dir: Path, **options: object) -> TuningRequest:
 
 
 @pytest.fixture(autouse=True)
-def _cache_of_each_test(fresh_cache: Path) -> None:
+def _cache_of_each_test(fresh_cache: Path, timed_tuning: None) -> None:
     """No test reads what another one measured."""
 
 
