@@ -309,6 +309,7 @@ def test_an_unofficial_model_is_not_compared_with_paddlex(
     assert "official models only" in found["reason"]
 
 
+@pytest.mark.slow
 def test_a_step_whose_process_dies_takes_no_other_down(
     tiny_model_dir: Path, coco: CocoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +339,7 @@ def test_a_step_whose_process_dies_takes_no_other_down(
     assert done.items() <= records(output).items()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tiny_model_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [sys.executable, "-m", "benchmarks.official", str(tiny_model_dir), "--output", output]
