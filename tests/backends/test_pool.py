@@ -112,6 +112,24 @@ def test_a_forked_child_opens_its_own_session() -> None:
     os.close(writer)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_neither_runs_nor_frees_its_parents_sessions() -> None:
+    pool, session = SessionPool(_Recorder), _Recorder()
+    with pool.lease() as leased:
+        child = os.fork()
+        if child == 0:
+            try:
+                with pytest.raises(BackendError, match="survive a fork"):
+                    session.run({})
+                session.close()
+                pool.close()
+                os._exit(session.closings + leased.closings)
+            finally:
+                os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert session.run({}) == []
+
+
 def test_a_closed_session_and_wrong_inputs_are_errors() -> None:
     session = _Recorder()
     with pytest.raises(ValueError, match="received image"):
