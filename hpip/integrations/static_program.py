@@ -136,7 +136,9 @@ class TunedRun:
         self._fast: EngineRun | None = None
         self._checked: set[tuple[tuple[int, ...], ...]] = set()
         self.reason = "nothing was run yet"
-        self._settled = not self._may_tune() or self._recall()
+        # What this run loads; weights that are replaced later are another program.
+        self._key = program.key(self._cache) if self._may_tune() else ""
+        self._settled = not self._key or self._recall()
 
     def __call__(self, inputs: Sequence[AnyArray]) -> Sequence[AnyArray]:
         """Outputs for one array per input, in the order of the inputs' names."""
@@ -174,7 +176,7 @@ class TunedRun:
         return False
 
     def _recall(self) -> bool:
-        known = self._cache.load(self._program.key(self._cache))
+        known = self._cache.load(self._key)
         if known is None:
             return False
         try:
@@ -241,10 +243,12 @@ class TunedRun:
             fast.close()
 
     def _keep(self, verdict: Verdict) -> None:
-        key = self._program.key(self._cache)
-        self._cache.discard(key)
+        if self._program.key(self._cache) != self._key:
+            logger.warning("%s changed during tuning; hpip tunes it again", self._program.name)
+            return
+        self._cache.discard(self._key)
         record = {"title": f"{self._program.name}, engine", "verdict": to_json(verdict)}
-        self._cache.store(key, record, {})
+        self._cache.store(self._key, record, {})
 
 
 def _feeds(names: Sequence[str], inputs: Sequence[AnyArray]) -> dict[str, AnyArray]:

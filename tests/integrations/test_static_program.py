@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,24 @@ def test_a_child_that_can_not_start_is_not_remembered(
     later(example())
     assert later._fast is not None
     later.close()
+
+
+def test_what_was_measured_while_weights_changed_is_not_kept(
+    program: StaticProgram, slow_plain: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [tmp_path / path.name for path in (program.files.program, program.files.params)]
+    for path in files:
+        path.write_bytes((program.files.program.parent / path.name).read_bytes())
+    changing = replace(program, files=ModelFiles(*files))
+    cache = Cache(tmp_path / "cache")
+    run = TunedRun(changing, slow_plain, cache=cache)
+    content = bytearray(files[1].read_bytes())
+    content[-1] ^= 1
+    files[1].write_bytes(content)
+    run(example())
+    run.close()
+    assert "changed during tuning" in caplog.text
+    assert not [entry for entry in cache.entries() if entry.title.endswith(", engine")]
 
 
 def test_an_engine_that_answers_differently_is_not_taken(
