@@ -28,7 +28,7 @@ from hpip.backends.base import (
 )
 from hpip.backends.onnxruntime_int8 import quantize, quantizer, require_int8
 from hpip.backends.openvino_builds import cached_model
-from hpip.backends.openvino_core import core
+from hpip.backends.openvino_core import core, require_no_fork
 from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError
 from hpip.types import AnyArray, ModelFiles
@@ -70,8 +70,7 @@ class OpenVinoBackend(Backend):
         """See `Backend.open`."""
         refuse_settings(self.name, options.settings, known=_SETTINGS)
         properties = compile_properties(options)
-        if util.find_spec("openvino") is not None:
-            core()
+        require_no_fork()
         require_engine(self)
         if options.precision == "bf16":
             _require_bf16()

@@ -15,7 +15,24 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _core: Core | None = None
-_owner_pid = 0
+_is_inherited = False
+
+
+def require_no_fork() -> None:
+    """Check that OpenVINO works in this process as far as forks go; loads nothing.
+
+    Raises:
+        BackendError: this process was forked from one that had created its core. oneTBB's threads
+            do not exist here, and some calls would wait for them without end.
+    """
+    if _is_inherited:
+        raise BackendError(
+            "openvino",
+            "open",
+            f"process {os.getpid()} was forked from one that had used OpenVINO, whose threads do "
+            "not survive a fork. Create the predictor after the fork, or start processes with "
+            "multiprocessing's 'spawn' or 'forkserver'.",
+        )
 
 
 def core() -> Core:
@@ -26,32 +43,24 @@ def core() -> Core:
     thread, the next Ctrl-C crashed the process (OpenVINO 2026.4, `SigAltStackSetup`).
 
     Raises:
-        BackendError: this process was forked from one that had created its core. oneTBB's threads
-            do not exist here, and some calls would wait for them without end.
+        BackendError: see `require_no_fork`.
         ImportError, OSError, RuntimeError: OpenVINO can't be loaded.
     """
-    global _core, _owner_pid
+    global _core
+    require_no_fork()
     with _lock:
         if _core is None:
             import openvino
 
-            _core, _owner_pid = openvino.Core(), os.getpid()
+            _core = openvino.Core()
             keep_alive(_core)
-        elif _owner_pid != os.getpid():
-            raise BackendError(
-                "openvino",
-                "open",
-                f"process {os.getpid()} was forked from one that had used OpenVINO, whose threads "
-                "do not survive a fork. Create the predictor after the fork, or start processes "
-                "with multiprocessing's 'spawn' or 'forkserver'.",
-            )
         return _core
 
 
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
+def _after_fork() -> None:
+    global _lock, _is_inherited
+    _lock, _is_inherited = threading.Lock(), _core is not None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_after_fork)

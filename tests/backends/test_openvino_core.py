@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
+from tests.own_process import run_code
+
 pytest.importorskip("openvino")
 
-# A failure in a child must not run the other tests twice.
 FORK = """
 import os
 from hpip.backends.openvino_core import core
@@ -31,11 +31,29 @@ os._exit(2)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_process_has_one_core_and_its_children_have_none() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORK],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    done = run_code(FORK)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_installation_that_can_not_be_loaded_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "openvino.py").write_text("raise ImportError('libopenvino.so: no such file')")
+    done = run_code(
+        f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from pathlib import Path
+from hpip.backends.base import SessionOptions
+from hpip.backends.registry import backend_named
+from hpip.common.devices import Device
+from hpip.errors import BackendUnavailableError
+from hpip.types import ModelFiles
+files = ModelFiles(Path("a"), Path("b"))
+try:
+    backend_named("openvino").open(files, SessionOptions(Device("cpu"), 1))
+except BackendUnavailableError as error:
+    assert "can't be loaded: libopenvino.so" in str(error), error
+    sys.exit(0)
+sys.exit(1)
+"""
     )
     assert (done.returncode, done.stderr) == (0, "")
