@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -13,6 +11,7 @@ from functools import partial
 import pytest
 
 from hpip.common.serial_thread import SerialThread
+from tests.own_process import run_code
 
 
 def test_calls_of_many_threads_run_in_one_thread_and_never_together() -> None:
@@ -71,14 +70,7 @@ def test_it_keeps_neither_arguments_nor_results() -> None:
 
 
 def run(code: str) -> None:
-    """Run code in a process of its own: forks and Ctrl-C must not reach the runner of the tests."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PREPARED + code],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_code(PREPARED + code)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hpip.backends.registry import backend_named
 from hpip.model.official import find_model
+from tests.own_process import run_code
 
 KERNELS = """
 import threading, time
@@ -93,13 +92,7 @@ sys.exit("Ctrl-C was lost")
 
 
 def run(code: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run_code(code)
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr}"
 
 
@@ -122,7 +115,7 @@ def model_for(backend: str, tiny_model_dir: Path) -> str:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_process_ends_while_a_thread_predicts(tiny_model_dir: Path, backend: str) -> None:
     model = model_for(backend, tiny_model_dir)
-    for attempt in range(2):
+    for attempt in range(3):
         run(PREDICTOR.format(model=model, backend=backend, delay=attempt * 0.013))
 
 

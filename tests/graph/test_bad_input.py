@@ -65,7 +65,7 @@ def test_an_edited_program_never_stops_with_anything_else(exported: Path, tmp_pa
     """It is truncated (and validated before its first use), used unchanged, or refused."""
     text = (exported / "inference.json").read_text()
     outcomes = set()
-    for seed in range(40):
+    for seed in range(60):
         document = json.loads(text)
         edit(document, random.Random(seed))
         try:

@@ -83,9 +83,10 @@ class EngineTrials(Closing):
         untried = [engine for engine in self._store.engines if engine not in tried]
         baseline = self._request.baseline
         valid = self._valid()
-        race = RaceResult(valid[0].engine if valid else baseline)
         if valid and self._has_rivals:
             race = self._race()
+        else:
+            race = RaceResult(valid[0].engine if valid else baseline)
         graph = (program, program_reason)
         return verdict_on(graph, baseline, self._trials, race, untried, self._clock.limits)
 
