@@ -16,6 +16,7 @@ from hpip.errors import HpipError
 
 if TYPE_CHECKING:
     import hpip.ops as ops
+    from hpip.bundle.export import export_model
     from hpip.inference.pipeline import InstanceSegPipeline, create_pipeline
     from hpip.inference.predictor import Predictor, create_predictor
     from hpip.integrations.instance_seg_predictor import InstanceSegPredictor
@@ -33,6 +34,7 @@ __all__ = [
     "create_predictor",
     "disable_paddlex",
     "enable_paddlex",
+    "export_model",
     "ops",
     "set_up_logging",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "create_predictor": "hpip.inference.predictor",
     "disable_paddlex": "hpip.integrations.paddlex_switch",
     "enable_paddlex": "hpip.integrations.paddlex_switch",
+    "export_model": "hpip.bundle.export",
 }
 
 

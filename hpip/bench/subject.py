@@ -18,7 +18,7 @@ from hpip.graph.inspect import parameter_count, work
 from hpip.graph.program import Program
 from hpip.inference.execution.program_formats import artifact
 from hpip.model.files import CONFIG_NAME
-from hpip.model.official import DEMO_NAME, find_model, official_models
+from hpip.model.official import DEMO_NAME, find_model, is_model_path, official_models
 from hpip.model.spec import ModelSpec, load_model_spec
 
 _ONNX_NAME = "inference.onnx"
@@ -135,8 +135,7 @@ def find_subjects(models: Sequence[str]) -> list[Subject]:
         )
     specs: list[ModelSpec] = []
     for model in models:
-        folder = Path(model).expanduser()
-        given = folder if folder.is_dir() or os.sep in model else None
+        given = model if is_model_path(model) else None
         specs.append(load_model_spec(find_model(model, given).resolve()))
     return [Subject(name, spec) for name, spec in zip(_names(models, specs), specs, strict=True)]
 

@@ -17,6 +17,7 @@ from hpip._core import __version__
 from hpip.cli.bench import bench_command
 from hpip.cli.compile import cache_app, compile_command, inspect_command
 from hpip.cli.evaluate import EvalRequest, run_eval
+from hpip.cli.export import export_command
 from hpip.cli.flags import (
     USE_HPIP_HELP,
     BatchSize,
@@ -60,6 +61,7 @@ app.command("inspect", rich_help_panel=UNDERSTAND)(inspect_command)
 app.command("doctor", rich_help_panel=UNDERSTAND)(doctor_command)
 app.command("tune", rich_help_panel=PREPARE)(tune_command)
 app.command("compile", rich_help_panel=PREPARE)(compile_command)
+app.command("export", rich_help_panel=PREPARE)(export_command)
 app.add_typer(cache_app, name="cache", rich_help_panel=PREPARE)
 app.command(
     "bench",

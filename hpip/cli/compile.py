@@ -52,6 +52,7 @@ def compile_command(
     start won't find it.
     """
     spec = load_model_spec(model_dir)
+    spec.require_original_graph("hpip compile")
     spec.check_parameters()
     cache = Cache()
     compiled = compile_model(spec.files, cache=cache)

@@ -41,7 +41,11 @@ Threshold = Annotated[
 ]
 ModelDir = Annotated[
     str | None,
-    typer.Option("--model_dir", "--model-dir", help="Directory of an exported model."),
+    typer.Option(
+        "--model_dir",
+        "--model-dir",
+        help="Directory of an exported model, or a bundle.",
+    ),
 ]
 HpiConfig = Annotated[
     str | None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,11 +27,11 @@ from hpip.inference.tuning.images import MOST_TO_CALIBRATE, MOST_TO_COMPARE, rea
 from hpip.inference.tuning.records import Verdict, engine_rows, label
 from hpip.inference.tuning.remedies import mendable
 from hpip.inference.tuning.tune import known, tune
-from hpip.model.official import find_model
+from hpip.model.official import find_model, is_model_path
 from hpip.model.spec import load_model_spec
 
 ModelName = Annotated[
-    str, typer.Argument(help="Model directory, name of an official model, or demo.")
+    str, typer.Argument(help="Model directory, bundle, name of an official model, or demo.")
 ]
 OneDevice = Annotated[
     str | None,
@@ -47,7 +46,8 @@ _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 def tune_command(
     models: Annotated[
-        list[str], typer.Argument(help="Model directories, names of official models, or demo.")
+        list[str],
+        typer.Argument(help="Model directories, bundles, names of official models, or demo."),
     ],
     input: Annotated[
         list[str] | None,
@@ -147,8 +147,7 @@ def doctor_command(print_json: PrintJson = False, debug: Debug = False) -> None:
 
 
 def _request(model: str, device: str | None, threads: int | None, precision: str) -> TuningRequest:
-    folder = Path(model).expanduser()
-    spec = load_model_spec(folder if folder.is_dir() else find_model(model))
+    spec = load_model_spec(model if is_model_path(model) else find_model(model))
     spec.check_parameters()
     devices = parse_devices(device or "cpu")
     count = check_count(threads or available_cpus(), "threads")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The protobuf wire format, as far as Paddle's model files use it, without the protobuf package.
+"""The protobuf wire format, as far as model files use it, without the protobuf package.
 
 Paddle stores two kinds of protobuf messages: a `ProgramDesc` in `inference.pdmodel`, and a
-`TensorDesc` in front of each tensor of `inference.pdiparams`. The base installation of hpip has no
-protobuf runtime, and Paddle's generated classes need an import of Paddle, which takes seconds. The
+`TensorDesc` in front of each tensor of `inference.pdiparams`; an ONNX model is a `ModelProto`. The
+base installation of hpip has no protobuf runtime and no onnx package, and Paddle's generated
+classes need an import of Paddle, which takes seconds. The
 format itself is small: a message is a sequence of fields, and a field is a key (field number and
 wire type) followed by a varint, by a fixed number of bytes, or by a length and that many bytes. See
 https://protobuf.dev/programming-guides/encoding.
@@ -11,7 +12,8 @@ https://protobuf.dev/programming-guides/encoding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 # Field number -> values: an int for a varint, a memoryview for bytes and nested messages.
@@ -20,16 +22,31 @@ Message: TypeAlias = dict[int, list[Any]]
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
 
-def parse_message(data: bytes | memoryview) -> Message:
-    """Split one message into its fields; nested messages stay bytes, to be parsed in turn.
+@dataclass(frozen=True)
+class Field:
+    """One field of a message.
+
+    Attributes:
+        number: its number in the message's definition.
+        value: an int for a varint, a memoryview for bytes, nested messages and fixed numbers.
+        encoded: the field as it is in the message, with its key.
+    """
+
+    number: int
+    value: int | memoryview
+    encoded: memoryview
+
+
+def read_fields(data: bytes | memoryview) -> Iterator[Field]:
+    """The fields of one message, in their order; nested messages stay bytes, to be read in turn.
 
     Raises:
         ValueError: the data is truncated or not a protobuf message.
     """
     data = memoryview(data)
-    fields: Message = {}
     position = 0
     while position < len(data):
+        start = position
         key, position = read_varint(data, position)
         wire_type = key & 7
         value: int | memoryview
@@ -45,8 +62,24 @@ def parse_message(data: bytes | memoryview) -> Message:
             if position + length > len(data):
                 raise ValueError(f"the data ends {position + length - len(data)} bytes early")
             value, position = data[position : position + length], position + length
-        fields.setdefault(key >> 3, []).append(value)
+        yield Field(key >> 3, value, data[start:position])
+
+
+def parse_message(data: bytes | memoryview) -> Message:
+    """Group the fields of one message by their number.
+
+    Raises:
+        ValueError: the data is truncated or not a protobuf message.
+    """
+    fields: Message = {}
+    for field in read_fields(data):
+        fields.setdefault(field.number, []).append(field.value)
     return fields
+
+
+def encode_bytes(number: int, value: bytes) -> bytes:
+    """A field of type string, bytes or message."""
+    return encode_varint(number << 3 | _BYTES) + encode_varint(len(value)) + value
 
 
 def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:

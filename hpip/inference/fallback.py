@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the chosen engine, with plain Paddle as the fallback engine; changes it while it runs."""
+"""Runs the chosen engine, with a fallback engine if it fails; changes it while it runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hpip.common.timing import Stopwatch
 from hpip.errors import BackendError, HpipError
 from hpip.inference.execution.postprocess import InstanceFilter, Instances
 from hpip.inference.execution.runner import Engine, Runner
+from hpip.inference.tuning.candidates import BASELINE
 from hpip.inference.tuning.choose import Choice
 from hpip.inference.tuning.records import label
 from hpip.types import PreprocessPlan, UInt8Array
@@ -19,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 class FallbackRunner:
-    """Runs the chosen engine, and falls back to plain Paddle when that engine fails.
+    """Runs the chosen engine, and the choice's fallback engine when that one fails.
 
     An engine that passed validation during tuning may still fail on a particular image, or be
     uninstalled later. Safe to call from several threads.
 
     Raises:
-        BackendUnavailableError, BackendError: plain Paddle, or an engine that the caller named,
-            can't load the model.
+        BackendUnavailableError, BackendError: the fallback engine can't load the model, or there is
+            none.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class FallbackRunner:
             if not self._may_fall_back:
                 raise
             logger.warning(
-                "%s could not load the model, so plain Paddle runs it, which is slower: %s. "
+                "%s could not load the model, so %s runs it, which is slower: %s. "
                 "`hpip doctor` checks the engines.",
                 label(choice.engine),
+                self._fallback_name,
                 error,
             )
             self._runner = self._open_fallback()
@@ -128,7 +130,9 @@ class FallbackRunner:
                 return self.infer(images, instance_filter, watch)
             if self._closed or not self._may_fall_back:
                 raise
-            logger.warning("plain Paddle runs this batch, because the engine failed: %s", error)
+            logger.warning(
+                "%s runs this batch, because the engine failed: %s", self._fallback_name, error
+            )
         return self._open_fallback().infer(images, instance_filter, watch)
 
     def close(self) -> None:
@@ -144,10 +148,16 @@ class FallbackRunner:
     def _may_fall_back(self) -> bool:
         return self._choice.fallback not in (None, self._choice.engine)
 
+    @property
+    def _fallback_name(self) -> str:
+        fallback = self._choice.fallback
+        assert fallback is not None
+        return "plain Paddle" if fallback.backend == BASELINE else label(fallback)
+
     def _open_fallback(self) -> Runner:
         with self._lock:
             if self._closed:
-                raise BackendError("plain Paddle", "open", "the predictor is closed")
+                raise BackendError(self._fallback_name, "open", "the predictor is closed")
             if self._fallback is None:
                 assert self._choice.fallback is not None
                 self._fallback = Runner(

@@ -18,6 +18,7 @@ from hpip.inference.batches import Batch, OnFailure, Outcome, predict_in_batches
 from hpip.inference.execution.postprocess import InstanceFilter
 from hpip.inference.pipeline_file import PipelineConfig, load_pipeline_config
 from hpip.inference.predictor import Predictor, create_predictor
+from hpip.model.official import is_model_path
 from hpip.results.result import InstanceSegResult
 
 
@@ -138,8 +139,8 @@ def create_pipeline(
 
     Args:
         pipeline: "instance_segmentation" (also when None), or the path of a pipeline file.
-        model: an official model's name, "demo", or a model directory.
-        model_dir: directory of the model; overrides `model`.
+        model: an official model's name, "demo", a model directory or a bundle.
+        model_dir: directory or bundle of the model; overrides `model`.
         config: content of a pipeline file, instead of `pipeline`.
         device: as in `create_predictor`; several indices, as in `gpu:0,1`, share the work.
         use_hpip: False runs the original graph on plain Paddle. None for the file's value, or else
@@ -202,6 +203,6 @@ def _override(
         return replace(settings, model_name=model, model_dir=str(model_dir))
     if model is None:
         return settings
-    if Path(model).is_dir():
+    if is_model_path(model):
         return replace(settings, model_name=None, model_dir=model)
     return replace(settings, model_name=model, model_dir=None)

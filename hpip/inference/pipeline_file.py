@@ -11,6 +11,7 @@ from typing import Any
 
 from hpip.common.yaml_text import parse_yaml, read_yaml
 from hpip.errors import InvalidInputError, shorten
+from hpip.model.official import is_model_path
 
 PIPELINES = ("instance_segmentation",)
 
@@ -119,10 +120,10 @@ def _parse_beta(content: dict[str, Any], where: str) -> PipelineConfig:
     model = _get(section, "model", str, where)
     if model is None:
         raise InvalidInputError(f"pipeline: Pipeline.model is missing in {where}")
-    is_folder = Path(model).is_dir() or "/" in model
+    is_path = is_model_path(model)
     return PipelineConfig(
-        model_name=None if is_folder else model,
-        model_dir=model if is_folder else None,
+        model_name=None if is_path else model,
+        model_dir=model if is_path else None,
         batch_size=_get(section, "batch_size", int, where) or 1,
         threshold=_get(section, "threshold", (int, float), where),
         device=_get(section, "device", str, where),

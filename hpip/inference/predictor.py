@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hpip.backends.onnxruntime import OnnxRuntimeBackend
 from hpip.backends.paddle import PaddleBackend
 from hpip.backends.registry import backend_named
 from hpip.common.closing import Closing
@@ -308,9 +309,10 @@ def create_predictor(
     Args:
         model_name: name of an official model, or "demo"; optional if `model_dir` is given.
         model_dir: directory with inference.yml, inference.json or .pdmodel, and
-            inference.pdiparams. With it, hpip does not download anything.
-        device: `cpu`, `gpu:0`, `npu:0`, `xpu:0` or `mlu:0`; None for `gpu:0` if Paddle supports it,
-            or else `cpu`.
+            inference.pdiparams; or a bundle of `hpip export`. With it, hpip does not download
+            anything.
+        device: `cpu`, `gpu:0`, `npu:0`, `xpu:0` or `mlu:0`; None for `gpu:0` if Paddle, or ONNX
+            Runtime for a bundle, supports it, or else `cpu`.
         use_hpip: False runs the original graph on plain Paddle, the reference; None means True.
         hpi_config: PaddleX's mapping with the keys `auto_config`, `backend`, `backend_config` and
             `auto_paddle2onnx`. hpip never replaces a named backend: if it fails, hpip raises an
@@ -332,11 +334,13 @@ def create_predictor(
             ASCII are drawn in a font of the extra `fonts` or of the system.
 
     Raises:
-        InvalidInputError: an argument is not valid.
+        InvalidInputError: an argument is not valid, or the original graph of a bundle is wanted.
         ModelNotFoundError: the model is not on disk, and hpip can't download it.
-        ModelFormatError: the model directory is damaged, or not supported.
-        BackendUnavailableError: the engine or the device is not available.
-        BackendError: the engine can't load the model.
+        ModelFormatError: the model directory or bundle is damaged, or not supported.
+        BackendUnavailableError: the engine or the device is not available, or no engine that can
+            run a bundle.
+        BackendError: the engine can't load the model; or no engine has the results that a bundle
+            was exported with.
     """
     if model_name is None and model_dir is None:
         raise InvalidInputError("expected a model_name or a model_dir; received neither")
@@ -352,7 +356,7 @@ def create_predictor(
     count = check_count(threads or options.threads or available_cpus(), "threads")
     return Predictor(
         spec,
-        devices[0] if devices else _default_device(),
+        devices[0] if devices else _default_device(spec),
         use_hpip=True if use_hpip is None else bool(use_hpip),
         threads=_threads_per_run(count, check_count(workers, "workers"), options.backend),
         batch_size=check_count(batch_size, "batch_size"),
@@ -374,11 +378,11 @@ def _threads_per_run(threads: int, workers: int, backend: str | None) -> int:
     return max(1, threads // workers)
 
 
-def _default_device() -> Device:
+def _default_device(spec: ModelSpec) -> Device:
     # Importing Paddle to ask it takes seconds, which other engines can do without.
     if not has_nvidia_driver():
         return Device("cpu")
-    probe = PaddleBackend().probe()
+    probe = (PaddleBackend() if spec.bundle is None else OnnxRuntimeBackend()).probe()
     return Device("gpu", 0) if "gpu:0" in probe.devices else Device("cpu")
 
 

@@ -35,9 +35,9 @@ def heading(entries: Sequence[tuple[str, str]]) -> str:
 
 
 def _rows(choice: Choice, running: Engine) -> list[EngineRow]:
-    if choice.verdict is None or choice.fallback is None:
+    if choice.verdict is None or choice.request is None:
         return [EngineRow(label(running), "chosen", choice.engine_reason)]
-    rows = engine_rows(choice.verdict, choice.fallback)
+    rows = engine_rows(choice.verdict, choice.request.baseline)
     if running == choice.engine:
         return rows
     failed, *others = rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hpip.common.yaml_text import read_yaml
+from hpip.common.yaml_text import parse_yaml, read_yaml
 from hpip.errors import InvalidInputError, ModelFormatError, shorten
 from hpip.types import (
     Interpolation,
@@ -65,30 +65,6 @@ def read_inference_config(config_file: Path) -> InferenceConfig:
     Raises:
         ModelFormatError: the file is missing, empty or not YAML, or a key is missing or invalid.
     """
-    document = _load_mapping(config_file)
-    try:
-        return InferenceConfig(
-            model_name=_model_name(document),
-            preprocess=_preprocess_plan(document),
-            labels=_labels(document),
-            score_threshold=_score_threshold(document),
-        )
-    except _ConfigError as error:
-        raise ModelFormatError(
-            f"{config_file}: {error}. Correct the file, or copy or export the model again."
-        ) from error
-    except (ValueError, OverflowError) as error:  # a number that no float or text can hold
-        raise ModelFormatError(
-            f"{config_file} holds a number out of range: {error}. Correct the file, or copy or"
-            " export the model again."
-        ) from error
-
-
-class _ConfigError(Exception):
-    """An invalid document; converted to a ModelFormatError that names the file."""
-
-
-def _load_mapping(config_file: Path) -> Options:
     try:
         document = read_yaml(config_file)
     except FileNotFoundError as error:
@@ -100,13 +76,50 @@ def _load_mapping(config_file: Path) -> Options:
         raise ModelFormatError(f"{config_file} {error}. Copy or export the model again.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFormatError(f"cannot read {config_file}: {error}") from error
+    return _config(document, str(config_file))
+
+
+def parse_inference_config(data: bytes, name: str) -> InferenceConfig:
+    """Read the content of an `inference.yml`; `name` tells in errors where it comes from.
+
+    Raises:
+        ModelFormatError: see `read_inference_config`.
+    """
+    try:
+        return _config(parse_yaml(data.decode()), name)
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(f"cannot read {name}: {error}") from error
+    except InvalidInputError as error:
+        raise ModelFormatError(f"{name} {error}. Copy or export the model again.") from error
+
+
+def _config(document: Any, name: str) -> InferenceConfig:
     if not isinstance(document, dict):
         found = "an empty file" if document is None else type(document).__name__
         raise ModelFormatError(
-            f"{config_file}: expected a mapping with Global, Preprocess and label_list, received "
+            f"{name}: expected a mapping with Global, Preprocess and label_list, received "
             f"{found}. Copy or export the model again."
         )
-    return document
+    try:
+        return InferenceConfig(
+            model_name=_model_name(document),
+            preprocess=_preprocess_plan(document),
+            labels=_labels(document),
+            score_threshold=_score_threshold(document),
+        )
+    except _ConfigError as error:
+        raise ModelFormatError(
+            f"{name}: {error}. Correct the file, or copy or export the model again."
+        ) from error
+    except (ValueError, OverflowError) as error:  # a number that no float or text can hold
+        raise ModelFormatError(
+            f"{name} holds a number out of range: {error}. Correct the file, or copy or"
+            " export the model again."
+        ) from error
+
+
+class _ConfigError(Exception):
+    """An invalid document; converted to a ModelFormatError that names the file."""
 
 
 def _model_name(document: Options) -> str:

@@ -18,6 +18,7 @@ import yaml
 from hpip.common.cache import default_cache_dir
 from hpip.common.file_lock import file_lock
 from hpip.errors import InvalidInputError, ModelFormatError, ModelNotFoundError
+from hpip.model.bundle_archive import BUNDLE_SUFFIX
 from hpip.model.download import download, unpack_tar
 from hpip.model.files import CONFIG_NAME, PARAMS_NAME, PROGRAM_NAMES, find_model_files
 
@@ -72,7 +73,8 @@ def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
 
     Args:
         model_name: an official name, or "demo" for the model that hpip contains.
-        model_dir: directory of a model; if given, it is returned and `model_name` is ignored.
+        model_dir: directory or bundle of a model; if given, it is returned and `model_name` is
+            ignored.
 
     Raises:
         ModelNotFoundError: the name is unknown, or the model is not cached and can't be downloaded.
@@ -96,6 +98,12 @@ def find_model(model_name: str, model_dir: str | Path | None = None) -> Path:
             f"{error} Or delete {folder}, and hpip downloads it again."
         ) from error
     return folder
+
+
+def is_model_path(model: str) -> bool:
+    """Whether a text means a model directory or a bundle, instead of the name of a model."""
+    path = Path(model).expanduser()
+    return path.is_dir() or os.sep in model or path.suffix == BUNDLE_SUFFIX
 
 
 def demo_images() -> list[str]:

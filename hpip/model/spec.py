@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metadata of a model directory: files, inputs, preprocessing, labels, roles of the outputs."""
+"""Metadata of a model: files, inputs, preprocessing, labels, roles of the outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import util
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -12,8 +13,14 @@ from hpip.errors import InvalidInputError, ModelFormatError
 from hpip.graph.interface import ProgramInterface, ProgramTensor, read_interface
 from hpip.graph.operation import TensorType
 from hpip.graph.params import check_parameters
-from hpip.model.files import CONFIG_NAME, find_model_files
-from hpip.model.inference_config import InferenceConfig, read_inference_config
+from hpip.model.bundle_archive import MANIFEST_NAME, is_bundle
+from hpip.model.bundle_file import Bundle, read_bundle
+from hpip.model.files import CONFIG_NAME, PROGRAM_NAMES, find_model_files
+from hpip.model.inference_config import (
+    InferenceConfig,
+    parse_inference_config,
+    read_inference_config,
+)
 from hpip.types import ModelFiles, PreprocessPlan, ResizeStep
 
 # Values of a mask output above this are foreground. Exported models end with a comparison, so that
@@ -66,8 +73,8 @@ class ModelSpec:
 
     Attributes:
         model_name: name of the architecture, from `inference.yml`.
-        model_dir: the model directory.
-        files: program and parameters.
+        model_dir: the model directory, or the bundle.
+        files: program and parameters; of a bundle, the file with the parameters for both.
         inputs: inputs of the program, in order: `image` float32 [B, 3, H, W], and if the model has
             them `im_shape` (size after Resize) and `scale_factor` (that size over the original
             size), float32 [B, 2] as height, width.
@@ -79,6 +86,7 @@ class ModelSpec:
         max_batch_size: maximum number of images per run that gives correct results; None for no
             limit.
         parameters: types of the weights; None if the program's format does not tell them.
+        bundle: the prepared model; None for a model directory.
     """
 
     model_name: str
@@ -92,6 +100,7 @@ class ModelSpec:
     network_hw: tuple[int, int] | None
     max_batch_size: int | None
     parameters: tuple[TensorType, ...] | None = None
+    bundle: Bundle | None = None
 
     def check_parameters(self) -> None:
         """Check that the parameter file is whole and belongs to the program; reads headers only.
@@ -99,7 +108,31 @@ class ModelSpec:
         Raises:
             ModelFormatError: it is truncated, or of another export.
         """
-        check_parameters(self.files.params, self.parameters)
+        if self.bundle is None:  # else all bytes have been compared with their digest
+            check_parameters(self.files.params, self.parameters)
+
+    def require_original_graph(self, purpose: str) -> None:
+        """Raise InvalidInputError if this is a bundle, which has no original graph.
+
+        Args:
+            purpose: what needs the graph, as the subject of a sentence.
+        """
+        if self.bundle is not None:
+            raise InvalidInputError(
+                f"{purpose} needs the model's original graph, which the bundle {self.model_dir} "
+                f"does not contain. Use the model directory that it was exported from: "
+                f"{self.bundle.manifest.source} ({self.model_name})."
+            )
+
+    def resized(self, target_hw: tuple[int, int] | None) -> ModelSpec:
+        """The model with another target size of its resize step; None keeps it."""
+        if target_hw is None:
+            return self
+        steps = tuple(
+            replace(step, target_hw=target_hw) if isinstance(step, ResizeStep) else step
+            for step in self.preprocess.steps
+        )
+        return replace(self, preprocess=replace(self.preprocess, steps=steps))
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -118,13 +151,18 @@ class ModelSpec:
 
 
 def load_model_spec(model_dir: str | Path) -> ModelSpec:
-    """Read a model directory; no engine is imported.
+    """Read a model directory or a bundle; no engine is imported.
+
+    A folder that is both, as the demo model is, counts as a model directory if Paddle is installed.
 
     Raises:
-        ModelFormatError: the directory or a file is missing or damaged, or the preprocessing, the
-            inputs or the outputs are not supported.
+        ModelFormatError: the directory, the bundle or a file is missing or damaged, or the
+            preprocessing, the inputs or the outputs are not supported.
+        SaveError: the graphs of a bundle can't be written to the cache.
     """
     folder = Path(model_dir).expanduser().absolute()
+    if is_bundle(folder) and not (_has_program(folder) and util.find_spec("paddle")):
+        return _bundle_spec(read_bundle(folder))
     files = find_model_files(folder)
     config = read_inference_config(folder / CONFIG_NAME)
     interface = read_interface(files.program)
@@ -145,6 +183,30 @@ def load_model_spec(model_dir: str | Path) -> ModelSpec:
     )
 
 
+def _has_program(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in PROGRAM_NAMES)
+
+
+def _bundle_spec(bundle: Bundle) -> ModelSpec:
+    path, manifest = bundle.archive.path, bundle.manifest
+    config = parse_inference_config(bundle.config(), f"bundle {path}, {CONFIG_NAME}")
+    where = path / MANIFEST_NAME
+    _check_input_tensors(where, manifest.inputs)
+    return ModelSpec(
+        model_name=config.model_name,
+        model_dir=path,
+        files=ModelFiles(bundle.weights.file, bundle.weights.file),
+        inputs=manifest.inputs,
+        preprocess=config.preprocess,
+        labels=config.labels,
+        score_threshold=config.score_threshold,
+        outputs=_resolve_outputs(where, manifest.outputs),
+        network_hw=manifest.network_hw,
+        max_batch_size=manifest.max_batch_size,
+        bundle=bundle,
+    )
+
+
 def _check_inputs(
     program: Path, interface: ProgramInterface
 ) -> tuple[tuple[int, int] | None, int | None]:
@@ -153,10 +215,19 @@ def _check_inputs(
     Raises:
         ModelFormatError: an input is not one of the three supported ones.
     """
-    by_name = {tensor.name: tensor for tensor in interface.inputs}
+    batch, _, height, width = _check_input_tensors(program, interface.inputs).dims
+    network_hw = (height, width) if height > 0 and width > 0 else None
+    if interface.reads_first_image_only or interface.uses_batch_statistics or interface.loops:
+        return network_hw, 1
+    return network_hw, batch if batch > 0 else None
+
+
+def _check_input_tensors(program: Path, inputs: Sequence[ProgramTensor]) -> ProgramTensor:
+    """Check names and types of all inputs; returns the one of the image."""
+    by_name = {tensor.name: tensor for tensor in inputs}
     accepted = (
         set(by_name) in _INPUT_SETS
-        and all(tensor.dtype == "float32" for tensor in interface.inputs)
+        and all(tensor.dtype == "float32" for tensor in inputs)
         and len(by_name["image"].dims) == 4
         and by_name["image"].dims[1] == 3
         and all(len(tensor.dims) == 2 for name, tensor in by_name.items() if name != "image")
@@ -165,14 +236,10 @@ def _check_inputs(
         raise ModelFormatError(
             f"{program}: expected the inputs image: float32[B, 3, H, W], and optionally im_shape "
             "and scale_factor: float32[B, 2]; received "
-            f"{', '.join(map(str, interface.inputs))}. hpip supports PaddleX instance-segmentation "
+            f"{', '.join(map(str, inputs))}. hpip supports PaddleX instance-segmentation "
             "models only."
         )
-    batch, _, height, width = by_name["image"].dims
-    network_hw = (height, width) if height > 0 and width > 0 else None
-    if interface.reads_first_image_only or interface.uses_batch_statistics or interface.loops:
-        return network_hw, 1
-    return network_hw, batch if batch > 0 else None
+    return by_name["image"]
 
 
 _INPUT_SETS: Sequence[set[str]] = (

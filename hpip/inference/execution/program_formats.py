@@ -26,16 +26,21 @@ def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = 
     The parameters are not copied: an ONNX program refers to the original file as external data.
 
     Args:
-        files: program and parameters in Paddle's format.
+        files: program and parameters in Paddle's format, or a graph of a bundle in ONNX.
         wanted: the format that the engine loads.
         cache: where conversions are stored; None for the user's cache.
 
     Raises:
         BackendUnavailableError: the `onnx` package is not installed.
+        BackendError: the program is a graph of a bundle, which has ONNX only.
         ModelFormatError: a file is damaged, or the parameters do not belong to the program.
         GraphRewriteError: the program has operators that hpip can't convert to ONNX; the error
             lists all of them.
     """
+    if files.program.suffix == ".onnx":
+        if wanted == "paddle":
+            raise BackendError("paddle", "open", f"{files.program.name} of a bundle is in ONNX")
+        return files
     if wanted == "paddle":
         return files
     try:

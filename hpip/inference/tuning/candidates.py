@@ -63,9 +63,20 @@ class TuningRequest:
     may_convert: bool = True
 
     @property
-    def baseline(self) -> Engine:
-        """Plain Paddle, the reference; on the CPU if Paddle does not support the device."""
+    def baseline(self) -> Engine | None:
+        """Plain Paddle, the reference; on the CPU if Paddle does not support the device.
+
+        None for a bundle, which brings the reference's results instead of the original graph.
+        """
+        if self.spec.bundle is not None:
+            return None
         return Engine(BASELINE, plain_paddle_device(self.device), self.threads)
+
+
+def plain_paddle(request: TuningRequest) -> Engine:
+    """The baseline of a request for a model directory."""
+    assert request.baseline is not None
+    return request.baseline
 
 
 @functools.cache
@@ -90,8 +101,10 @@ def candidates(request: TuningRequest) -> list[Engine]:
         names = [n for n in order if n in known] + sorted(known - listed)
     if find_interpreter() is None:
         names = [name for name in names if name not in _MAY_CRASH]
-    if not request.may_convert:
-        names = [name for name in names if backend_named(name).format == "paddle"]
+    is_bundle = request.spec.bundle is not None
+    if is_bundle or not request.may_convert:
+        wanted = "onnx" if is_bundle else "paddle"
+        names = [name for name in names if backend_named(name).format == wanted]
     precisions: list[Precision] = [request.precision]
     if request.backend is None and request.precision != "fp32":
         precisions.append("fp32")
@@ -102,7 +115,7 @@ def candidates(request: TuningRequest) -> list[Engine]:
             request.threads,
             precision,
             {**config["settings"].get(name, {}), **request.settings},
-            takes_all=request.backend is not None,
+            takes_all=is_bundle or request.backend is not None,
         )
         for precision in precisions
         for name in names

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hpip.backends.registry import backend_named
 from hpip.common.cache import Cache
 from hpip.common.devices import Device
 from hpip.errors import BackendError, BackendUnavailableError, InvalidInputError, ModelFormatError
@@ -15,7 +16,12 @@ from hpip.inference.execution.plan import OriginalPlan, Plan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.background import BackgroundTuning
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Limits, may_tune_in_background
-from hpip.inference.tuning.candidates import BASELINE, EngineOptions, TuningRequest
+from hpip.inference.tuning.candidates import (
+    BASELINE,
+    EngineOptions,
+    TuningRequest,
+    plain_paddle,
+)
 from hpip.inference.tuning.records import Trial, Verdict, label
 from hpip.inference.tuning.remedies import mendable
 from hpip.inference.tuning.tune import Tuned, tune
@@ -31,8 +37,9 @@ class Choice:
     Attributes:
         plan: the truncated graph if its results match the original graph's, else the original.
         engine: the engine that runs it.
-        fallback: plain Paddle, which runs the model if the engine fails later; None if the caller
-            named the engine, because hpip never replaces a named engine.
+        fallback: plain Paddle, or for a bundle the next engine with valid results, which runs the
+            model if the engine fails later. None if there is none, or if the caller named the
+            engine, because hpip never replaces a named engine.
         reason: why hpip chose this graph, in words.
         verdict: the result of tuning; None if hpip did not tune.
         request: what hpip tunes; None if it did not tune.
@@ -48,7 +55,7 @@ class Choice:
     @property
     def tuning_continues(self) -> bool:
         """Whether hpip goes on in the background: more time may find a faster engine."""
-        if self.verdict is None or self.fallback is None or not may_tune_in_background():
+        if self.verdict is None or self.request is None or not may_tune_in_background():
             return False
         # A budget of 0 asks for the first valid engine.
         return self.verdict.budget_s > 0 and self.verdict.is_due(THOROUGH_BUDGET_S)
@@ -58,7 +65,7 @@ class Choice:
         """Why hpip chose the engine, in words."""
         if self.verdict is None:
             return self.reason
-        if self.fallback is None:
+        if self.request is None:
             return "the caller named this backend"
         return self.verdict.selection.reason
 
@@ -76,7 +83,8 @@ def choose(
 
     At the first use of a model, hpip tries engines in child processes for at most
     HPIP_TUNE_BUDGET_S seconds, and caches the result. If the caller named no engine, failing
-    engines cause no error: hpip then runs the original graph on plain Paddle.
+    engines cause no error: hpip then runs the original graph on plain Paddle. A bundle has no
+    original graph: its first engine is tried without a time limit, and one must be valid.
 
     Args:
         spec: the model.
@@ -88,12 +96,16 @@ def choose(
 
     Raises:
         ModelFormatError: the parameters do not belong to the program.
-        InvalidInputError: HPIP_TUNE_BUDGET_S is not a number.
-        BackendUnavailableError: the named engine or precision is not available.
-        BackendError: the named engine can't run the model, or its results are not valid.
+        InvalidInputError: HPIP_TUNE_BUDGET_S is not a number, or the original graph of a bundle is
+            wanted.
+        BackendUnavailableError: the named engine or precision is not available, or no engine that
+            can run a bundle.
+        BackendError: the named engine can't run the model, or its results are not valid; or those
+            of no engine for a bundle are.
     """
     options = options or EngineOptions()
     if not use_hpip:
+        spec.require_original_graph("use_hpip=False")
         plain = Engine(BASELINE, device, threads)
         return Choice(OriginalPlan(spec), plain, None, "use_hpip is off")
     request = TuningRequest(
@@ -105,8 +117,9 @@ def choose(
         options.settings,
         options.may_convert,
     )
-    fallback = request.baseline
     if options.backend is not None:
+        if backend_named(options.backend).format == "paddle":
+            spec.require_original_graph(f"backend {options.backend!r}")
         # Who names an engine waits for it, so hpip does not put off another try.
         limits = Limits(THOROUGH_BUDGET_S)
         return _named(request, tune(request, cache=cache, limits=limits, retry=True))
@@ -115,13 +128,15 @@ def choose(
     except (ModelFormatError, InvalidInputError):
         raise
     except Exception as error:  # a bug in tuning must not prevent predictions
+        if request.baseline is None:
+            raise
         reason = f"tuning failed: {type(error).__name__}: {error}"
         logger.exception(
             "%s runs with its original graph on plain Paddle, which is slower: %s",
             spec.model_name,
             reason,
         )
-        return Choice(OriginalPlan(spec), fallback, None, reason)
+        return Choice(OriginalPlan(spec), request.baseline, None, reason)
     _expect_precision(request, tuned.verdict)
     choice = choice_of(request, tuned)
     _warn(request, tuned, continues=choice.tuning_continues)
@@ -131,7 +146,11 @@ def choose(
 def choice_of(request: TuningRequest, tuned: Tuned) -> Choice:
     """The choice that follows from a result of tuning, for a caller that named no engine."""
     engine, reason = tuned.verdict.selection.engine, tuned.verdict.program_reason
-    return Choice(tuned.plan, engine, request.baseline, reason, tuned.verdict, request)
+    fallback = request.baseline
+    if fallback is None:
+        valid = [trial.engine for trial in tuned.verdict.trials if trial.state == "verified"]
+        fallback = next((one for one in valid if one != engine), None)
+    return Choice(tuned.plan, engine, fallback, reason, tuned.verdict, request)
 
 
 def _warn(request: TuningRequest, tuned: Tuned, *, continues: bool) -> None:
@@ -186,7 +205,7 @@ def _named(request: TuningRequest, tuned: Tuned) -> Choice:
     verdict = tuned.verdict
     reason = verdict.program_reason
     if request.backend == BASELINE:
-        return Choice(tuned.plan, request.baseline, None, reason, verdict)
+        return Choice(tuned.plan, plain_paddle(request), None, reason, verdict)
     if not verdict.trials:
         raise BackendError(str(request.backend), "verify", verdict.program_reason)
     trial = verdict.trials[0]

@@ -12,7 +12,12 @@ from typing import Literal
 from hpip.common.closing import Closing
 from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock, tell
-from hpip.inference.tuning.candidates import TuningRequest, needs_calibration, thread_variants
+from hpip.inference.tuning.candidates import (
+    TuningRequest,
+    needs_calibration,
+    plain_paddle,
+    thread_variants,
+)
 from hpip.inference.tuning.race import Race, RaceResult
 from hpip.inference.tuning.ranking import Sample
 from hpip.inference.tuning.records import Trial, Verdict, label
@@ -21,6 +26,7 @@ from hpip.inference.tuning.trial import (
     BaselineError,
     EngineProcess,
     ReferenceProcess,
+    StoredReference,
     Task,
     failed_trial,
     try_engine,
@@ -45,16 +51,22 @@ class EngineTrials(Closing):
         store: where trials are cached; lists the candidates.
         task: what the engines have to run.
         clock: the remaining tuning time.
+        reference: results to validate against; None for plain Paddle's, in a process of its own.
     """
 
     def __init__(
-        self, request: TuningRequest, store: VerdictStore, task: Task, clock: Clock
+        self,
+        request: TuningRequest,
+        store: VerdictStore,
+        task: Task,
+        clock: Clock,
+        reference: StoredReference | None = None,
     ) -> None:
         self._request = request
         self._store = store
         self._task = task
         self._clock = clock
-        self._reference = ReferenceProcess(request.baseline, task, clock)
+        self._reference = reference or ReferenceProcess(plain_paddle(request), task, clock)
         self._processes: dict[str, EngineProcess] = {}
         self._trials: list[Trial] = []
 
@@ -69,9 +81,9 @@ class EngineTrials(Closing):
         attempt = partial(self._run, images_key=images_key, again=again, retry=retry)
         for engine in self._store.engines:
             attempt(engine)
-            if self._clock.quick and self._valid():
+            if self._clock.quick and self.valid:
                 return
-        valid = self._valid()
+        valid = self.valid
         if valid and self._has_rivals and not self._clock.quick:
             fastest = min(valid, key=lambda trial: trial.time_ms or 0.0)
             for engine in thread_variants(fastest.engine):
@@ -82,25 +94,34 @@ class EngineTrials(Closing):
         tried = [trial.engine for trial in self._trials]
         untried = [engine for engine in self._store.engines if engine not in tried]
         baseline = self._request.baseline
-        valid = self._valid()
-        if valid and self._has_rivals:
+        valid = self.valid
+        if self._has_rivals and len(valid) > (1 if baseline is None else 0):
             race = self._race()
         else:
-            race = RaceResult(valid[0].engine if valid else baseline)
+            race = RaceResult(valid[0].engine if valid else plain_paddle(self._request))
         graph = (program, program_reason)
         return verdict_on(graph, baseline, self._trials, race, untried, self._clock.limits)
 
     def close(self) -> None:
         """End the child processes. May be called again."""
-        for process in (self._reference, *self._processes.values()):
+        for process in self._processes.values():
             process.close()
+        if isinstance(self._reference, ReferenceProcess):
+            self._reference.close()
 
     @property
     def _has_rivals(self) -> bool:
         """Whether speed matters: an engine that the caller named runs if it is valid."""
         return self._request.backend is None
 
-    def _valid(self) -> list[Trial]:
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The results so far, in the configured order."""
+        return tuple(self._trials)
+
+    @property
+    def valid(self) -> list[Trial]:
+        """The trials of engines with valid results."""
         return [trial for trial in self._trials if trial.state == "verified"]
 
     def _run(self, engine: Engine, *, images_key: str, again: bool, retry: bool) -> None:
@@ -153,13 +174,13 @@ class EngineTrials(Closing):
     def _is_out_of_time(self) -> bool:
         clock = self._clock
         kept_s = 0.0 if clock.quick else _RACE_SHARE * clock.limits.budget_s
-        return clock.left_s <= (kept_s if self._valid() else 0.0)
+        return clock.left_s <= (kept_s if self.valid else 0.0)
 
     def _race(self) -> RaceResult:
         """Time plain Paddle and all engines with valid results, in turns."""
         name = self._request.spec.model_name
         tell.get()(f"comparing the speed of the engines on {name}")
-        valid = self._valid()
+        valid = self.valid
         result = Race(
             self._reference,
             [self._process(trial.engine) for trial in valid],

@@ -12,7 +12,7 @@ from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock
 from hpip.inference.tuning.child_process import ChildError
 from hpip.inference.tuning.ranking import Metric, Ranking, Sample, Speed, metered, rank
-from hpip.inference.tuning.trial import EngineProcess, ReferenceProcess, Task
+from hpip.inference.tuning.trial import EngineProcess, ReferenceProcess, StoredReference, Task
 
 # Time limits of the race, if there is as much tuning time. Engines whose order is not certain after
 # a minute differ by little.
@@ -22,7 +22,7 @@ _TIME_SHARE = 0.25
 
 @dataclass(frozen=True)
 class RaceResult:
-    """The result of timing plain Paddle and the engines with valid results.
+    """The result of timing the engines with valid results, and plain Paddle unless it is missing.
 
     Attributes:
         winner: the fastest.
@@ -45,8 +45,8 @@ class Race:
     """Runs engines in turns. Plain Paddle is the first of equals, then the configured order counts.
 
     Args:
-        reference: plain Paddle.
-        processes: the other engines, in the configured order.
+        reference: plain Paddle, which takes part unless its results come from a bundle.
+        processes: the other engines, in the configured order; at least one.
         rough: the first timed run of each engine, for want of time for more.
         task: what the engines run.
         clock: the remaining tuning time. The last run may exceed it.
@@ -54,18 +54,22 @@ class Race:
 
     def __init__(
         self,
-        reference: ReferenceProcess,
+        reference: ReferenceProcess | StoredReference,
         processes: Sequence[EngineProcess],
         rough: Sequence[Sample],
         task: Task,
         clock: Clock,
     ) -> None:
         self._reference = reference
-        self._processes = (reference, *processes)
-        self._rough = (reference.sample, *rough)
+        self._baseline = reference if isinstance(reference, ReferenceProcess) else None
+        self._processes: tuple[EngineProcess, ...] = tuple(processes)
+        self._rough: tuple[Sample | None, ...] = tuple(rough)
+        if self._baseline is not None:
+            self._processes = (self._baseline, *processes)
+            self._rough = (self._baseline.sample, *rough)
         self._task = task
         self._clock = clock
-        self._meter = CpuLoadMeter(reference.engine.threads)
+        self._meter = CpuLoadMeter(self._processes[0].engine.threads)
         self._failures: dict[int, ChildError] = {}
 
     def run(self) -> RaceResult:
@@ -83,8 +87,13 @@ class Race:
             most_rounds=1 if self._clock.quick else None,
         )
         engines = [process.engine for process in self._processes]
-        result = race_result(engines[0], engines[1:], ranking)
-        failures = [(entrant - 1, error) for entrant, error in self._failures.items() if entrant]
+        others = 0 if self._baseline is None else 1
+        result = race_result(engines[0] if others else None, engines[others:], ranking)
+        failures = [
+            (entrant - others, error)
+            for entrant, error in self._failures.items()
+            if entrant >= others
+        ]
         provisional = "" if self._clock.quick else result.provisional
         return replace(result, failures=tuple(failures), provisional=provisional)
 
@@ -101,12 +110,13 @@ class Race:
             return None
 
 
-def race_result(baseline: Engine, engines: Sequence[Engine], ranking: Ranking) -> RaceResult:
-    """Describe a ranking whose entrants are plain Paddle and the other engines, in this order."""
+def race_result(baseline: Engine | None, engines: Sequence[Engine], ranking: Ranking) -> RaceResult:
+    """Describe a ranking whose entrants are plain Paddle, if any, and the others, in this order."""
+    own = () if baseline is None else (baseline,)
     return RaceResult(
-        (baseline, *engines)[ranking.winner],
-        ranking.speeds[0],
-        ranking.speeds[1:],
+        (*own, *engines)[ranking.winner],
+        ranking.speeds[0] if own else None,
+        ranking.speeds[len(own) :],
         metric=ranking.metric,
         provisional=_doubt(ranking),
     )

@@ -226,12 +226,12 @@ class EngineRow:
     trial: Trial | None = None
 
 
-def engine_rows(verdict: Verdict, baseline: Engine) -> list[EngineRow]:
+def engine_rows(verdict: Verdict, baseline: Engine | None) -> list[EngineRow]:
     """List all engines of a verdict for a report, the chosen one first.
 
     Args:
         verdict: the result of tuning.
-        baseline: plain Paddle, as it was configured for tuning.
+        baseline: plain Paddle, as it was configured for tuning; None for a bundle.
     """
     trials = {label(trial.engine): trial for trial in verdict.trials}
     chosen = label(verdict.selection.engine), verdict.selection.reason
@@ -242,7 +242,7 @@ def engine_rows(verdict: Verdict, baseline: Engine) -> list[EngineRow]:
         time_ms = cpu_ms = None
         if trial is not None:
             time_ms, cpu_ms = trial.time_ms, trial.cpu_ms
-        elif name == label(baseline):
+        elif baseline is not None and name == label(baseline):
             time_ms, cpu_ms = verdict.baseline_ms, verdict.baseline_cpu_ms
         speedup = verdict.speedup(time_ms, cpu_ms)
         rows.append(EngineRow(name, status, reason, time_ms, cpu_ms, speedup, trial))

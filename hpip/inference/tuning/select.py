@@ -21,7 +21,7 @@ _CONFIRM_AFTER_S = 60.0
 
 def verdict_on(
     graph: tuple[Literal["cut", "untouched"], str],
-    baseline: Engine,
+    baseline: Engine | None,
     trials: Sequence[Trial],
     race: RaceResult,
     untried: Sequence[Engine],
@@ -31,7 +31,7 @@ def verdict_on(
 
     Args:
         graph: the graph that the engines ran, and why.
-        baseline: plain Paddle.
+        baseline: plain Paddle; None for a bundle.
         trials: results of the trials in the configured order, with the times of the race.
         race: the winner, and how it was found.
         untried: candidates without a trial.
@@ -54,7 +54,7 @@ def verdict_on(
 
 
 def select(
-    baseline: Engine,
+    baseline: Engine | None,
     trials: Sequence[Trial],
     race: RaceResult,
     untried: Sequence[Engine] = (),
@@ -64,7 +64,8 @@ def select(
     """The chosen engine, and every other engine with the reason for its rejection.
 
     Args:
-        baseline: plain Paddle, whose results the others were validated against.
+        baseline: plain Paddle, whose results the others were validated against; None if these
+            come from a bundle.
         trials: results of the trials in the configured order, at most one per engine, with the
             times of the race.
         race: the winner, and how it was found.
@@ -84,7 +85,7 @@ def select(
             f"; the tuning time ended before {_listed(untried)} could be tried: "
             "run `hpip tune` with this model once"
         )
-    if race.winner == baseline:
+    if baseline is not None and race.winner == baseline:
         validated = any(trial.state == "verified" for trial in trials)
         reason = (
             "no other engine with valid results is faster"
@@ -100,7 +101,8 @@ def select(
     if times := speedups[label(winner.engine)]:
         reason += f"; {times} as fast as plain Paddle"
         lost += f"; the chosen engine is {times} as fast"
-    rejected.append((label(baseline), lost))
+    if baseline is not None:
+        rejected.append((label(baseline), lost))
     return EngineSelection(winner.engine, f"{reason}{suffix}", tuple(rejected))
 
 

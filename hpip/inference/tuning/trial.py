@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from hpip.common.closing import Closing
 from hpip.common.system import available_memory_bytes
@@ -22,8 +23,8 @@ from hpip.inference.tuning.records import Trial
 from hpip.types import PreprocessPlan, UInt8Array
 
 # Predictions are compared at the first of these score thresholds that gives enough instances.
-_THRESHOLDS = (0.3, 0.05, 0.01, 0.0)
-_ENOUGH_INSTANCES = 3
+THRESHOLDS = (0.3, 0.05, 0.01, 0.0)
+ENOUGH_INSTANCES = 3
 # hpip stops an engine that takes this many times plain Paddle's latency. The extra seconds are for
 # one-time work in an engine's first run.
 _HOPELESS_RATIO, _FIRST_RUN_S = 4.0, 20.0
@@ -155,12 +156,44 @@ class EngineProcess(Closing):
             self._is_warm = False
 
 
+class Reference(Protocol):
+    """Where the results come from that engines are validated against.
+
+    Attributes:
+        source: the origin of the results, for reports.
+    """
+
+    source: str
+
+    def predictions(self) -> list[Prediction]:
+        """Predictions for all images of a task."""
+
+    @property
+    def most_s(self) -> float | None:
+        """Time limit for one run of an engine, in seconds; None for that of any step."""
+
+
+@dataclass(frozen=True)
+class StoredReference:
+    """Results of plain Paddle that a bundle contains; see `Reference`."""
+
+    stored: Sequence[Prediction]
+    source: str = "plain Paddle's in the bundle"
+    most_s: None = None
+
+    def predictions(self) -> list[Prediction]:
+        """Predictions for all images of a task."""
+        return list(self.stored)
+
+
 class ReferenceProcess(EngineProcess):
-    """Plain Paddle, the baseline.
+    """Plain Paddle, the baseline; see `Reference`.
 
     Attributes:
         sample: its first timed run; None before `predictions`.
     """
+
+    source = "plain Paddle"
 
     def __init__(self, engine: Engine, task: Task, clock: Clock) -> None:
         super().__init__(engine, task, clock)
@@ -177,12 +210,12 @@ class ReferenceProcess(EngineProcess):
             return self._predictions
         found: list[Prediction] = []
         try:
-            for threshold in _THRESHOLDS:
+            for threshold in THRESHOLDS:
                 found = [
                     Prediction(threshold, self.predict(image, threshold))
                     for image in self._task.images
                 ]
-                if sum(len(prediction.scores) for prediction in found) >= _ENOUGH_INSTANCES:
+                if sum(len(prediction.scores) for prediction in found) >= ENOUGH_INSTANCES:
                     break
             self.sample = self.time(self._task.images[0])
         except ChildError as failure:
@@ -198,9 +231,7 @@ class ReferenceProcess(EngineProcess):
         return _HOPELESS_RATIO * self.sample.wall_ms / 1e3 + _FIRST_RUN_S
 
 
-def try_engine(
-    process: EngineProcess, task: Task, reference: ReferenceProcess, clock: Clock
-) -> Trial:
+def try_engine(process: EngineProcess, task: Task, reference: Reference, clock: Clock) -> Trial:
     """Load the model on an engine, and validate its results.
 
     The process stays open after a success if there is enough memory.
@@ -208,7 +239,7 @@ def try_engine(
     Args:
         process: the engine to try.
         task: what to run.
-        reference: plain Paddle, for comparison.
+        reference: plain Paddle's results, for comparison.
         clock: the remaining tuning time.
 
     Raises:
@@ -241,9 +272,7 @@ def failed_trial(trial: Trial, failure: ChildError, clock: Clock) -> Trial:
     return trial
 
 
-def _validate(
-    trial: Trial, process: EngineProcess, task: Task, reference: ReferenceProcess
-) -> Trial:
+def _validate(trial: Trial, process: EngineProcess, task: Task, reference: Reference) -> Trial:
     expected = reference.predictions()
     received = [
         Prediction(right.threshold, process.predict(image, right.threshold, reference.most_s))
@@ -254,7 +283,7 @@ def _validate(
     if not judgement.same:
         return replace(trial, state="wrong", reason=judgement.reason)
     reason = (
-        "same results as plain Paddle"
+        f"same results as {reference.source}"
         if precision == "fp32"
         else f"results within the tolerances of {precision}"
     )

@@ -32,14 +32,14 @@ from hpip.inference.tuning.gates import GATES, Prediction, judge
 from hpip.inference.tuning.images import scene, shipped_images
 from hpip.inference.tuning.records import due_at
 from hpip.model.spec import ModelSpec
-from hpip.types import ModelFiles, ResizeStep, Segment, UInt8Array
+from hpip.types import ModelFiles, Segment, UInt8Array
 
 logger = logging.getLogger(__name__)
 
 # Increment when the images or the comparison change.
 _VERSION = "5"
 # Models with a variable input size run at this one, because the check compares the mask head only.
-_SMALL_TARGET_HW = (320, 544)
+SMALL_TARGET_HW = (320, 544)
 # Score thresholds for both graphs: one that nearly all instances pass, and a typical one.
 _THRESHOLDS = (0.05, 0.5)
 _ENOUGH_INSTANCES = 3
@@ -180,13 +180,7 @@ def _small(spec: ModelSpec, compiled: CompiledModel) -> Iterator[tuple[ModelSpec
 
 def small_input(spec: ModelSpec) -> ModelSpec:
     """The model with a smaller input, if its graph accepts any size."""
-    if spec.network_hw is not None:
-        return spec
-    steps = tuple(
-        replace(step, target_hw=_SMALL_TARGET_HW) if isinstance(step, ResizeStep) else step
-        for step in spec.preprocess.steps
-    )
-    return replace(spec, preprocess=replace(spec.preprocess, steps=steps))
+    return spec if spec.network_hw is not None else spec.resized(SMALL_TARGET_HW)
 
 
 def _with_fewer_regions(files: ModelFiles, target: Path) -> Path | None:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hpip.common.cache import Cache
 from hpip.common.file_lock import file_lock
+from hpip.errors import BackendError
 from hpip.graph.compile import CompiledModel, compile_model
 from hpip.inference.execution.plan import OriginalPlan, Plan, TruncatedPlan
 from hpip.inference.tuning.budget import (
@@ -20,8 +21,13 @@ from hpip.inference.tuning.budget import (
     default_limits,
     tell,
 )
+from hpip.inference.tuning.bundle_reference import (
+    BundleReference,
+    bundle_reference,
+    no_valid_engine,
+)
 from hpip.inference.tuning.calibrate import Calibration
-from hpip.inference.tuning.candidates import TuningRequest
+from hpip.inference.tuning.candidates import TuningRequest, plain_paddle
 from hpip.inference.tuning.child_process import ChildStartError
 from hpip.inference.tuning.engine_trials import EngineTrials
 from hpip.inference.tuning.images import digest, shipped_images, split_for_calibration
@@ -29,6 +35,7 @@ from hpip.inference.tuning.records import EngineSelection, Verdict, label
 from hpip.inference.tuning.trial import Task
 from hpip.inference.tuning.truncation_check import compile_and_validate, small_input
 from hpip.inference.tuning.verdict_store import VerdictStore
+from hpip.model.spec import ModelSpec
 from hpip.types import UInt8Array
 
 logger = logging.getLogger(__name__)
@@ -77,7 +84,9 @@ def tune(
 
     Raises:
         ModelFormatError: the parameters do not belong to the program.
-        InvalidInputError: HPIP_TUNE_BUDGET_S is not a number, or there are too few images for int8.
+        InvalidInputError: HPIP_TUNE_BUDGET_S is not a number, there are too few images for int8, or
+            a bundle has no reference results for an image.
+        BackendUnavailableError, BackendError: no engine can run a bundle with valid results.
     """
     cache = cache or Cache()
     clock = Clock(limits or default_limits())
@@ -85,7 +94,7 @@ def tune(
     if images is not None and request.precision == "int8":
         for_ranges, images = split_for_calibration(images)
         calibration = Calibration(for_ranges, request.spec.preprocess)
-    compiled = compile_model(request.spec.files, cache=cache)
+    compiled = _compiled(request.spec, cache)
     store = VerdictStore(
         cache,
         request,
@@ -102,7 +111,8 @@ def tune(
             lock, on_wait=lambda: tell.get()(_WAITING), waits_for_s=waits_for_s
         ) as alone:
             found = tuning.remembered(defer=defer)
-            if found is None and alone:
+            # Without a baseline there is no engine to run meanwhile.
+            if found is None and (alone or request.baseline is None):
                 found = tuning.work()
     if found is None:
         why = "another process tunes this model"
@@ -117,7 +127,7 @@ def known(request: TuningRequest, *, cache: Cache | None = None) -> Tuned | None
         ModelFormatError: the parameters do not belong to the program.
     """
     cache = cache or Cache()
-    compiled = compile_model(request.spec.files, cache=cache)
+    compiled = _compiled(request.spec, cache)
     for quick in (False, True):
         found = VerdictStore(cache, request, _program_key(request, compiled), quick=quick).verdict()
         if found is not None:
@@ -129,6 +139,10 @@ def _tuned(request: TuningRequest, compiled: CompiledModel, verdict: Verdict) ->
     untouched = verdict.program == "untouched"
     plan: Plan = OriginalPlan(request.spec) if untouched else TruncatedPlan(compiled)
     return Tuned(plan, verdict, compiled)
+
+
+def _compiled(spec: ModelSpec, cache: Cache) -> CompiledModel:
+    return compile_model(spec.files, cache=cache) if spec.bundle is None else spec.bundle.compiled
 
 
 def _program_key(request: TuningRequest, compiled: CompiledModel) -> str:
@@ -143,7 +157,9 @@ def _stand_in(
 ) -> Verdict:
     """The verdict before any validation: the original graph on plain Paddle."""
     budget_s = clock.limits.budget_s
-    chosen = EngineSelection(request.baseline, f"plain Paddle runs the model for now: {why}", ())
+    chosen = EngineSelection(
+        plain_paddle(request), f"plain Paddle runs the model for now: {why}", ()
+    )
     return Verdict(
         "untouched", why, chosen, provisional=why, untried=tuple(untried), budget_s=budget_s
     )
@@ -173,7 +189,10 @@ class _Tuning:
         self._again = again
         self._retry = retry or again
         self._has_own_images = images is not None
-        self._images = list(images or shipped_images())[: 1 if clock.quick else None]
+        bundle, spec = request.spec.bundle, request.spec
+        self._reference = None if bundle is None else bundle_reference(spec, bundle, images)
+        chosen = images or shipped_images() if self._reference is None else self._reference.images
+        self._images = list(chosen)[: 1 if clock.quick else None]
         self._digest = digest(self._images)
 
     def remembered(self, *, defer: bool) -> Verdict | None:
@@ -188,10 +207,17 @@ class _Tuning:
         """Validate the truncated graph, try engines while there is time, and cache the verdict.
 
         A failure to start a child process is not cached, since it says nothing about the model.
+
+        Raises:
+            BackendUnavailableError, BackendError: no engine can run a bundle with valid results.
         """
         try:
+            if self._reference is not None:
+                return self._work_on_bundle(self._reference)
             return self._work()
         except ChildStartError as error:
+            if self._request.baseline is None:
+                raise BackendError("hpip", "tune", str(error)) from error
             logger.warning("%s was not tuned: %s", self._request.spec.model_name, error)
             return _stand_in(self._request, str(error), self._clock)
 
@@ -221,7 +247,34 @@ class _Tuning:
         with EngineTrials(request, self._store, task, self._clock) as trials:
             trials.run_all(self._digest, again=self._again, retry=self._retry)
             verdict = trials.verdict(program, reason)
-        selection = verdict.selection
+        return self._saved(verdict)
+
+    def _work_on_bundle(self, reference: BundleReference) -> Verdict:
+        """Try engines while there is time, but at least until one is valid."""
+        request, spec = self._request, self._request.spec
+        plan = TruncatedPlan(self._compiled)
+        task = Task(
+            plan, reference.preprocess, self._images, spec.score_threshold, self._calibration
+        )
+        results = reference.results_for(len(self._images))
+        with EngineTrials(request, self._store, task, self._clock, results) as trials:
+            trials.run_all(self._digest, again=self._again, retry=self._retry)
+            if trials.valid:
+                return self._saved(trials.verdict("cut", self._compiled.reason))
+        # There is no baseline to run meanwhile, so that the first valid engine has all the time.
+        clock = Clock(replace(self._clock.limits, budget_s=0.0))
+        with EngineTrials(request, self._store, task, clock, results) as trials:
+            trials.run_all(self._digest, again=False, retry=True)
+            if not trials.valid:
+                raise no_valid_engine(spec, trials.trials)
+            verdict = trials.verdict("cut", self._compiled.reason)
+        tried = [trial.engine for trial in trials.trials]
+        untried = tuple(label(one) for one in self._store.engines if one not in tried)
+        budget_s = self._clock.limits.budget_s
+        return self._saved(replace(verdict, untried=untried, budget_s=budget_s))
+
+    def _saved(self, verdict: Verdict) -> Verdict:
+        request, selection = self._request, verdict.selection
         logger.info(
             "%s runs on %s: %s",
             request.spec.model_name,

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads and validates a bundle: a model prepared by `hpip export`, which runs without Paddle."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpip.common.cache import CACHE_VARIABLE, Cache, content_key
+from hpip.common.digest import file_digest
+from hpip.errors import ModelFormatError, SaveError
+from hpip.graph.compile import CompiledModel
+from hpip.graph.onnx_weights import move_weights
+from hpip.graph.parts import plan_from_json
+from hpip.model.bundle_archive import (
+    MANIFEST_NAME,
+    BundleArchive,
+    BundlePart,
+    damaged,
+    open_archive,
+)
+from hpip.model.bundle_manifest import Manifest, NewerFormatError, parse_manifest
+from hpip.model.bundle_references import References, parse_references
+from hpip.model.files import CONFIG_NAME, PARAMS_NAME
+
+REFERENCES_NAME = "references.json"
+# Increment when the graphs that are unpacked to the cache change.
+_UNPACK_VERSION = "1"
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose parts are whole.
+
+    Attributes:
+        archive: its parts.
+        manifest: its description.
+        compiled: the truncated graph, whose segments are ONNX models.
+        weights: where the weights are.
+    """
+
+    archive: BundleArchive
+    manifest: Manifest
+    compiled: CompiledModel
+    weights: BundlePart
+
+    def references(self) -> References:
+        """The reference results of plain Paddle.
+
+        Raises:
+            ModelFormatError: they are damaged.
+        """
+        data = _checked(self.archive, self.manifest, REFERENCES_NAME)
+        try:
+            return parse_references(data)
+        except ValueError as error:
+            raise damaged(self.archive.path, REFERENCES_NAME, str(error)) from error
+
+    def config(self) -> bytes:
+        """The model's `inference.yml`.
+
+        Raises:
+            ModelFormatError: it is damaged.
+        """
+        return _checked(self.archive, self.manifest, CONFIG_NAME)
+
+
+def read_bundle(path: Path, *, cache: Cache | None = None) -> Bundle:
+    """Read a bundle, and unpack its graphs to the cache; the weights stay in the bundle.
+
+    All bytes are compared with the digests in the manifest, the weights once as long as the file
+    does not change.
+
+    Args:
+        path: absolute path of a zip file or a folder.
+        cache: where the graphs are stored; None for the user's cache.
+
+    Raises:
+        ModelFormatError: the bundle is damaged, or of a later version of hpip.
+        SaveError: neither the cache nor a temporary folder can be written.
+    """
+    cache = cache or Cache()
+    archive = open_archive(path)
+    content = archive.read(MANIFEST_NAME)
+    try:
+        manifest = parse_manifest(content)
+    except NewerFormatError as error:
+        raise ModelFormatError(f"bundle {path}: {error}") from error
+    except ValueError as error:
+        raise damaged(path, MANIFEST_NAME, str(error)) from error
+    for name in (CONFIG_NAME, PARAMS_NAME, REFERENCES_NAME, *manifest.programs):
+        archive.part(name)
+        if name not in manifest.digests:
+            raise damaged(path, MANIFEST_NAME, f"it has no digest of {name}")
+    weights = archive.part(PARAMS_NAME)
+    if _digest(weights, cache) != manifest.digests[PARAMS_NAME]:
+        raise damaged(path, PARAMS_NAME, "its content differs from the digest in the manifest")
+    key = content_key("bundle", _UNPACK_VERSION, content, weights.file.name, str(weights.start))
+    folder = _unpack(archive, manifest, weights, cache, key)
+    compiled = CompiledModel(
+        plan_from_json(manifest.plan, folder, weights.file),
+        manifest.graph_outputs,
+        manifest.masks,
+        manifest.max_batch_size,
+        manifest.summary,
+        (),
+        key,
+    )
+    return Bundle(archive, manifest, compiled, weights)
+
+
+def _unpack(
+    archive: BundleArchive, manifest: Manifest, weights: BundlePart, cache: Cache, key: str
+) -> Path:
+    """The folder in the cache with the graphs, which refer to the weights in the bundle."""
+    if (loaded := cache.load(key)) is not None:
+        return loaded[0]
+    graphs = {name: _graph(archive, manifest, weights, name) for name in manifest.programs}
+    try:
+        return cache.store(key, {"title": f"{archive.path.name}, graphs"}, graphs)
+    except OSError as error:
+        raise SaveError(
+            f"the graphs of {archive.path} can't be written to the cache or a temporary folder: "
+            f"{error}. Free disk space, or set {CACHE_VARIABLE} to a writable folder."
+        ) from error
+
+
+def _graph(archive: BundleArchive, manifest: Manifest, weights: BundlePart, name: str) -> bytes:
+    """A graph that reads the weights where they are."""
+    content = _checked(archive, manifest, name)
+    try:
+        return move_weights(
+            content,
+            location=PARAMS_NAME,
+            new_location=weights.file.name,
+            start=weights.start,
+            size_bytes=weights.size_bytes,
+        )
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise damaged(archive.path, name, str(error)) from error
+
+
+def _checked(archive: BundleArchive, manifest: Manifest, name: str) -> bytes:
+    """The content of a part that fits into memory, compared with its digest."""
+    data = archive.read(name)
+    if hashlib.sha256(data).hexdigest() != manifest.digests[name]:
+        raise damaged(archive.path, name, "its content differs from the digest in the manifest")
+    return data
+
+
+def _digest(part: BundlePart, cache: Cache) -> str:
+    """SHA-256 of a large part, remembered while its file is unchanged."""
+    try:
+        whole = file_digest(part.file, cache=cache)
+        if part.start == 0 and part.size_bytes == part.file.stat().st_size:
+            return whole
+        key = content_key("bundle part", whole, str(part.start), str(part.size_bytes))
+        if (known := cache.load(key)) is not None and isinstance(known[1].get("sha256"), str):
+            return str(known[1]["sha256"])
+        total, left = hashlib.sha256(), part.size_bytes
+        with part.file.open("rb", buffering=0) as stream:
+            stream.seek(part.start)
+            while left and (block := stream.read(min(left, _BLOCK_BYTES))):
+                total.update(block)
+                left -= len(block)
+    except OSError as error:
+        raise ModelFormatError(f"the bundle {part.file} can't be read: {error}") from error
+    record = {"title": f"{part.file.name}, digest of its weights", "sha256": total.hexdigest()}
+    cache.store_if_writable(key, record)
+    return total.hexdigest()
