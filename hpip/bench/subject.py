@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from hpip.common.digest import files_digest
+from hpip.common.cache import content_key
+from hpip.common.digest import file_digest, files_digest
 from hpip.errors import HpipError, InvalidInputError
 from hpip.graph.inspect import parameter_count, work
 from hpip.graph.program import Program
@@ -45,19 +46,21 @@ class Subject:
 
     @property
     def model_dir(self) -> Path:
-        """Absolute path of the model directory."""
+        """Absolute path of the model directory or the bundle."""
         return self.spec.model_dir.resolve()
 
     @property
     def model_bytes(self) -> int:
         """Size of the graph and the parameters."""
         files = self.spec.files
-        return sum(path.stat().st_size for path in (files.program, files.params))
+        return sum(path.stat().st_size for path in {files.program, files.params})
 
     @cached_property
     def digest(self) -> str:
         """Digest of the graph, the parameters and inference.yml."""
-        files = self.spec.files
+        files, bundle = self.spec.files, self.spec.bundle
+        if bundle is not None:
+            return content_key(bundle.compiled.key, file_digest(files.params))
         config = self.spec.model_dir / CONFIG_NAME
         return files_digest((files.program, files.params, config))[:32]
 
@@ -66,8 +69,10 @@ class Subject:
         """Number of parameters, GFLOP (a multiply-add is two), and operators of unknown size.
 
         They are of the original graph and one image, which is 1080x1920 if the model has a dynamic
-        input size. None for a graph in the older format (.pdmodel).
+        input size. None for a graph in the older format (.pdmodel), and for a bundle.
         """
+        if self.spec.bundle is not None:
+            return None
         try:
             program = Program.read(self.spec.files.program)
         except HpipError:
@@ -85,10 +90,12 @@ class Subject:
                 converts the original graph.
 
         Raises:
-            InvalidInputError: PaddleX has no model of this architecture.
+            InvalidInputError: PaddleX has no model of this architecture, or can't run it, because
+                it is a bundle.
             BackendUnavailableError, GraphRewriteError, ModelFormatError: the graph can't be
                 converted.
         """
+        self.spec.require_original_graph("PaddleX")
         name = self.spec.model_name
         is_official = name in official_models().names
         if is_official and (not onnx or (self.model_dir / _ONNX_NAME).exists()):

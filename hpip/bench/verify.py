@@ -38,7 +38,8 @@ class Verifier:
         self._cache = cache
         self._scratch = scratch
         self._known: list[ContenderPrediction] | None = None
-        self._has_failed = False
+        # Plain Paddle can't run a bundle.
+        self._has_failed = subject.spec.bundle is not None
 
     def prepare(self, entries: Sequence[Entry]) -> None:
         """Compute plain Paddle's predictions before the contenders start, unless it is one of them.

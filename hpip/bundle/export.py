@@ -34,7 +34,7 @@ from hpip.inference.execution.plan import TruncatedPlan
 from hpip.inference.execution.program_formats import artifact
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Clock, Limits, tell
 from hpip.inference.tuning.candidates import TuningRequest
-from hpip.inference.tuning.images import read_images, shipped_images, synthetic_images
+from hpip.inference.tuning.images import read_images, shipped_images
 from hpip.inference.tuning.records import Verdict
 from hpip.inference.tuning.truncation_check import compile_and_validate
 from hpip.inference.tuning.tune import tune
@@ -215,7 +215,7 @@ class _Exporter:
         spec = self._spec
         graphs = {_program_name(segment): self._graph(segment) for segment in compiled.segments}
         tell.get()(f"computing the reference results of {spec.model_name}")
-        images = [*shipped_images(), *synthetic_images(), *self._users_images]
+        images = [*shipped_images(), *self._users_images]
         references = compute_references(
             spec, TruncatedPlan(compiled), images, threads=self._threads, limits=self._limits
         )

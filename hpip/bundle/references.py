@@ -14,11 +14,14 @@ from hpip.inference.tuning.budget import Limits
 from hpip.inference.tuning.candidates import BASELINE
 from hpip.inference.tuning.child_process import Child, ChildError, ChildStartError
 from hpip.inference.tuning.images import digest
-from hpip.inference.tuning.trial import ENOUGH_INSTANCES, THRESHOLDS
+from hpip.inference.tuning.trial import ENOUGH_INSTANCES
 from hpip.inference.tuning.truncation_check import SMALL_TARGET_HW
 from hpip.model.bundle_references import ReferenceResult, References
 from hpip.model.spec import ModelSpec
 from hpip.types import UInt8Array
+
+# Finer steps than in trials: noisy masks of a hundred instances take megabytes.
+_THRESHOLDS = (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.0)
 
 
 def compute_references(
@@ -65,7 +68,7 @@ def _predict(
         # Paddle does not free the memory of full-size masks.
         with Child(limits.memory_bytes) as child:
             child.open(plan, spec.preprocess, engine, limit_s=limits.step_s)
-            return child.predict(image, THRESHOLDS, limit_s=limits.step_s)
+            return child.predict(image, _THRESHOLDS, limit_s=limits.step_s)
     except (ChildError, ChildStartError) as error:
         raise BackendError(
             BASELINE, "compute the reference results", f"{spec.model_dir}: {error}"
@@ -74,7 +77,7 @@ def _predict(
 
 def _first_with_enough(image: str, found: Sequence[Instances]) -> ReferenceResult:
     """The result at the highest threshold with enough instances, or else the lowest one."""
-    pairs = list(zip(THRESHOLDS, found, strict=True))
+    pairs = list(zip(_THRESHOLDS, found, strict=True))
     threshold, instances = next(
         (pair for pair in pairs if len(pair[1].scores) >= ENOUGH_INSTANCES), pairs[-1]
     )

@@ -26,10 +26,14 @@ from hpip.graph.standard_passes import PASSES
 from hpip.graph.translate import translate
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Clock, Limits
 from hpip.inference.tuning.truncation_check import compile_and_validate
+from hpip.model.bundle_file import Bundle
 from hpip.model.spec import ModelSpec, load_model_spec
 from hpip.types import NativeStep
 
 ModelDirArgument = Annotated[Path, typer.Argument(help="Directory of an exported model.")]
+ModelOrBundleArgument = Annotated[
+    Path, typer.Argument(help="Directory of an exported model, or a bundle.")
+]
 
 _SIZES = {"480p": (480, 640), "1080p": (1080, 1920), "4K": (2160, 3840)}
 _MOST_OPERATORS = 12
@@ -88,7 +92,7 @@ def compile_command(
 
 
 def inspect_command(
-    model_dir: ModelDirArgument,
+    model_dir: ModelOrBundleArgument,
     svg: Annotated[
         Path | None,
         typer.Option(
@@ -96,11 +100,19 @@ def inspect_command(
         ),
     ] = None,
 ) -> None:
-    """Show a model's inputs, outputs and operators, and what the graph compiler saves."""
+    """Show a model's inputs, outputs and operators, and what the graph compiler saves.
+
+    For a bundle, show what it contains.
+    """
     spec = load_model_spec(model_dir)
     typer.echo(f"model:      {spec.model_name} ({spec.model_dir})")
     for tensor in spec.inputs:
         typer.echo(f"input:      {tensor}")
+    if spec.bundle is not None:
+        if svg is not None:
+            spec.require_original_graph("--svg")
+        _print_bundle(spec, spec.bundle)
+        return
     cache = Cache()
     compiled = compile_model(spec.files, cache=cache)
     try:
@@ -126,6 +138,26 @@ def inspect_command(
     if svg is not None:
         svg.write_text(draw_truncation(program, truncated, spec.model_name))
         typer.echo(f"drawing:    {svg}")
+
+
+def _print_bundle(spec: ModelSpec, bundle: Bundle) -> None:
+    manifest, references = bundle.manifest, bundle.references()
+    mark = "verified" if manifest.verified else "NOT VERIFIED"
+    typer.echo(f"bundle:     written by hpip {manifest.hpip_version}, {mark}")
+    typer.echo(f"source:     {manifest.source} (program {manifest.source_sha256[:16]})")
+    for tensor in manifest.outputs:
+        typer.echo(f"output:     {tensor}")
+    typer.echo(f"classes:    {len(spec.labels)}")
+    typer.echo(f"weights:    {bundle.weights.size_bytes / 1e6:.1f} MB")
+    typer.echo(f"truncated:  {manifest.summary}")
+    instances = sum(len(result.scores) for result in references.results)
+    typer.echo(f"references: {len(references.results)} images with {instances} instances")
+    typer.echo("plan:")
+    for step in bundle.compiled.plan:
+        if isinstance(step, NativeStep):
+            typer.echo(f"  native    {step.kind}")
+        else:
+            typer.echo(f"  segment   {step.name} ({step.files.program})")
 
 
 def _network_hw(spec: ModelSpec) -> tuple[int, int]:

@@ -179,6 +179,9 @@ def _machine_findings(seen: Environment) -> list[Finding]:
 def _paddle_findings(seen: Environment) -> list[Finding]:
     cpu, gpu = (seen.versions.get(name) for name in ("paddlepaddle", "paddlepaddle-gpu"))
     version = gpu or cpu
+    if version is None and _runs_bundles(seen):
+        text = "not installed: hpip runs bundles (`hpip export`), and no model directories"
+        return [Finding("Paddle", "note", text, "for model directories: pip install 'hpip[cpu]'")]
     if version is None:
         text = "not installed; hpip validates every engine against plain Paddle"
         return [Finding("Paddle", "problem", text, "pip install 'hpip[cpu]'")]
@@ -205,6 +208,12 @@ def _paddle_findings(seen: Environment) -> list[Finding]:
     return found
 
 
+def _runs_bundles(seen: Environment) -> bool:
+    """Whether an engine is there that needs no Paddle."""
+    engines = (seen.probes.get(name) for name in ("onnxruntime", "openvino"))
+    return any(probe is not None and probe.version is not None for probe in engines)
+
+
 def _lacks_avx2_in_mkl(seen: Environment) -> bool:
     foreign = seen.cpu_vendor not in ("", "GenuineIntel")
     return foreign and "avx2" in seen.cpu_features and not seen.mkl_cpu
@@ -216,7 +225,8 @@ def _engine_findings(seen: Environment) -> list[Finding]:
         text = "onnxruntime and onnxruntime-gpu overwrite each other"
         fix = "pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
         found.append(Finding("onnxruntime", "problem", text, fix))
-    if "onnxruntime" in seen.versions and "onnx" not in seen.versions:
+    has_paddle = {"paddlepaddle", "paddlepaddle-gpu"} & set(seen.versions)
+    if has_paddle and "onnxruntime" in seen.versions and "onnx" not in seen.versions:
         text = "models can't be converted to ONNX: the onnx package is missing"
         found.append(Finding("onnxruntime", "problem", text, "pip install onnx"))
     for name, probe in seen.probes.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hpip.errors import BackendError, BackendUnavailableError, HpipError, InvalidInputError
 from hpip.inference.execution.postprocess import Instances
 from hpip.inference.tuning.gates import Prediction
-from hpip.inference.tuning.images import digest, shipped_images, synthetic_images
+from hpip.inference.tuning.images import digest, shipped_images
 from hpip.inference.tuning.records import Trial, label
 from hpip.inference.tuning.trial import StoredReference
 from hpip.model.bundle_file import Bundle
@@ -55,8 +55,7 @@ def bundle_reference(
     known = {result.image: result for result in references.results}
     if images is None:
         # Another decoder may read a JPEG differently by a level, so that one image may be unknown.
-        shipped = (*shipped_images(), *synthetic_images())
-        images = [image for image in shipped if digest([image]) in known]
+        images = [image for image in shipped_images() if digest([image]) in known]
     elif unknown := sum(digest([image]) not in known for image in images):
         raise InvalidInputError(
             f"expected images that were given to `hpip export --input`, because the bundle "

@@ -25,6 +25,7 @@ from hpip.inference.tuning.select import verdict_on
 from hpip.inference.tuning.trial import (
     BaselineError,
     EngineProcess,
+    Reference,
     ReferenceProcess,
     StoredReference,
     Task,
@@ -66,7 +67,9 @@ class EngineTrials(Closing):
         self._store = store
         self._task = task
         self._clock = clock
-        self._reference = reference or ReferenceProcess(plain_paddle(request), task, clock)
+        self._reference: Reference = reference or ReferenceProcess(
+            plain_paddle(request), task, clock
+        )
         self._processes: dict[str, EngineProcess] = {}
         self._trials: list[Trial] = []
 
@@ -102,6 +105,16 @@ class EngineTrials(Closing):
         graph = (program, program_reason)
         return verdict_on(graph, baseline, self._trials, race, untried, self._clock.limits)
 
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The results so far, in the configured order."""
+        return tuple(self._trials)
+
+    @property
+    def valid(self) -> list[Trial]:
+        """The trials of engines with valid results."""
+        return [trial for trial in self._trials if trial.state == "verified"]
+
     def close(self) -> None:
         """End the child processes. May be called again."""
         for process in self._processes.values():
@@ -113,16 +126,6 @@ class EngineTrials(Closing):
     def _has_rivals(self) -> bool:
         """Whether speed matters: an engine that the caller named runs if it is valid."""
         return self._request.backend is None
-
-    @property
-    def trials(self) -> tuple[Trial, ...]:
-        """The results so far, in the configured order."""
-        return tuple(self._trials)
-
-    @property
-    def valid(self) -> list[Trial]:
-        """The trials of engines with valid results."""
-        return [trial for trial in self._trials if trial.state == "verified"]
 
     def _run(self, engine: Engine, *, images_key: str, again: bool, retry: bool) -> None:
         if (trial := self._uncalibrated_trial(engine)) is not None:

@@ -32,12 +32,7 @@ def shipped_images() -> list[UInt8Array]:
         return read_images(paths)
     except HpipError as error:
         logger.debug("using synthetic images: %s", error)
-        return synthetic_images()
-
-
-def synthetic_images() -> list[UInt8Array]:
-    """Two images that need no decoder."""
-    return [scene(300, 400), scene(400, 300, 21)]
+        return [scene(300, 400), scene(400, 300, 21)]
 
 
 def read_images(inputs: Sequence[str | Path], *, most: int = MOST_TO_COMPARE) -> list[UInt8Array]:

@@ -12,7 +12,7 @@ from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import Clock
 from hpip.inference.tuning.child_process import ChildError
 from hpip.inference.tuning.ranking import Metric, Ranking, Sample, Speed, metered, rank
-from hpip.inference.tuning.trial import EngineProcess, ReferenceProcess, StoredReference, Task
+from hpip.inference.tuning.trial import EngineProcess, Reference, ReferenceProcess, Task
 
 # Time limits of the race, if there is as much tuning time. Engines whose order is not certain after
 # a minute differ by little.
@@ -54,7 +54,7 @@ class Race:
 
     def __init__(
         self,
-        reference: ReferenceProcess | StoredReference,
+        reference: Reference,
         processes: Sequence[EngineProcess],
         rough: Sequence[Sample],
         task: Task,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TypeAlias
 
 from hpip.common.closing import Closing
 from hpip.common.system import available_memory_bytes
@@ -23,7 +23,7 @@ from hpip.inference.tuning.records import Trial
 from hpip.types import PreprocessPlan, UInt8Array
 
 # Predictions are compared at the first of these score thresholds that gives enough instances.
-THRESHOLDS = (0.3, 0.05, 0.01, 0.0)
+_THRESHOLDS = (0.3, 0.05, 0.01, 0.0)
 ENOUGH_INSTANCES = 3
 # hpip stops an engine that takes this many times plain Paddle's latency. The extra seconds are for
 # one-time work in an engine's first run.
@@ -156,30 +156,19 @@ class EngineProcess(Closing):
             self._is_warm = False
 
 
-class Reference(Protocol):
-    """Where the results come from that engines are validated against.
-
-    Attributes:
-        source: the origin of the results, for reports.
-    """
-
-    source: str
-
-    def predictions(self) -> list[Prediction]:
-        """Predictions for all images of a task."""
-
-    @property
-    def most_s(self) -> float | None:
-        """Time limit for one run of an engine, in seconds; None for that of any step."""
-
-
 @dataclass(frozen=True)
 class StoredReference:
-    """Results of plain Paddle that a bundle contains; see `Reference`."""
+    """Results of plain Paddle that a bundle contains.
+
+    Attributes:
+        stored: the results, one per image of a task.
+        source: their origin, for reports.
+        most_s: time limit for one run of an engine; None for that of any step.
+    """
 
     stored: Sequence[Prediction]
     source: str = "plain Paddle's in the bundle"
-    most_s: None = None
+    most_s: float | None = None
 
     def predictions(self) -> list[Prediction]:
         """Predictions for all images of a task."""
@@ -187,9 +176,10 @@ class StoredReference:
 
 
 class ReferenceProcess(EngineProcess):
-    """Plain Paddle, the baseline; see `Reference`.
+    """Plain Paddle, the baseline.
 
     Attributes:
+        source: the origin of its results, for reports.
         sample: its first timed run; None before `predictions`.
     """
 
@@ -210,7 +200,7 @@ class ReferenceProcess(EngineProcess):
             return self._predictions
         found: list[Prediction] = []
         try:
-            for threshold in THRESHOLDS:
+            for threshold in _THRESHOLDS:
                 found = [
                     Prediction(threshold, self.predict(image, threshold))
                     for image in self._task.images
@@ -229,6 +219,10 @@ class ReferenceProcess(EngineProcess):
         if self.sample is None:
             return None
         return _HOPELESS_RATIO * self.sample.wall_ms / 1e3 + _FIRST_RUN_S
+
+
+# Where the results come from that engines are validated against.
+Reference: TypeAlias = ReferenceProcess | StoredReference
 
 
 def try_engine(process: EngineProcess, task: Task, reference: Reference, clock: Clock) -> Trial:
