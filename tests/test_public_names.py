@@ -26,6 +26,7 @@ PUBLIC = {
         "create_predictor",
         "disable_paddlex",
         "enable_paddlex",
+        "export_model",
         "ops",
         "set_up_logging",
     ),

@@ -26,7 +26,7 @@ from hpip.errors import (
     ModelFormatError,
     SaveError,
 )
-from hpip.graph.compile import CompiledModel
+from hpip.graph.compile import CompiledModel, compile_model
 from hpip.graph.interface import read_interface
 from hpip.graph.onnx_weights import move_weights
 from hpip.inference.arguments import check_count, check_precision
@@ -158,25 +158,11 @@ class _Exporter:
 
     def export(self, request: TuningRequest) -> ExportReport:
         """Write the bundle beside its target, verify it, and move it there."""
-        compiled, reason = self._compile()
-        parts, manifest = self._parts(compiled)
-        # Of the same name, which is part of the graphs that the cache keeps.
         scratch = self._target.with_name(f".hpip-{secrets.token_hex(8)}.tmp")
-        partial = scratch / self._target.name
         try:
             scratch.mkdir(parents=True)
-            self._write(partial, replace(manifest, verified=not reason), parts)
-            verdict = None
-            if not reason:
-                try:
-                    verdict = self._verify(replace(request, spec=load_model_spec(partial)))
-                except (BackendError, BackendUnavailableError) as error:
-                    if not self._unverified:
-                        raise
-                    reason = str(error)
-                    self._write(partial, replace(manifest, verified=False), parts)
-            size_bytes = partial.stat().st_size
-            partial.replace(self._target)
+            # Of the same name, which is part of the graphs that the cache keeps.
+            return self._export(request, scratch / self._target.name)
         except OSError as error:
             if isinstance(error, SaveError):
                 raise
@@ -186,12 +172,34 @@ class _Exporter:
             ) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _export(self, request: TuningRequest, partial: Path) -> ExportReport:
+        compiled, reason = self._compile()
+        parts, manifest = self._parts(compiled)
+        self._write(partial, replace(manifest, verified=not reason), parts)
+        verdict = None
+        if not reason:
+            try:
+                verdict = self._verify(replace(request, spec=load_model_spec(partial)))
+            except (BackendError, BackendUnavailableError) as error:
+                if not self._unverified:
+                    raise
+                reason = str(error)
+                self._write(partial, replace(manifest, verified=False), parts)
+        size_bytes = partial.stat().st_size
         weights_bytes = self._spec.files.params.stat().st_size
+        partial.replace(self._target)
         name = self._spec.model_name
         return ExportReport(self._target, name, size_bytes, weights_bytes, verdict, reason)
 
     def _compile(self) -> tuple[CompiledModel, str]:
         """The truncated graph, and why it is not valid; empty if it is."""
+        compiled = compile_model(self._spec.files, cache=self._cache)
+        if compiled.masks is None:
+            raise ModelFormatError(
+                f"{self._spec.model_dir} can't be exported, because hpip can't truncate its graph: "
+                f"{compiled.reason}"
+            )
         compiled, check = compile_and_validate(
             self._spec,
             threads=self._threads,
@@ -199,11 +207,6 @@ class _Exporter:
             clock=Clock(self._limits),
             retry=True,
         )
-        if compiled.masks is None:
-            raise ModelFormatError(
-                f"{self._spec.model_dir} can't be exported, because hpip can't truncate its graph: "
-                f"{compiled.reason}"
-            )
         if check.same:
             return compiled, ""
         if not self._unverified:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,16 +36,20 @@ class Bundle:
     """A bundle whose parts are whole.
 
     Attributes:
-        archive: its parts.
+        path: the zip file or the folder.
         manifest: its description.
         compiled: the truncated graph, whose segments are ONNX models.
         weights: where the weights are.
+        config: the model's `inference.yml`.
+        reference_data: the reference results as they are stored.
     """
 
-    archive: BundleArchive
+    path: Path
     manifest: Manifest
     compiled: CompiledModel
     weights: BundlePart
+    config: bytes
+    reference_data: bytes
 
     def references(self) -> References:
         """The reference results of plain Paddle.
@@ -52,19 +57,10 @@ class Bundle:
         Raises:
             ModelFormatError: they are damaged.
         """
-        data = _checked(self.archive, self.manifest, REFERENCES_NAME)
         try:
-            return parse_references(data)
+            return parse_references(self.reference_data)
         except ValueError as error:
-            raise damaged(self.archive.path, REFERENCES_NAME, str(error)) from error
-
-    def config(self) -> bytes:
-        """The model's `inference.yml`.
-
-        Raises:
-            ModelFormatError: it is damaged.
-        """
-        return _checked(self.archive, self.manifest, CONFIG_NAME)
+            raise damaged(self.path, REFERENCES_NAME, str(error)) from error
 
 
 def read_bundle(path: Path, *, cache: Cache | None = None) -> Bundle:
@@ -91,14 +87,17 @@ def read_bundle(path: Path, *, cache: Cache | None = None) -> Bundle:
     except ValueError as error:
         raise damaged(path, MANIFEST_NAME, str(error)) from error
     for name in (CONFIG_NAME, PARAMS_NAME, REFERENCES_NAME, *manifest.programs):
-        archive.part(name)
         if name not in manifest.digests:
             raise damaged(path, MANIFEST_NAME, f"it has no digest of {name}")
+    parts = {
+        name: _checked(archive, manifest, name) for name in manifest.digests if name != PARAMS_NAME
+    }
     weights = archive.part(PARAMS_NAME)
     if _digest(weights, cache) != manifest.digests[PARAMS_NAME]:
         raise damaged(path, PARAMS_NAME, "its content differs from the digest in the manifest")
     key = content_key("bundle", _UNPACK_VERSION, content, weights.file.name, str(weights.start))
-    folder = _unpack(archive, manifest, weights, cache, key)
+    graphs = {name: parts[name] for name in manifest.programs}
+    folder = _unpack(path, graphs, weights, cache, key)
     compiled = CompiledModel(
         plan_from_json(manifest.plan, folder, weights.file),
         manifest.graph_outputs,
@@ -108,38 +107,37 @@ def read_bundle(path: Path, *, cache: Cache | None = None) -> Bundle:
         (),
         key,
     )
-    return Bundle(archive, manifest, compiled, weights)
+    return Bundle(path, manifest, compiled, weights, parts[CONFIG_NAME], parts[REFERENCES_NAME])
 
 
 def _unpack(
-    archive: BundleArchive, manifest: Manifest, weights: BundlePart, cache: Cache, key: str
+    path: Path, graphs: Mapping[str, bytes], weights: BundlePart, cache: Cache, key: str
 ) -> Path:
     """The folder in the cache with the graphs, which refer to the weights in the bundle."""
     if (loaded := cache.load(key)) is not None:
         return loaded[0]
-    graphs = {name: _graph(archive, manifest, weights, name) for name in manifest.programs}
+    moved = {name: _moved(path, name, graph, weights) for name, graph in graphs.items()}
     try:
-        return cache.store(key, {"title": f"{archive.path.name}, graphs"}, graphs)
+        return cache.store(key, {"title": f"{path.name}, graphs"}, moved)
     except OSError as error:
         raise SaveError(
-            f"the graphs of {archive.path} can't be written to the cache or a temporary folder: "
-            f"{error}. Free disk space, or set {CACHE_VARIABLE} to a writable folder."
+            f"the graphs of {path} can't be written to the cache or a temporary folder: {error}. "
+            f"Free disk space, or set {CACHE_VARIABLE} to a writable folder."
         ) from error
 
 
-def _graph(archive: BundleArchive, manifest: Manifest, weights: BundlePart, name: str) -> bytes:
+def _moved(path: Path, name: str, graph: bytes, weights: BundlePart) -> bytes:
     """A graph that reads the weights where they are."""
-    content = _checked(archive, manifest, name)
     try:
         return move_weights(
-            content,
+            graph,
             location=PARAMS_NAME,
             new_location=weights.file.name,
             start=weights.start,
             size_bytes=weights.size_bytes,
         )
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise damaged(archive.path, name, str(error)) from error
+        raise damaged(path, name, str(error)) from error
 
 
 def _checked(archive: BundleArchive, manifest: Manifest, name: str) -> bytes:

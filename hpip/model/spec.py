@@ -188,8 +188,8 @@ def _has_program(folder: Path) -> bool:
 
 
 def _bundle_spec(bundle: Bundle) -> ModelSpec:
-    path, manifest = bundle.archive.path, bundle.manifest
-    config = parse_inference_config(bundle.config(), f"bundle {path}, {CONFIG_NAME}")
+    path, manifest = bundle.path, bundle.manifest
+    config = parse_inference_config(bundle.config, f"bundle {path}, {CONFIG_NAME}")
     where = path / MANIFEST_NAME
     _check_input_tensors(where, manifest.inputs)
     return ModelSpec(

@@ -262,7 +262,7 @@ def test_a_missing_directory_and_a_file_in_its_place(tmp_path):
         load_model_spec(tmp_path / "absent")
     file = tmp_path / "model.tar"
     file.touch()
-    with pytest.raises(ModelFormatError, match="is not a directory"):
+    with pytest.raises(ModelFormatError, match="expected a bundle"):
         load_model_spec(file)
 
 

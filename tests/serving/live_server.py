@@ -31,14 +31,19 @@ class LiveServer:
     Args:
         arguments: flags beside `--port`.
         command: of `hpip`; none for PaddleX's own flags.
+        python: the interpreter.
         variables: environment beside this process's own.
     """
 
     def __init__(
-        self, *arguments: str, command: tuple[str, ...] = ("serve",), **variables: str
+        self,
+        *arguments: str,
+        command: tuple[str, ...] = ("serve",),
+        python: str | Path = sys.executable,
+        **variables: str,
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hpip", *command, "--port", "0", *arguments],
+            [python, "-m", "hpip", *command, "--port", "0", *arguments],
             env={**os.environ, "HPIP_LOG": "info", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
