@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from hpip.common.devices import Device
 from hpip.errors import BackendError
 from hpip.inference.execution.plan import OriginalPlan, Plan
@@ -20,8 +22,10 @@ from hpip.model.bundle_references import ReferenceResult, References
 from hpip.model.spec import ModelSpec
 from hpip.types import UInt8Array
 
-# Finer steps than in trials: noisy masks of a hundred instances take megabytes.
-_THRESHOLDS = (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.0)
+# The highest of these score thresholds with enough instances is used.
+_THRESHOLDS = (0.3, 0.05, 0.01, 0.0)
+# The noisy masks of a hundred instances would take megabytes.
+_MOST_INSTANCES = 20
 
 
 def compute_references(
@@ -55,38 +59,44 @@ def compute_references(
             found = _predict(OriginalPlan(small), small, image, threads, limits)
         except BackendError:
             found = _predict(truncated, small, image, threads, limits)
-        results[digest([image])] = _first_with_enough(digest([image]), found)
+        results[digest([image])] = _best(digest([image]), found)
     return References(resize_hw, tuple(results.values()))
 
 
 def _predict(
     plan: Plan, spec: ModelSpec, image: UInt8Array, threads: int, limits: Limits
-) -> list[Instances]:
-    """The image's instances at each threshold, from a process that ends after it."""
+) -> Instances:
+    """All instances of the image, from a process that ends after it."""
     engine = Engine(BASELINE, Device("cpu"), threads)
     try:
         # Paddle does not free the memory of full-size masks.
         with Child(limits.memory_bytes) as child:
             child.open(plan, spec.preprocess, engine, limit_s=limits.step_s)
-            return child.predict(image, _THRESHOLDS, limit_s=limits.step_s)
+            (found,) = child.predict(image, (_THRESHOLDS[-1],), limit_s=limits.step_s)
+            return found
     except (ChildError, ChildStartError) as error:
         raise BackendError(
             BASELINE, "compute the reference results", f"{spec.model_dir}: {error}"
         ) from error
 
 
-def _first_with_enough(image: str, found: Sequence[Instances]) -> ReferenceResult:
-    """The result at the highest threshold with enough instances, or else the lowest one."""
-    pairs = list(zip(_THRESHOLDS, found, strict=True))
-    threshold, instances = next(
-        (pair for pair in pairs if len(pair[1].scores) >= ENOUGH_INSTANCES), pairs[-1]
+def _best(image: str, found: Instances) -> ReferenceResult:
+    """The instances with the highest scores, and a threshold that only they pass."""
+    scores = found.scores
+    threshold = next(
+        (t for t in _THRESHOLDS if np.count_nonzero(scores > t) >= ENOUGH_INSTANCES),
+        _THRESHOLDS[-1],
     )
+    if np.count_nonzero(scores > threshold) > _MOST_INSTANCES:
+        best = np.sort(scores)[::-1]
+        threshold = float(best[_MOST_INSTANCES - 1] + best[_MOST_INSTANCES]) / 2
+    kept = np.flatnonzero(scores > threshold)
     return ReferenceResult(
         image,
         threshold,
-        instances.class_ids,
-        instances.scores,
-        instances.boxes_xyxy,
-        tuple(instances.masks),
-        instances.boxes_from_masks,
+        found.class_ids[kept],
+        scores[kept],
+        found.boxes_xyxy[kept],
+        tuple(found.masks[index] for index in kept),
+        found.boxes_from_masks,
     )
