@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares hpip's time to the first result with a warm cache, with the engine's load time.
 
-    python -m benchmarks.second_start MODEL_DIR ... --photo P.jpg
+    python -m benchmarks.second_start MODEL ... --photo P.jpg
+
+A model is a directory or a bundle.
 
 Two kinds of processes are interleaved: one makes a predictor and segments an image; the other loads
 the same graphs with the same engine from the files that hpip converted, without the engine's cache.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -35,7 +38,7 @@ Laps = dict[str, float]
 
 
 def start_hpip(model_dir: Path, photo: str) -> tuple[str, Laps]:
-    """Seconds to load a predictor, to its first result, and to another result."""
+    """Seconds to load a predictor, to its first result, and to another result; peak memory."""
     laps, start = {}, time.perf_counter()
     predictor = create_predictor(model_dir=model_dir, device="cpu")
     laps["load_s"] = time.perf_counter() - start
@@ -43,6 +46,7 @@ def start_hpip(model_dir: Path, photo: str) -> tuple[str, Laps]:
         start = time.perf_counter()
         next(predictor.predict(photo))
         laps[name] = time.perf_counter() - start
+    laps["peak_rss_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return predictor.engine.backend, laps
 
 
@@ -102,7 +106,7 @@ def compare(model_dir: Path, photo: str, rounds: int) -> dict[str, object]:
 def main() -> None:
     """Measure each model; print and save the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="+", type=Path, help="model directories or bundles")
     parser.add_argument("--photo", required=True)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, default=RESULTS)

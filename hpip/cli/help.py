@@ -11,7 +11,7 @@ RUN, UNDERSTAND, PREPARE, MEASURE = "Run", "Understand", "Prepare", "Measure"
 _ORDER = (
     *("predict", "serve"),
     *("explain", "inspect", "doctor"),
-    *("tune", "compile", "cache"),
+    *("export", "tune", "compile", "cache"),
     *("bench", "eval"),
 )
 _PADDLEX_PANEL = "PaddleX's flags (without a command)"

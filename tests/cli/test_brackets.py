@@ -59,7 +59,7 @@ def test_errors_show_every_bracket() -> None:
     command = [sys.executable, "-m", "hpip", "predict", "--model", "x[red]y[/]", "--input", "a"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "'x[red]y[/]'" in done.stderr
+    assert "x[red]y[/]" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["predict", "--spe[red]d"], ["tun[bold]e"]])

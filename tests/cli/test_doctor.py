@@ -32,6 +32,19 @@ def with_versions(**versions: str | None) -> dict[str, str]:
     return {name: version for name, version in changed.items() if version is not None}
 
 
+def test_an_installation_for_bundles_has_notes_but_no_problem() -> None:
+    versions = with_versions(paddlepaddle=None, onnx=None, openvino=None)
+    absent = Probe(None, "not installed", ())
+    found = findings(
+        versions=versions,
+        probes={"paddle": absent, "onnxruntime": Probe("1.32.0", "", ("cpu",)), "openvino": absent},
+    )
+    assert not [finding for finding in found if finding.level == "problem"]
+    (note,) = [finding for finding in found if finding.topic == "Paddle"]
+    assert "bundles" in note.text
+    assert "hpip[cpu]" in note.fix
+
+
 def test_a_sound_installation_has_nothing_to_fix() -> None:
     found = findings()
     assert {finding.level for finding in found} == {"ok"}

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
 from hpip.common.devices import Device
 from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.runner import Engine
 from hpip.inference.report import engine_table
+from hpip.inference.tuning.candidates import TuningRequest
 from hpip.inference.tuning.choose import Choice
 from hpip.inference.tuning.race import RaceResult
 from hpip.inference.tuning.ranking import Speed
@@ -42,7 +44,10 @@ def table(choice: Choice, running: Engine) -> list[list[str]]:
 
 
 def choice(fallback: Engine | None, verdict: Verdict | None = VERDICT) -> Choice:
-    return Choice(cast(Plan, None), FAST, fallback, "the reason", verdict)
+    request = None if fallback is None else SimpleNamespace(baseline=PADDLE)
+    return Choice(
+        *(cast(Plan, None), FAST, fallback, "the reason", verdict), cast(TuningRequest, request)
+    )
 
 
 def test_the_chosen_engine_is_first_and_each_other_one_has_its_reason() -> None:
