@@ -6,13 +6,16 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 from hpip._core import __version__
+from hpip.backends.onnxruntime import OnnxRuntimeBackend
+from hpip.backends.openvino import OpenVinoBackend
+from hpip.bundle.openvino_builds import openvino_builds
 from hpip.bundle.references import compute_references
 from hpip.bundle.zip_writer import write_zip
 from hpip.common.cache import Cache
@@ -31,16 +34,18 @@ from hpip.graph.interface import read_interface
 from hpip.graph.onnx_weights import move_weights
 from hpip.inference.arguments import check_count, check_precision
 from hpip.inference.execution.plan import TruncatedPlan
-from hpip.inference.execution.program_formats import artifact
+from hpip.inference.execution.program_formats import artifact, int8_artifact
+from hpip.inference.execution.runner import Engine
 from hpip.inference.tuning.budget import THOROUGH_BUDGET_S, Clock, Limits, tell
+from hpip.inference.tuning.calibrate import Calibration, calibrate
 from hpip.inference.tuning.candidates import TuningRequest
-from hpip.inference.tuning.images import read_images, shipped_images
+from hpip.inference.tuning.images import read_images, shipped_images, split_for_calibration
 from hpip.inference.tuning.records import Verdict
 from hpip.inference.tuning.truncation_check import compile_and_validate
 from hpip.inference.tuning.tune import tune
 from hpip.model.bundle_archive import BUNDLE_SUFFIX, MANIFEST_NAME
 from hpip.model.bundle_file import REFERENCES_NAME
-from hpip.model.bundle_manifest import Manifest
+from hpip.model.bundle_manifest import INT8_KEY, Manifest, int8_name
 from hpip.model.files import CONFIG_NAME, PARAMS_NAME
 from hpip.model.official import find_model, is_model_path
 from hpip.model.spec import ModelSpec, load_model_spec
@@ -77,6 +82,7 @@ def export_model(
     *,
     images: Sequence[str | Path] = (),
     precision: str = "fp32",
+    include: Sequence[str] = (),
     threads: int | None = None,
     unverified: bool = False,
 ) -> ExportReport:
@@ -91,8 +97,10 @@ def export_model(
         model: a model directory, the name of an official model, or "demo".
         output: path that ends in .hpip, or an existing folder.
         images: image files or folders whose reference results are added; at most 32 images.
-        precision: "fp32"; or "bf16" or "fp16", which some engine must then support within the
-            tolerances.
+        precision: "fp32"; or another precision, in which some engine must then be valid within its
+            tolerances. "int8" adds graphs in int8, calibrated with three quarters of `images`.
+        include: "openvino" adds OpenVINO's compiled models, about as large as the weights, so that
+            the first start does not compile, on processors like this one with the same OpenVINO.
         threads: CPU threads; None for all that the process may use.
         unverified: True writes a bundle that did not pass, marked as such.
 
@@ -110,11 +118,8 @@ def export_model(
     spec.check_parameters()
     target = _target(spec, Path(output).expanduser().absolute())
     chosen = check_precision(precision)
-    if chosen == "int8":
-        raise InvalidInputError(
-            "precision: expected fp32, bf16 or fp16 for a bundle; received int8. Calibrate int8 "
-            "where the bundle runs: hpip tune BUNDLE --precision int8 --input IMAGES"
-        )
+    if set(include) - {OpenVinoBackend.name}:
+        raise InvalidInputError(f"include: expected openvino or nothing; received {list(include)}")
     for module in ("paddle", "onnx"):
         if util.find_spec(module) is None:
             raise BackendUnavailableError(
@@ -122,10 +127,15 @@ def export_model(
                 "hpip export computes the reference results with Paddle, and writes ONNX.",
                 "Install both with: pip install 'hpip[cpu]'",
             )
-    count = check_count(threads or available_cpus(), "threads")
+    count = check_count(available_cpus() if threads is None else threads, "threads")
     users = read_images([str(path) for path in images], most=_MOST_IMAGES) if images else []
-    exporter = _Exporter(spec, target, users, count, unverified)
-    return exporter.export(TuningRequest(spec, Device("cpu"), count, chosen))
+    calibration = None
+    if chosen == "int8":
+        for_ranges, _ = split_for_calibration(users)
+        calibration = Calibration(for_ranges, spec.preprocess)
+    request = TuningRequest(spec, Device("cpu"), count, chosen)
+    exporter = _Exporter(request, target, users, calibration, unverified)
+    return exporter.export(with_builds=bool(include))
 
 
 def _target(spec: ModelSpec, output: Path) -> Path:
@@ -142,27 +152,29 @@ def _target(spec: ModelSpec, output: Path) -> Path:
 class _Exporter:
     def __init__(
         self,
-        spec: ModelSpec,
+        request: TuningRequest,
         target: Path,
         users_images: Sequence[UInt8Array],
-        threads: int,
+        calibration: Calibration | None,
         unverified: bool,
     ) -> None:
-        self._spec = spec
+        self._request = request
+        self._spec = request.spec
+        self._threads = request.threads
         self._target = target
         self._users_images = users_images
-        self._threads = threads
+        self._calibration = calibration
         self._unverified = unverified
         self._limits = Limits(THOROUGH_BUDGET_S)
         self._cache = Cache()
 
-    def export(self, request: TuningRequest) -> ExportReport:
+    def export(self, *, with_builds: bool) -> ExportReport:
         """Write the bundle beside its target, verify it, and move it there."""
         scratch = self._target.with_name(f".hpip-{secrets.token_hex(8)}.tmp")
         try:
             scratch.mkdir(parents=True)
             # Of the same name, which is part of the graphs that the cache keeps.
-            return self._export(request, scratch / self._target.name)
+            return self._export(scratch / self._target.name, with_builds=with_builds)
         except OSError as error:
             if isinstance(error, SaveError):
                 raise
@@ -173,19 +185,24 @@ class _Exporter:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _export(self, request: TuningRequest, partial: Path) -> ExportReport:
+    def _export(self, partial: Path, *, with_builds: bool) -> ExportReport:
         compiled, reason = self._compile()
         parts, manifest = self._parts(compiled)
         self._write(partial, replace(manifest, verified=not reason), parts)
         verdict = None
         if not reason:
             try:
-                verdict = self._verify(replace(request, spec=load_model_spec(partial)))
+                verdict = self._verify(replace(self._request, spec=load_model_spec(partial)))
             except (BackendError, BackendUnavailableError) as error:
                 if not self._unverified:
                     raise
                 reason = str(error)
                 self._write(partial, replace(manifest, verified=False), parts)
+        if with_builds:
+            manifest, builds = openvino_builds(
+                load_model_spec(partial), replace(manifest, verified=not reason), self._threads
+            )
+            self._write(partial, manifest, {**parts, **builds})
         size_bytes = partial.stat().st_size
         weights_bytes = self._spec.files.params.stat().st_size
         partial.replace(self._target)
@@ -217,6 +234,7 @@ class _Exporter:
         """All parts but weights and manifest, and the manifest without a mark."""
         spec = self._spec
         graphs = {_program_name(segment): self._graph(segment) for segment in compiled.segments}
+        graphs |= self._int8_graphs(compiled)
         tell.get()(f"computing the reference results of {spec.model_name}")
         images = [*shipped_images(), *self._users_images]
         references = compute_references(
@@ -242,7 +260,7 @@ class _Exporter:
             outputs=interface.outputs,
             network_hw=spec.network_hw,
             max_batch_size=compiled.max_batch_size,
-            plan=tuple(map(_step, compiled.plan)),
+            plan=tuple(_step(step, graphs) for step in compiled.plan),
             graph_outputs=compiled.outputs,
             masks=compiled.masks,
             summary=compiled.reason,
@@ -259,6 +277,23 @@ class _Exporter:
             start=0,
             size_bytes=files.params.stat().st_size,
         )
+
+    def _int8_graphs(self, compiled: CompiledModel) -> dict[str, bytes]:
+        """The segments in int8 that can be quantized; empty unless int8 is wanted."""
+        if self._calibration is None:
+            return {}
+        tell.get()(f"calibrating {self._spec.model_name} for int8")
+        device = self._request.device
+        engine = Engine(OnnxRuntimeBackend.name, device, self._threads, "int8")
+        plan, key = TruncatedPlan(compiled), self._calibration.key
+        refused = calibrate(plan, engine, self._calibration, cache=self._cache)
+        return {
+            int8_name(_program_name(segment)): int8_artifact(
+                segment.files, OnnxRuntimeBackend(), device, key, cache=self._cache
+            ).program.read_bytes()
+            for segment in compiled.segments
+            if segment.name not in refused
+        }
 
     def _write(self, path: Path, manifest: Manifest, parts: dict[str, bytes]) -> None:
         everything = {MANIFEST_NAME: manifest.to_bytes(), **parts}
@@ -281,11 +316,14 @@ def _program_name(segment: Segment) -> str:
     return f"{segment.files.program.stem}.onnx"
 
 
-def _step(step: PlanStep) -> dict[str, Any]:
+def _step(step: PlanStep, graphs: Mapping[str, bytes]) -> dict[str, Any]:
     """The manifest's form of a step; see `hpip.graph.parts.plan_from_json`."""
     record: dict[str, Any] = {"inputs": list(step.inputs), "outputs": list(step.outputs)}
     if isinstance(step, NativeStep):
         return {**record, "kind": step.kind, "attributes": dict(step.attributes)}
+    int8 = int8_name(_program_name(step))
+    if int8 in graphs:
+        record[INT8_KEY] = int8
     return {
         **record,
         "segment": step.name,

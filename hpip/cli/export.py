@@ -29,6 +29,14 @@ def export_command(
         ),
     ] = None,
     precision: Precision = "fp32",
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include",
+            help="openvino: add its compiled models, for a faster first start on processors like "
+            "this one. They are as large as the weights.",
+        ),
+    ] = None,
     threads: Threads = None,
     unverified: Annotated[
         bool,
@@ -49,6 +57,7 @@ def export_command(
             output,
             images=input or (),
             precision=precision,
+            include=include or (),
             threads=threads,
             unverified=unverified,
         )

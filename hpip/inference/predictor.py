@@ -353,7 +353,8 @@ def create_predictor(
             "create_pipeline accepts several"
         )
     spec = load_model_spec(find_model(model_name or "", model_dir))
-    count = check_count(threads or options.threads or available_cpus(), "threads")
+    asked = options.threads if threads is None else threads
+    count = check_count(available_cpus() if asked is None else asked, "threads")
     return Predictor(
         spec,
         devices[0] if devices else _default_device(spec),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpip.backends.openvino_builds import ShippedBuild, announcement
 from hpip.common.cache import CACHE_VARIABLE, Cache, content_key
 from hpip.common.digest import file_digest
 from hpip.errors import ModelFormatError, SaveError
@@ -21,7 +22,7 @@ from hpip.model.bundle_archive import (
     damaged,
     open_archive,
 )
-from hpip.model.bundle_manifest import Manifest, NewerFormatError, parse_manifest
+from hpip.model.bundle_manifest import TARGET_KEY, Manifest, NewerFormatError, parse_manifest
 from hpip.model.bundle_references import References, parse_references
 from hpip.model.files import CONFIG_NAME, PARAMS_NAME
 
@@ -89,15 +90,24 @@ def read_bundle(path: Path, *, cache: Cache | None = None) -> Bundle:
     for name in (CONFIG_NAME, PARAMS_NAME, REFERENCES_NAME, *manifest.programs):
         if name not in manifest.digests:
             raise damaged(path, MANIFEST_NAME, f"it has no digest of {name}")
+    builds = {name: part for name, part in manifest.builds.items() if name != TARGET_KEY}
     parts = {
-        name: _checked(archive, manifest, name) for name in manifest.digests if name != PARAMS_NAME
+        name: _checked(archive, manifest, name)
+        for name in manifest.digests
+        if name not in (PARAMS_NAME, *builds.values())
     }
     weights = archive.part(PARAMS_NAME)
     if _digest(weights, cache) != manifest.digests[PARAMS_NAME]:
         raise damaged(path, PARAMS_NAME, "its content differs from the digest in the manifest")
-    key = content_key("bundle", _UNPACK_VERSION, content, weights.file.name, str(weights.start))
+    # Builds are looked for where the bundle is, weights beside each other by name.
+    place = str(weights.file) if builds else weights.file.name
+    key = content_key("bundle", _UNPACK_VERSION, content, place, str(weights.start))
     graphs = {name: parts[name] for name in manifest.programs}
-    folder = _unpack(path, graphs, weights, cache, key)
+    notes = {
+        announcement(name): _shipped_build(archive, manifest, part).announce()
+        for name, part in builds.items()
+    }
+    folder = _unpack(path, graphs, notes, weights, cache, key)
     compiled = CompiledModel(
         plan_from_json(manifest.plan, folder, weights.file),
         manifest.graph_outputs,
@@ -111,19 +121,38 @@ def read_bundle(path: Path, *, cache: Cache | None = None) -> Bundle:
 
 
 def _unpack(
-    path: Path, graphs: Mapping[str, bytes], weights: BundlePart, cache: Cache, key: str
+    path: Path,
+    graphs: Mapping[str, bytes],
+    notes: Mapping[str, bytes],
+    weights: BundlePart,
+    cache: Cache,
+    key: str,
 ) -> Path:
     """The folder in the cache with the graphs, which refer to the weights in the bundle."""
     if (loaded := cache.load(key)) is not None:
         return loaded[0]
     moved = {name: _moved(path, name, graph, weights) for name, graph in graphs.items()}
     try:
-        return cache.store(key, {"title": f"{path.name}, graphs"}, moved)
+        return cache.store(key, {"title": f"{path.name}, graphs"}, {**moved, **notes})
     except OSError as error:
         raise SaveError(
             f"the graphs of {path} can't be written to the cache or a temporary folder: {error}. "
             f"Free disk space, or set {CACHE_VARIABLE} to a writable folder."
         ) from error
+
+
+def _shipped_build(archive: BundleArchive, manifest: Manifest, name: str) -> ShippedBuild:
+    """A compiled model, whose content is compared with its digest when it is used."""
+    part = archive.part(name)
+    if name not in manifest.digests:
+        raise damaged(archive.path, MANIFEST_NAME, f"it has no digest of {name}")
+    return ShippedBuild(
+        str(part.file),
+        part.start,
+        part.size_bytes,
+        manifest.digests[name],
+        manifest.builds[TARGET_KEY],
+    )
 
 
 def _moved(path: Path, name: str, graph: bytes, weights: BundlePart) -> bytes:

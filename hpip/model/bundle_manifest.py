@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from hpip.errors import shorten
@@ -16,6 +16,13 @@ from hpip.types import MaskSource, NativeStep
 
 # Increment when a reader of the earlier format could misread a bundle.
 FORMAT_VERSION = 1
+INT8_KEY, TARGET_KEY = "int8", "target"
+_PROGRAM_KEYS = ("program", INT8_KEY)
+
+
+def int8_name(program: str) -> str:
+    """Name of the int8 version of an ONNX part."""
+    return f"int8-{program}"
 
 
 class NewerFormatError(ValueError):
@@ -40,6 +47,8 @@ class Manifest:
         graph_outputs: names of the values that `masks` refers to.
         masks: post-processing of the masks.
         summary: what hpip changed in the graph, in words.
+        builds: compiled models for one engine: names of the parts by ONNX part, and under "target"
+            what they are for; empty if there are none.
     """
 
     hpip_version: str
@@ -56,15 +65,23 @@ class Manifest:
     graph_outputs: tuple[str, ...]
     masks: MaskSource
     summary: str
+    builds: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def programs(self) -> tuple[str, ...]:
         """Names of the ONNX parts, in the order of the plan."""
-        return tuple(step["program"] for step in self.plan if "program" in step)
+        return tuple(step[key] for step in self.plan for key in _PROGRAM_KEYS if step.get(key))
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether a segment is also there in int8."""
+        return any(step.get(INT8_KEY) for step in self.plan)
 
     def to_bytes(self) -> bytes:
         """The manifest as JSON; equal for equal manifests."""
         record = {"format": FORMAT_VERSION, **asdict(self)}
+        if not self.builds:
+            del record["builds"]
         return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
 
 
@@ -94,8 +111,10 @@ def _check_format(version: Any) -> None:
 
 
 def _manifest(record: dict[str, Any]) -> Manifest:
-    known = {field.name for field in fields(Manifest)}
+    known = {one.name for one in fields(Manifest)}
+    record.setdefault("builds", {})
     _expect(set(record) == known, "keys", ", ".join(sorted(known)), sorted(record))
+    _check_builds(record["builds"])
     for name in ("hpip_version", "model_name", "source", "source_sha256", "summary"):
         _expect(isinstance(record[name], str), name, "a text", record[name])
     _expect(isinstance(record["verified"], bool), "verified", "true or false", record["verified"])
@@ -126,6 +145,14 @@ def _manifest(record: dict[str, Any]) -> Manifest:
     )
 
 
+def _check_builds(builds: Mapping[str, Any]) -> None:
+    parts = {name: part for name, part in builds.items() if name != TARGET_KEY}
+    _names(list(parts.values()), "builds")
+    target = builds.get(TARGET_KEY, {})
+    is_text = isinstance(target, dict) and all(isinstance(one, str) for one in target.values())
+    _expect(is_text and bool(target) == bool(parts), "builds.target", "texts", target)
+
+
 def _tensor(record: Mapping[str, Any]) -> ProgramTensor:
     dims = record["dims"]
     _expect(all(isinstance(n, int) for n in dims), "dims", "whole numbers", dims)
@@ -141,9 +168,10 @@ def _check_step(step: Mapping[str, Any]) -> None:
         kinds = typing.get_args(typing.get_type_hints(NativeStep)["kind"])
         _expect(step["kind"] in kinds, "kind", ", ".join(kinds), step["kind"])
         return
-    program, rows = step["program"], step["max_rows"]
-    (program,) = _names([program], "program")
-    _expect(program.endswith(".onnx"), "program", "the name of an ONNX part", program)
+    rows, int8 = step["max_rows"], step.get(INT8_KEY)
+    for program in _names([step["program"], *([int8] if int8 else [])], "program"):
+        _expect(program.endswith(".onnx"), "program", "the name of an ONNX part", program)
+    _expect(int8 in (None, int8_name(step["program"])), INT8_KEY, "the program's name", int8)
     _expect(isinstance(rows, int) and rows >= 0, "max_rows", "at least 0", rows)
     _names([step["segment"], *step["row_inputs"]], "row_inputs")
     _expect(isinstance(step["rows"], str), "rows", "a name", step["rows"])

@@ -5,24 +5,32 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from hpip import create_predictor, export_model
+from hpip.backends import openvino
+from hpip.backends.base import SessionOptions
+from hpip.backends.openvino import OpenVinoBackend, _compile
 from hpip.bundle import export
 from hpip.bundle.export import ExportReport
 from hpip.cli.app import app
+from hpip.common.devices import Device
 from hpip.errors import BackendError, InvalidInputError, ModelFormatError, SaveError
 from hpip.inference.tuning.candidates import TuningRequest
 from hpip.inference.tuning.images import digest, read_images, shipped_images
 from hpip.model.bundle_archive import MANIFEST_NAME
 from hpip.model.bundle_file import read_bundle
 from hpip.model.bundle_manifest import parse_manifest
+from hpip.types import ModelFiles
 from tests.bundles import DEMO, write_demo_bundle
 
 SCENE = DEMO / "scene_0017.jpg"
+THROUGHPUT = {"performance_hint": "throughput"}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +58,57 @@ def test_it_has_the_results_of_the_shipped_and_the_given_images(report: ExportRe
 
 def test_nothing_is_left_beside_it(report: ExportReport) -> None:
     assert [path.name for path in report.path.parent.iterdir()] == ["demo.hpip"]
+
+
+def test_openvinos_compiled_models_are_used_where_they_fit(
+    tmp_path: Path, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    included = export_model("demo", tmp_path / "demo.hpip", include=["openvino"])
+    assert included.size_bytes > 1.8 * included.weights_bytes
+    (segment,) = read_bundle(included.path).compiled.segments
+    options = SessionOptions(Device("cpu"), 1, build_dir=tmp_path / "builds")
+    compiled: list[ModelFiles] = []
+
+    def compile_model(files: ModelFiles, properties: object) -> object:
+        compiled.append(files)
+        return _compile(files, properties)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(openvino, "_compile", compile_model)
+    OpenVinoBackend().open(segment.files, options).close()
+    assert not compiled
+    OpenVinoBackend().open(segment.files, replace(options, settings=THROUGHPUT)).close()
+    assert compiled == [segment.files]
+
+
+@pytest.mark.slow
+def test_int8_is_a_part_of_the_bundle(tmp_path: Path, fresh_cache: Path) -> None:
+    path = tmp_path / "demo.hpip"
+    report = export_model("demo", path, images=[DEMO], precision="int8")
+    assert report.verdict is not None
+    with zipfile.ZipFile(path) as archive:
+        assert "int8-trunk.onnx" in archive.namelist()
+    with create_predictor(model_dir=path, precision="int8") as predictor:
+        (result,) = predictor.predict(SCENE)
+        assert predictor.engine.precision in ("int8", "fp32")
+    assert len(result.scores) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"include": ["tensorrt"]}, "expected openvino"),
+        ({"precision": "fp8"}, "precision"),
+        ({"precision": "int8"}, "at least 4 readable images"),
+        ({"threads": 0}, "threads"),
+        ({"images": ["absent.jpg"]}, "absent.jpg"),
+    ],
+)
+def test_a_bad_argument_is_refused_before_any_work(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        export_model("demo", tmp_path / "demo.hpip", **arguments)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_export_gives_the_same_bytes(report: ExportReport, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hpip.errors import BackendError, BackendUnavailableError, ModelFormatError
 from hpip.graph.onnx_version import EXPORTER_VERSION
 from hpip.graph.params import ParameterFile
 from hpip.graph.program import Program
+from hpip.model.bundle_manifest import int8_name
 from hpip.types import ModelFiles
 
 _ONNX_NAME = "model.onnx"
@@ -56,6 +57,13 @@ def artifact(files: ModelFiles, wanted: ProgramFormat, *, cache: Cache | None = 
     record = {"title": f"{files.program.stem} in ONNX"}
     folder = cache.store(key, record, {_ONNX_NAME: _export(files)})
     return ModelFiles(folder / _ONNX_NAME, files.params)
+
+
+def bundled_int8(files: ModelFiles) -> ModelFiles | None:
+    """The int8 version of a graph that comes from a bundle; None if there is none."""
+    program = files.program.with_name(int8_name(files.program.name))
+    is_there = files.program.suffix == ".onnx" and program.is_file()
+    return ModelFiles(program, files.params) if is_there else None
 
 
 def int8_artifact(

@@ -21,7 +21,7 @@ from hpip.inference.execution.feeds import session_feeds
 from hpip.inference.execution.plan import Plan
 from hpip.inference.execution.postprocess import InstanceFilter, Instances
 from hpip.inference.execution.preprocess import example_inputs, network_inputs, network_size_range
-from hpip.inference.execution.program_formats import artifact, int8_artifact
+from hpip.inference.execution.program_formats import artifact, bundled_int8, int8_artifact
 from hpip.types import AnyArray, ModelFiles, PreprocessPlan, Segment, UInt8Array
 
 
@@ -143,6 +143,8 @@ class Runner:
         if len(self.plan.steps) > 1 and backend.format == "paddle" and options.device.kind == "cpu":
             with used_weights(files) as chosen:
                 return backend.open(chosen, options)
+        if options.precision == "int8" and (stored := bundled_int8(files)) is not None:
+            return backend.open(stored, options)
         if options.precision == "int8" and self.engine.calibration:
             found = int8_artifact(files, backend, options.device, self.engine.calibration)
             return backend.open(found, options)

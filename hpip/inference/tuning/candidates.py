@@ -72,6 +72,11 @@ class TuningRequest:
             return None
         return Engine(BASELINE, plain_paddle_device(self.device), self.threads)
 
+    @property
+    def has_int8(self) -> bool:
+        """Whether the model is a bundle that was calibrated for int8 when it was written."""
+        return self.spec.bundle is not None and self.spec.bundle.manifest.has_int8
+
 
 def plain_paddle(request: TuningRequest) -> Engine:
     """The baseline of a request for a model directory."""

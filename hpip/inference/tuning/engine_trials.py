@@ -168,6 +168,8 @@ class EngineTrials(Closing):
         """The trial of an int8 engine without images, if no new trial is needed."""
         if self._task.calibration is not None or not needs_calibration(engine):
             return None
+        if self._request.has_int8:
+            return None
         earlier = self._store.calibrated(engine)
         if earlier is None:
             return Trial(engine, "", "uncalibrated", _UNCALIBRATED)

@@ -91,7 +91,7 @@ def tune(
     cache = cache or Cache()
     clock = Clock(limits or default_limits())
     calibration = None
-    if images is not None and request.precision == "int8":
+    if images is not None and request.precision == "int8" and not request.has_int8:
         for_ranges, images = split_for_calibration(images)
         calibration = Calibration(for_ranges, request.spec.preprocess)
     compiled = _compiled(request.spec, cache)
