@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow test-training test-paddlex lint tidy sanitize wheel clean
+.PHONY: setup demo test test-slow test-training test-paddlex lint tidy sanitize wheel release-check clean
 
 setup: $(VENV)/.ready
 
@@ -50,6 +50,13 @@ sanitize: setup
 
 wheel: setup
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+# `make release-check PYTHONS="python3.10 /opt/python3.13/bin/python"`; without PYTHONS, those in PATH.
+release-check:
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/pip install --quiet --upgrade pip
+	$(VENV)-release/bin/pip install --quiet --group release
+	$(VENV)-release/bin/python tools/release_check.py $(PYTHONS)
 
 clean:
 	rm -rf build dist output $(VENV)

@@ -17,6 +17,7 @@ from typing import Any
 
 from hpip.common.closing import Closing
 from hpip.common.interpreter import child_command
+from hpip.common.processes import kill_session
 from hpip.errors import HpipError
 
 _STDERR_TAIL = 300
@@ -111,10 +112,7 @@ class ContenderProcess(Closing):
 
     def _kill(self) -> None:
         """Kill the process group, because a contender may have child processes."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        kill_session(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None and not pipe.closed:
                 with contextlib.suppress(OSError):
@@ -124,8 +122,9 @@ class ContenderProcess(Closing):
         code = self._process.wait()
         how = f"exit code {code}"
         if code < 0:
-            how = f"signal {signal.Signals(-code).name}"
-            if -code == signal.SIGKILL:
+            name = signal.Signals(-code).name
+            how = f"signal {name}"
+            if name == "SIGKILL":
                 how += ", probably out of memory"
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines() or [

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import time
 from pathlib import Path
+
+from hpip.common.system import allowed_cpus
 
 # Columns of /proc/stat in ticks: user, nice, system, idle, iowait, irq, softirq, steal.
 _USER, _NICE, _SYSTEM, _IRQ, _SOFTIRQ, _STEAL = 0, 1, 2, 5, 6, 7
@@ -69,14 +73,11 @@ class CpuLoadMeter:
 
 
 def _allowed_cpus() -> frozenset[str]:
-    try:
-        return frozenset(f"cpu{number}" for number in os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have neither this call nor /proc
-        return frozenset()
+    return frozenset(f"cpu{number}" for number in allowed_cpus())
 
 
 def _niceness() -> int:
-    try:
-        return os.getpriority(os.PRIO_PROCESS, 0)
-    except (AttributeError, OSError):
-        return 0
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            return os.getpriority(os.PRIO_PROCESS, 0)
+    return 0

@@ -9,10 +9,11 @@ middle of a run copies locks that an engine's threads hold; in the child nobody 
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from hpip.common.processes import at_fork
 
 # Exit and fork do not wait longer for one image.
 _LONGEST_WAIT_S = 60.0
@@ -23,9 +24,7 @@ class _ExitGate:
 
     def __init__(self) -> None:
         self._renew()
-        os.register_at_fork(
-            before=self._pause, after_in_parent=self._resume, after_in_child=self._renew
-        )
+        at_fork(before=self._pause, after_in_parent=self._resume, after_in_child=self._renew)
         atexit.register(self._close)
 
     def _renew(self) -> None:

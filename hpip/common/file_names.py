@@ -12,6 +12,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from hpip.common.files import WRITABLE_SUFFIXES
+from hpip.common.processes import at_fork
 
 _URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -45,7 +46,7 @@ class _Numbers:
 
     def __init__(self) -> None:
         self.start()
-        os.register_at_fork(after_in_child=self.start)
+        at_fork(after_in_child=self.start)
 
     def start(self) -> None:
         """Begin anew, as another process."""
@@ -82,7 +83,7 @@ class TakenStems:
         self._owners: dict[int, int] = {}
         self._renew_lock()
         # Another thread may hold the lock when a process forks.
-        os.register_at_fork(after_in_child=self._renew_lock)
+        at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
+
+from hpip.common.processes import at_fork
 
 _Result = TypeVar("_Result")
 _Queue: TypeAlias = "SimpleQueue[tuple[Callable[[], Any], Future[Any]]]"
@@ -27,7 +28,7 @@ class SerialThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        os.register_at_fork(after_in_child=self._renew)
+        at_fork(after_in_child=self._renew)
         self._renew()
 
     def _renew(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from itertools import takewhile
@@ -14,6 +15,14 @@ from pathlib import Path
 # Paddle ships MKL of 2019, which uses its AVX2 kernels on Intel processors only, and its slowest
 # kernels on others, unless this variable is 5 at the first matrix product.
 MKL_CPU_VARIABLE = "MKL_DEBUG_CPU_TYPE"
+
+
+def allowed_cpus() -> frozenset[int]:
+    """Numbers of the CPUs in this process's affinity; empty on other systems than Linux."""
+    cpus: set[int] = set()
+    if sys.platform == "linux":
+        cpus = os.sched_getaffinity(0)
+    return frozenset(cpus)
 
 
 def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -26,10 +35,7 @@ def available_cpus(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
         proc: mount point of procfs; tests pass their own.
         cgroup: mount point of the control groups.
     """
-    try:
-        allowed = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have no affinity call
-        allowed = os.cpu_count() or 1
+    allowed = len(allowed_cpus()) or os.cpu_count() or 1
     quotas = [quota for folder in _cgroup_folders(proc, cgroup) if (quota := _cpu_quota(folder))]
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 

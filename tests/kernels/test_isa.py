@@ -15,7 +15,7 @@ import pytest
 from hpip import ops
 from tests.kernels import isa_digests
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
 SUPPORTED = ops.build_info()["supported_isas"].split(",")
 
 
@@ -23,7 +23,8 @@ def run_with_isa(isa: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         env={**os.environ, "HPIP_FORCE_ISA": isa},
-        cwd=ROOT,
+        # Not the root: an unpacked sdist's hpip/ without a module would hide the installed wheel.
+        cwd=HERE,
         capture_output=True,
         text=True,
         check=False,
@@ -39,7 +40,7 @@ def own_digests(threads: int) -> dict[str, str]:
 def test_every_instruction_set_gives_the_same_bits(isa: str) -> None:
     if isa not in SUPPORTED:
         pytest.skip(f"this build and processor support {', '.join(SUPPORTED)} only")
-    done = run_with_isa(isa, "-m", "tests.kernels.isa_digests")
+    done = run_with_isa(isa, "isa_digests.py")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["isa"] == isa

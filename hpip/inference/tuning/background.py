@@ -7,11 +7,11 @@ import contextlib
 import logging
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from hpip.backends.registry import backend_names, backend_path
@@ -109,7 +109,9 @@ class BackgroundTuning(Closing):
         if command is None:
             raise OSError("there is no Python interpreter")
         ours, theirs = Pipe()
-        with ours, self._start([*command, str(theirs.fileno())], theirs) as process:
+        with ours:
+            with theirs:
+                process = self._start(command, theirs.fileno())
             try:
                 ours.send(self._job)
                 tuned: Tuned = ours.recv()
@@ -118,17 +120,18 @@ class BackgroundTuning(Closing):
                 raise EOFError(f"its process ended with exit code {process.wait()}") from error
             finally:
                 process.kill()
+                process.wait()
 
-    def _start(self, command: list[str], theirs: Connection) -> subprocess.Popen[bytes]:
-        with self._lock, theirs:
+    def _start(self, command: list[str], descriptor: int) -> subprocess.Popen[bytes]:
+        with self._lock:
             if self._is_closed:
                 raise OSError("it was stopped")
             self._process = subprocess.Popen(
-                command,
+                [*command, str(descriptor)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[descriptor],
                 start_new_session=True,
             )
             return self._process
@@ -136,10 +139,12 @@ class BackgroundTuning(Closing):
 
 def lower_priority() -> None:
     """Give this process, and the processes that it will start, the lowest priority."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(19)
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    # With autogrouping, Linux divides the CPUs among sessions, whatever their processes' priority.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            os.nice(19)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        # With autogrouping, CPUs are divided among sessions, whatever their processes' priority.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19")

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import subprocess
 import tempfile
@@ -17,6 +15,7 @@ from hpip.backends.base import Feeds, Probe
 from hpip.backends.registry import backend_path
 from hpip.common.closing import Closing
 from hpip.common.interpreter import child_command
+from hpip.common.processes import kill_session
 from hpip.common.system import available_memory_bytes, resident_bytes
 from hpip.errors import HpipError
 from hpip.inference.execution.plan import Plan
@@ -194,7 +193,7 @@ class Child(Closing):
             self._here.close()
             return
         self._connection.close()
-        self._kill()
+        kill_session(self._process)
         self._stderr.close()
 
     def _call(self, method: str, *parameters: object, limit_s: float) -> Any:
@@ -223,14 +222,14 @@ class Child(Closing):
         while not self._connection.poll(min(_LOOK_EVERY_S, max(0.0, deadline - time.monotonic()))):
             now_bytes = self._look()
             if self._most_bytes is not None and now_bytes > self._most_bytes:
-                self._kill()
+                kill_session(self._process)
                 raise ChildError(
                     "out of memory",
                     f"stopped at {now_bytes / 1e9:.1f} GB, "
                     f"above its limit of {self._most_bytes / 1e9:.1f} GB",
                 )
             if time.monotonic() >= deadline:
-                self._kill()
+                kill_session(self._process)
                 raise ChildError("hung", f"no result within {limit_s:.3g} s")
 
     def _look(self) -> int:
@@ -245,19 +244,15 @@ class Child(Closing):
         last = f": {lines[-1].strip()}" if lines else ""
         if not self._is_ready:
             return ChildStartError(f"it ended with exit code {code}{last}")
-        if code == -signal.SIGKILL:
+        # By name, because Windows has neither SIGKILL nor SIGHUP.
+        name = signal.Signals(-code).name if code < 0 else None
+        if name == "SIGKILL":
             return ChildError(
                 "out of memory",
                 "killed by the system, most likely for its memory usage",
             )
-        if code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
-            return ChildError("failed", f"the process was stopped by {signal.Signals(-code).name}")
-        if code < 0:
-            return ChildError("crashed", f"process ended by {signal.Signals(-code).name}{last}")
+        if name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            return ChildError("failed", f"the process was stopped by {name}")
+        if name is not None:
+            return ChildError("crashed", f"process ended by {name}{last}")
         return ChildError("crashed", f"process ended with exit code {code}{last}")
-
-    def _kill(self) -> None:
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
