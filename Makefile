@@ -56,7 +56,8 @@ release-check:
 	$(PYTHON) -m venv $(VENV)-release
 	$(VENV)-release/bin/pip install --quiet --upgrade pip
 	$(VENV)-release/bin/pip install --quiet --group release
-	$(VENV)-release/bin/python tools/release_check.py $(PYTHONS)
+	$(VENV)-release/bin/python tools/release_check.py --extras onnxruntime \
+	  --run 'hpip predict --model demo --save_path out' $(PYTHONS)
 
 clean:
 	rm -rf build dist output $(VENV)
