@@ -43,7 +43,9 @@ void normalize(ImageView<const T> image, const ChannelAffine& affine, ImageView<
   }
 }
 
-template void normalize(ImageView<const std::uint8_t>, const ChannelAffine&, ImageView<float>, int);
-template void normalize(ImageView<const float>, const ChannelAffine&, ImageView<float>, int);
+template HPIP_EXPORTED void normalize(ImageView<const std::uint8_t>, const ChannelAffine&,
+                                      ImageView<float>, int);
+template HPIP_EXPORTED void normalize(ImageView<const float>, const ChannelAffine&,
+                                      ImageView<float>, int);
 
 }  // namespace hpip

@@ -177,9 +177,9 @@ void preprocess(const std::vector<PreprocessItem>& items, const PreprocessParams
                [&](std::ptrdiff_t begin, std::ptrdiff_t end) { writer.write_rows(begin, end); });
 }
 
-template void preprocess(const std::vector<PreprocessItem>&, const PreprocessParams&,
-                         BatchView<float>, int);
-template void preprocess(const std::vector<PreprocessItem>&, const PreprocessParams&,
-                         BatchView<std::uint16_t>, int);
+template HPIP_EXPORTED void preprocess(const std::vector<PreprocessItem>&, const PreprocessParams&,
+                                       BatchView<float>, int);
+template HPIP_EXPORTED void preprocess(const std::vector<PreprocessItem>&, const PreprocessParams&,
+                                       BatchView<std::uint16_t>, int);
 
 }  // namespace hpip

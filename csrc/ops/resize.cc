@@ -28,7 +28,8 @@ void resize(ImageView<const T> image, Interpolation interpolation, ImageView<T> 
                });
 }
 
-template void resize(ImageView<const std::uint8_t>, Interpolation, ImageView<std::uint8_t>, int);
-template void resize(ImageView<const float>, Interpolation, ImageView<float>, int);
+template HPIP_EXPORTED void resize(ImageView<const std::uint8_t>, Interpolation,
+                                   ImageView<std::uint8_t>, int);
+template HPIP_EXPORTED void resize(ImageView<const float>, Interpolation, ImageView<float>, int);
 
 }  // namespace hpip

@@ -5,7 +5,9 @@
 #include <stdexcept>
 #include <string>
 
-namespace hpip {
+#include "hpip/exported.h"
+
+namespace hpip HPIP_EXPORTED {
 
 // An argument of the caller is not valid. The bindings convert it to hpip.errors.InvalidInputError.
 class InvalidInput : public std::invalid_argument {
@@ -21,7 +23,7 @@ std::string concat(const Parts&... parts) {
   return text.str();
 }
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED
 
 // Throws InvalidInput unless `condition` is true. The remaining arguments are concatenated to the
 // message: the argument's name, what is expected, what was received.

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
-namespace hpip {
+#include "hpip/exported.h"
+
+namespace hpip HPIP_EXPORTED {
 
 // Instruction sets that kernels are compiled for, in ascending order. kAvx2 includes FMA, F16C, BMI
 // and BMI2; kAvx512 adds F, BW, DQ and VL. On AArch64, NEON is part of the baseline, so the
@@ -21,4 +23,4 @@ std::vector<Isa> supported_isas();
 // Selected at the first call. Throws InvalidInput if the one in HPIP_FORCE_ISA is not supported.
 Isa active_isa();
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-namespace hpip {
+#include "hpip/exported.h"
+
+namespace hpip HPIP_EXPORTED {
 
 // One operand of a failed HPIP_DCHECK, as text. Nothing here is inline: kernels are compiled once
 // per instruction set, and the linker would merge inline functions of one name (kernels/target.h).
@@ -27,7 +29,7 @@ class DcheckValue {
 [[noreturn]] void dcheck_failed(const char* file, int line, const char* expression,
                                 const DcheckValue& left, const DcheckValue& right) noexcept;
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED
 
 // Checks a precondition inside the library, as in HPIP_DCHECK(count, <=, capacity). CMake enables
 // it in Debug and sanitizer builds; other builds generate no code for it. It neither throws nor

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "hpip/exported.h"
+
 // The detection operators of a two-stage detector, with the results of Paddle's CPU operators.
 // Arrays are in C order; boxes are (x0, y0, x1, y1). All functions throw InvalidInput if an
 // argument is not valid, and return the same bits for every number of threads (>= 1).
-namespace hpip {
+namespace hpip HPIP_EXPORTED {
 
 // One level of a region proposal network: `anchors_per_cell` A boxes at each of height x width
 // cells.
@@ -135,4 +137,4 @@ void roi_align(const FeatureMaps& features, const float* boxes_xyxy,
                const std::vector<std::ptrdiff_t>& first_rows, const RoiAlignRules& rules,
                const std::int64_t* out_rows, float* out, int threads);
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

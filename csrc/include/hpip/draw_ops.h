@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "hpip/exported.h"
 #include "hpip/image_view.h"
 #include "hpip/rle.h"
 
-namespace hpip {
+namespace hpip HPIP_EXPORTED {
 
 // A mask to draw, and a lookup table per channel for the pixel values under it.
 struct MaskLayer {
@@ -23,4 +24,4 @@ struct MaskLayer {
 void map_masked_levels(const ImageView<std::uint8_t>& image, const std::vector<MaskLayer>& layers,
                        int threads);
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

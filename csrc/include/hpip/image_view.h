@@ -3,7 +3,9 @@
 
 #include <cstddef>
 
-namespace hpip {
+#include "hpip/exported.h"
+
+namespace hpip HPIP_EXPORTED {
 
 // A non-owning view of an interleaved (height, width, channels) image. Pixels of one row are
 // contiguous; the distance between rows is row_stride elements of T (negative for a flipped image).
@@ -19,4 +21,4 @@ struct ImageView {
   T* row(std::ptrdiff_t y) const { return data + y * row_stride; }
 };
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

@@ -4,12 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hpip/exported.h"
 #include "hpip/strided_array.h"
 
 // Operators that turn a network's values into masks: threshold, resize, paste, crop. All functions
 // throw InvalidInput if an argument is not valid, and return the same bits for every number of
 // threads (>= 1).
-namespace hpip {
+namespace hpip HPIP_EXPORTED {
 
 // A pixel is foreground if its value is above `value`, or equal to it if `inclusive`. Values are
 // compared in their own type: for float32 values, `value` is rounded to float; for integers, it is
@@ -66,4 +67,4 @@ void paste_masks(const StridedArray& masks, PasteConvention convention, const fl
                  ImageSize image, const Threshold& threshold, const PixelBox* windows,
                  std::uint8_t* const* targets, int threads);
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

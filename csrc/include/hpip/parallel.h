@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <functional>
 
-namespace hpip {
+#include "hpip/exported.h"
+
+namespace hpip HPIP_EXPORTED {
 
 // Calls body(begin, end) on half-open ranges that cover [0, count) exactly once, on at most
 // `threads` threads, including the caller's. Ranges have at least `grain` items if count allows it,
@@ -13,4 +15,4 @@ namespace hpip {
 void parallel_for(std::ptrdiff_t count, std::ptrdiff_t grain, int threads,
                   const std::function<void(std::ptrdiff_t, std::ptrdiff_t)>& body);
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

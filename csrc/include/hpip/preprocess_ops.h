@@ -6,12 +6,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "hpip/exported.h"
 #include "hpip/image_view.h"
 
 // Checked preprocessing operators. All throw InvalidInput if an argument is not valid, distribute
 // their rows among `threads` threads (at least 1, including the caller's), and return the same bits
 // for every number of threads. Inputs and outputs must not overlap.
-namespace hpip {
+namespace hpip HPIP_EXPORTED {
 
 // As defined by OpenCV 4 and 5. Sampling is at pixel centres, and borders are replicated. Only
 // kArea averages when it shrinks: the others sample a fixed number of neighbours, without
@@ -77,4 +78,4 @@ template <typename T>
 void preprocess(const std::vector<PreprocessItem>& items, const PreprocessParams& params,
                 BatchView<T> out, int threads);
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

@@ -7,12 +7,13 @@
 #include <string_view>
 #include <vector>
 
+#include "hpip/exported.h"
 #include "hpip/mask_ops.h"
 #include "hpip/strided_array.h"
 
 // Run-length encoding (RLE) of masks, as defined by COCO and pycocotools. All functions throw
 // InvalidInput if an argument is not valid; a mask may have at most 2^32 - 1 pixels.
-namespace hpip {
+namespace hpip HPIP_EXPORTED {
 
 // Lengths of alternating runs of zeros and ones, starting with zeros, over a mask's pixels in
 // column-major order. In the output of hpip, only the first run may be empty, and an empty mask is
@@ -74,4 +75,4 @@ Runs unite_runs(const Runs& a, const Runs& b);
 Runs intersect_runs(const Runs& a, const Runs& b);
 std::uint64_t shared_area(const Runs& a, const Runs& b);
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED

@@ -7,8 +7,9 @@
 #include <vector>
 
 #include "hpip/dcheck.h"
+#include "hpip/exported.h"
 
-namespace hpip {
+namespace hpip HPIP_EXPORTED {
 
 enum class DType {
   kInt8,
@@ -114,4 +115,4 @@ auto visit_dtype(DType dtype, Visitor&& visitor) {
   throw std::logic_error("visit_dtype: a DType without a case");
 }
 
-}  // namespace hpip
+}  // namespace hpip HPIP_EXPORTED
