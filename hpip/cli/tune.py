@@ -151,7 +151,9 @@ def _request(model: str, device: str | None, threads: int | None, precision: str
     spec.check_parameters()
     devices = parse_devices(device or "cpu")
     count = check_count(threads or available_cpus(), "threads")
-    return TuningRequest(spec, devices[0], count, check_precision(precision))
+    request = TuningRequest(spec, devices[0], count, check_precision(precision))
+    request.require_baseline()
+    return request
 
 
 def _report(request: TuningRequest, verdict: Verdict) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from importlib import util
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from hpip.errors import InvalidInputError, ModelFormatError
+from hpip.errors import BackendUnavailableError, InvalidInputError, ModelFormatError
 from hpip.graph.interface import ProgramInterface, ProgramTensor, read_interface
 from hpip.graph.operation import TensorType
 from hpip.graph.params import check_parameters
@@ -112,11 +112,21 @@ class ModelSpec:
             check_parameters(self.files.params, self.parameters)
 
     def require_original_graph(self, purpose: str) -> None:
-        """Raise InvalidInputError if this is a bundle, which has no original graph.
+        """Check that this is no bundle, which has no original graph.
 
         Args:
             purpose: what needs the graph, as the subject of a sentence.
+
+        Raises:
+            InvalidInputError: it is a bundle.
+            BackendUnavailableError: it is also a model directory, but Paddle is not installed.
         """
+        if self.bundle is not None and _has_program(self.model_dir):
+            raise BackendUnavailableError(
+                "paddle",
+                f"{purpose} needs Paddle, which is not installed.",
+                "Install it with: pip install 'hpip[cpu]'",
+            )
         if self.bundle is not None:
             raise InvalidInputError(
                 f"{purpose} needs the model's original graph, which the bundle {self.model_dir} "

@@ -126,6 +126,28 @@ def test_what_needs_the_original_graph_names_the_source(
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [("predict", "--model_dir"), ("explain",), ("tune",)])
+def test_a_model_directory_needs_paddle(
+    environment: tuple[str, Path], tiny_model_dir: Path, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    more = ("--input", str(COINS)) if command[0] == "predict" else ()
+    done = run(environment[1], "-m", "hpip", *command, str(tiny_model_dir), *more, cwd=tmp_path)
+    assert done.returncode == 1
+    (error,) = done.stderr.strip().splitlines()
+    assert "pip install 'hpip[cpu]'" in error
+    assert "hpip export" in error
+
+
+def test_the_original_graph_of_the_demo_needs_paddle(
+    environment: tuple[str, Path], tmp_path: Path
+) -> None:
+    done = run(
+        environment[1], "-m", "hpip", "predict", "--model", "demo", "--no-hpip", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "pip install 'hpip[cpu]'" in done.stderr
+
+
 def test_without_any_engine_the_error_says_what_to_install(tmp_path: Path) -> None:
     python = make_environment(tmp_path / "venv")
     done = run(python, "-m", "hpip", "predict", "--model", "demo", cwd=tmp_path)

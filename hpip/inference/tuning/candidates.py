@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
+from importlib import resources, util
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hpip.backends.registry import backend_named, backend_names
 from hpip.common.devices import Device
 from hpip.common.interpreter import find_interpreter
 from hpip.common.system import MKL_CPU_VARIABLE, cpu_facts, installed_version
+from hpip.errors import BackendUnavailableError
 from hpip.inference.execution.runner import Engine
 from hpip.model.spec import ModelSpec
 
@@ -71,6 +72,17 @@ class TuningRequest:
         if self.spec.bundle is not None:
             return None
         return Engine(BASELINE, plain_paddle_device(self.device), self.threads)
+
+    def require_baseline(self) -> None:
+        """Raise BackendUnavailableError for a model directory if Paddle is not installed."""
+        if self.spec.bundle is None and util.find_spec("paddle") is None:
+            raise BackendUnavailableError(
+                BASELINE,
+                f"paddlepaddle is not installed, and the model directory {self.spec.model_dir} "
+                "needs it.",
+                "Install it with: pip install 'hpip[cpu]'. Or export the model where it is "
+                "installed (hpip export), and use the bundle here.",
+            )
 
     @property
     def has_int8(self) -> bool:

@@ -117,6 +117,7 @@ def choose(
         options.settings,
         options.may_convert,
     )
+    request.require_baseline()
     if options.backend is not None:
         if backend_named(options.backend).format == "paddle":
             spec.require_original_graph(f"backend {options.backend!r}")
