@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 import hpip
-from hpip.bundle.zip_writer import write_zip
 from hpip.model.official import demo_images, find_model
 from hpip.results.comparison import compare
 
@@ -29,18 +29,11 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
-        bundle = zipped_demo(Path(folder) / "demo.hpip")
+        # Without its program, the folder of the embedded model is a bundle only.
+        bundle = Path(folder) / "demo"
+        shutil.copytree(find_model("demo"), bundle, ignore=shutil.ignore_patterns("inference.json"))
         results = run_bundle(bundle, arguments, console)
     compare_with_paddle(results, console)
-
-
-def zipped_demo(path: Path) -> Path:
-    """The embedded model as one file, as `hpip export` writes it."""
-    folder = find_model("demo")
-    names = ("bundle.json", "inference.yml", "references.json", "trunk.onnx")
-    parts = {name: (folder / name).read_bytes() for name in names}
-    write_zip(path, folder / "inference.pdiparams", "inference.pdiparams", parts)
-    return path
 
 
 def run_bundle(

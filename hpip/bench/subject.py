@@ -19,7 +19,7 @@ from hpip.graph.inspect import parameter_count, work
 from hpip.graph.program import Program
 from hpip.inference.execution.program_formats import artifact
 from hpip.model.files import CONFIG_NAME
-from hpip.model.official import DEMO_NAME, find_model, is_model_path, official_models
+from hpip.model.official import DEMO_NAME, locate_model, official_models
 from hpip.model.spec import ModelSpec, load_model_spec
 
 _ONNX_NAME = "inference.onnx"
@@ -140,10 +140,7 @@ def find_subjects(models: Sequence[str]) -> list[Subject]:
         raise InvalidInputError(
             "models: expected model directories, official names or demo; received none"
         )
-    specs: list[ModelSpec] = []
-    for model in models:
-        given = model if is_model_path(model) else None
-        specs.append(load_model_spec(find_model(model, given).resolve()))
+    specs = [load_model_spec(locate_model(model).resolve()) for model in models]
     return [Subject(name, spec) for name, spec in zip(_names(models, specs), specs, strict=True)]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpip._core import __version__
+from hpip.backends.base import require_engine
 from hpip.backends.onnxruntime import OnnxRuntimeBackend
 from hpip.backends.openvino import OpenVinoBackend
 from hpip.bundle.openvino_builds import openvino_builds
@@ -32,6 +33,7 @@ from hpip.errors import (
 from hpip.graph.compile import CompiledModel, compile_model
 from hpip.graph.interface import read_interface
 from hpip.graph.onnx_weights import move_weights
+from hpip.graph.parts import step_to_json
 from hpip.inference.arguments import check_count, check_precision
 from hpip.inference.execution.plan import TruncatedPlan
 from hpip.inference.execution.program_formats import artifact, int8_artifact
@@ -47,7 +49,7 @@ from hpip.model.bundle_archive import BUNDLE_SUFFIX, MANIFEST_NAME
 from hpip.model.bundle_file import REFERENCES_NAME
 from hpip.model.bundle_manifest import INT8_KEY, Manifest, int8_name
 from hpip.model.files import CONFIG_NAME, PARAMS_NAME
-from hpip.model.official import find_model, is_model_path
+from hpip.model.official import locate_model
 from hpip.model.spec import ModelSpec, load_model_spec
 from hpip.types import NativeStep, PlanStep, Segment, UInt8Array
 
@@ -113,7 +115,7 @@ def export_model(
         BackendError: plain Paddle failed, or no engine gives the same results.
         SaveError: the bundle can't be written.
     """
-    spec = load_model_spec(model if is_model_path(str(model)) else find_model(str(model)))
+    spec = load_model_spec(locate_model(model))
     spec.require_original_graph("hpip export")
     spec.check_parameters()
     target = _target(spec, Path(output).expanduser().absolute())
@@ -127,6 +129,8 @@ def export_model(
                 "hpip export computes the reference results with Paddle, and writes ONNX.",
                 "Install both with: pip install 'hpip[cpu]'",
             )
+    if include:
+        require_engine(OpenVinoBackend())
     count = check_count(available_cpus() if threads is None else threads, "threads")
     users = read_images([str(path) for path in images], most=_MOST_IMAGES) if images else []
     calibration = None
@@ -187,8 +191,8 @@ class _Exporter:
 
     def _export(self, partial: Path, *, with_builds: bool) -> ExportReport:
         compiled, reason = self._compile()
-        parts, manifest = self._parts(compiled)
-        self._write(partial, replace(manifest, verified=not reason), parts)
+        parts, manifest = self._parts(compiled, verified=not reason)
+        self._write(partial, manifest, parts)
         verdict = None
         if not reason:
             try:
@@ -197,11 +201,11 @@ class _Exporter:
                 if not self._unverified:
                     raise
                 reason = str(error)
-                self._write(partial, replace(manifest, verified=False), parts)
+                manifest = replace(manifest, verified=False)
+                self._write(partial, manifest, parts)
         if with_builds:
-            manifest, builds = openvino_builds(
-                load_model_spec(partial), replace(manifest, verified=not reason), self._threads
-            )
+            bundle = load_model_spec(partial)
+            manifest, builds = openvino_builds(bundle, manifest, self._threads)
             self._write(partial, manifest, {**parts, **builds})
         size_bytes = partial.stat().st_size
         weights_bytes = self._spec.files.params.stat().st_size
@@ -230,8 +234,10 @@ class _Exporter:
             raise BackendError("hpip", "verify the truncated graph", check.reason)
         return compiled, check.reason
 
-    def _parts(self, compiled: CompiledModel) -> tuple[dict[str, bytes], Manifest]:
-        """All parts but weights and manifest, and the manifest without a mark."""
+    def _parts(
+        self, compiled: CompiledModel, *, verified: bool
+    ) -> tuple[dict[str, bytes], Manifest]:
+        """All parts but weights and manifest, and the manifest."""
         spec = self._spec
         graphs = {_program_name(segment): self._graph(segment) for segment in compiled.segments}
         graphs |= self._int8_graphs(compiled)
@@ -251,7 +257,7 @@ class _Exporter:
         assert compiled.masks is not None
         manifest = Manifest(
             hpip_version=__version__,
-            verified=True,
+            verified=verified,
             model_name=spec.model_name,
             source=spec.model_dir.name,
             source_sha256=file_digest(spec.files.program, cache=self._cache),
@@ -317,19 +323,9 @@ def _program_name(segment: Segment) -> str:
 
 
 def _step(step: PlanStep, graphs: Mapping[str, bytes]) -> dict[str, Any]:
-    """The manifest's form of a step; see `hpip.graph.parts.plan_from_json`."""
-    record: dict[str, Any] = {"inputs": list(step.inputs), "outputs": list(step.outputs)}
+    """The manifest's form of a step."""
     if isinstance(step, NativeStep):
-        return {**record, "kind": step.kind, "attributes": dict(step.attributes)}
-    int8 = int8_name(_program_name(step))
-    if int8 in graphs:
-        record[INT8_KEY] = int8
-    return {
-        **record,
-        "segment": step.name,
-        "program": _program_name(step),
-        "rows": step.rows,
-        "empty_outputs": [(spec.dtype, spec.shape) for spec in step.empty_outputs],
-        "row_inputs": list(step.row_inputs),
-        "max_rows": step.max_rows,
-    }
+        return step_to_json(step, "")
+    program = _program_name(step)
+    int8 = {INT8_KEY: int8_name(program)} if int8_name(program) in graphs else {}
+    return {**step_to_json(step, program), **int8}

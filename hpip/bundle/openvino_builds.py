@@ -12,7 +12,6 @@ from hpip.backends.base import SessionOptions
 from hpip.backends.openvino import OpenVinoBackend
 from hpip.backends.openvino_builds import BLOB_NAME, build_target
 from hpip.common.devices import Device
-from hpip.errors import InvalidInputError
 from hpip.inference.tuning.candidates import TuningRequest, candidates
 from hpip.model.bundle_manifest import TARGET_KEY, Manifest
 from hpip.model.spec import ModelSpec
@@ -31,8 +30,7 @@ def openvino_builds(
     Raises:
         BackendUnavailableError, BackendError: OpenVINO is missing, or can't compile a segment.
     """
-    if spec.bundle is None:
-        raise InvalidInputError(f"expected a bundle; received {spec.model_dir}")
+    assert spec.bundle is not None
     request = TuningRequest(spec, Device("cpu"), threads, backend=OpenVinoBackend.name)
     (engine,) = candidates(request)
     options = SessionOptions(engine.device, threads, settings=engine.settings)

@@ -59,7 +59,8 @@ def compute_references(
             found = _predict(OriginalPlan(small), small, image, threads, limits)
         except BackendError:
             found = _predict(truncated, small, image, threads, limits)
-        results[digest([image])] = _best(digest([image]), found)
+        key = digest([image])
+        results[key] = _best(key, found)
     return References(resize_hw, tuple(results.values()))
 
 

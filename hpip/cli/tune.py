@@ -27,7 +27,7 @@ from hpip.inference.tuning.images import MOST_TO_CALIBRATE, MOST_TO_COMPARE, rea
 from hpip.inference.tuning.records import Verdict, engine_rows, label
 from hpip.inference.tuning.remedies import mendable
 from hpip.inference.tuning.tune import known, tune
-from hpip.model.official import find_model, is_model_path
+from hpip.model.official import locate_model
 from hpip.model.spec import load_model_spec
 
 ModelName = Annotated[
@@ -147,7 +147,7 @@ def doctor_command(print_json: PrintJson = False, debug: Debug = False) -> None:
 
 
 def _request(model: str, device: str | None, threads: int | None, precision: str) -> TuningRequest:
-    spec = load_model_spec(model if is_model_path(model) else find_model(model))
+    spec = load_model_spec(locate_model(model))
     spec.check_parameters()
     devices = parse_devices(device or "cpu")
     count = check_count(threads or available_cpus(), "threads")

@@ -40,19 +40,38 @@ def file_digest(path: Path, *, cache: Cache | None = None) -> str:
     Raises:
         OSError: the file can't be read.
     """
+    return region_digest(path, 0, None, cache=cache)
+
+
+def region_digest(
+    path: Path, start: int, size_bytes: int | None, *, cache: Cache | None = None
+) -> str:
+    """SHA-256 of a part of a file, which is remembered like that of a whole file.
+
+    Args:
+        path: a regular file.
+        start: the first byte.
+        size_bytes: number of bytes; None for all up to the end.
+        cache: see `file_digest`.
+
+    Raises:
+        OSError: the file can't be read.
+    """
     # Not a memory map: reading one of a file that another process truncates ends this process.
     with path.open("rb", buffering=0) as stream:
         state = os.fstat(stream.fileno())
+        is_whole = start == 0 and size_bytes in (None, state.st_size)
+        region = "" if is_whole else f" {start} {size_bytes}"
         if state.st_size < _LEAST_REMEMBERED_BYTES:
-            return _digest(stream)
+            return _digest(stream, start, size_bytes)
         cache = cache or Cache()
-        key = content_key("file digest", os.fsencode(path.resolve()), _identity(state))
+        key = content_key("file digest", os.fsencode(path.resolve()), _identity(state) + region)
         if (known := cache.load(key)) is not None:
             if isinstance(known[1].get("sha256"), str):
                 return str(known[1]["sha256"])
             cache.discard(key)
         settled = time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > _SETTLED_NS
-        digest = _digest(stream)
+        digest = _digest(stream, start, size_bytes)
         if settled and _identity(os.fstat(stream.fileno())) == _identity(state):
             title = f"{path.parent.name}, digest of {path.name}"
             cache.store_if_writable(key, {"title": title, "sha256": digest})
@@ -78,9 +97,12 @@ def _identity(state: os.stat_result) -> str:
     )
 
 
-def _digest(stream: FileIO) -> str:
+def _digest(stream: FileIO, start: int, size_bytes: int | None) -> str:
     total = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK_BYTES))
-    while count := stream.readinto(block):
+    stream.seek(start)
+    while count := stream.readinto(block[:size_bytes]):
         total.update(block[:count])
+        if size_bytes is not None:
+            size_bytes -= count
     return total.hexdigest()

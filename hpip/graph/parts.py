@@ -35,21 +35,44 @@ Part: TypeAlias = DensePart | NativeStep
 def part_to_json(part: Part) -> dict[str, Any]:
     """JSON form of a part, without its program; see `plan_from_json`."""
     if isinstance(part, NativeStep):
-        return {
-            "kind": part.kind,
-            "attributes": dict(part.attributes),
-            "inputs": part.inputs,
-            "outputs": part.outputs,
-        }
+        return _native_to_json(part)
+    outputs = [op.attribute("name") for op in part.program.outputs]
+    return _segment_to_json(part, part.file_name, list(part.program.inputs), outputs)
+
+
+def step_to_json(step: PlanStep, program: str) -> dict[str, Any]:
+    """JSON form of a plan's step; see `plan_from_json`.
+
+    Args:
+        step: a segment or a native step.
+        program: file name of a segment's program.
+    """
+    if isinstance(step, NativeStep):
+        return _native_to_json(step)
+    return _segment_to_json(step, program, list(step.inputs), list(step.outputs))
+
+
+def _native_to_json(step: NativeStep) -> dict[str, Any]:
     return {
-        "segment": part.name,
-        "program": part.file_name,
-        "inputs": list(part.program.inputs),
-        "outputs": [op.attribute("name") for op in part.program.outputs],
-        "rows": part.rows,
-        "empty_outputs": [(spec.dtype, spec.shape) for spec in part.empty_outputs],
-        "row_inputs": part.row_inputs,
-        "max_rows": part.max_rows,
+        "kind": step.kind,
+        "attributes": dict(step.attributes),
+        "inputs": step.inputs,
+        "outputs": step.outputs,
+    }
+
+
+def _segment_to_json(
+    segment: DensePart | Segment, program: str, inputs: list[str], outputs: list[str]
+) -> dict[str, Any]:
+    return {
+        "segment": segment.name,
+        "program": program,
+        "inputs": inputs,
+        "outputs": outputs,
+        "rows": segment.rows,
+        "empty_outputs": [(spec.dtype, spec.shape) for spec in segment.empty_outputs],
+        "row_inputs": segment.row_inputs,
+        "max_rows": segment.max_rows,
     }
 
 

@@ -4,9 +4,9 @@
 Paddle stores two kinds of protobuf messages: a `ProgramDesc` in `inference.pdmodel`, and a
 `TensorDesc` in front of each tensor of `inference.pdiparams`; an ONNX model is a `ModelProto`. The
 base installation of hpip has no protobuf runtime and no onnx package, and Paddle's generated
-classes need an import of Paddle, which takes seconds. The
-format itself is small: a message is a sequence of fields, and a field is a key (field number and
-wire type) followed by a varint, by a fixed number of bytes, or by a length and that many bytes. See
+classes need an import of Paddle, which takes seconds. The format itself is small: a message is a
+sequence of fields, and a field is a key (field number and wire type) followed by a varint, by a
+fixed number of bytes, or by a length and that many bytes. See
 https://protobuf.dev/programming-guides/encoding.
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpip.backends.openvino_builds import ShippedBuild, announcement
 from hpip.common.cache import CACHE_VARIABLE, Cache, content_key
-from hpip.common.digest import file_digest
+from hpip.common.digest import region_digest
 from hpip.errors import ModelFormatError, SaveError
 from hpip.graph.compile import CompiledModel
 from hpip.graph.onnx_weights import move_weights
@@ -29,7 +29,6 @@ from hpip.model.files import CONFIG_NAME, PARAMS_NAME
 REFERENCES_NAME = "references.json"
 # Increment when the graphs that are unpacked to the cache change.
 _UNPACK_VERSION = "1"
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,22 @@ def read_bundle(path: Path, *, cache: Cache | None = None) -> Bundle:
         raise ModelFormatError(f"bundle {path}: {error}") from error
     except ValueError as error:
         raise damaged(path, MANIFEST_NAME, str(error)) from error
-    for name in (CONFIG_NAME, PARAMS_NAME, REFERENCES_NAME, *manifest.programs):
+    builds = manifest.build_parts
+    always = (CONFIG_NAME, PARAMS_NAME, REFERENCES_NAME)
+    for name in (*always, *manifest.programs, *builds.values()):
         if name not in manifest.digests:
             raise damaged(path, MANIFEST_NAME, f"it has no digest of {name}")
-    builds = {name: part for name, part in manifest.builds.items() if name != TARGET_KEY}
     parts = {
         name: _checked(archive, manifest, name)
         for name in manifest.digests
         if name not in (PARAMS_NAME, *builds.values())
     }
     weights = archive.part(PARAMS_NAME)
-    if _digest(weights, cache) != manifest.digests[PARAMS_NAME]:
+    try:
+        found = region_digest(weights.file, weights.start, weights.size_bytes, cache=cache)
+    except OSError as error:
+        raise damaged(path, PARAMS_NAME, str(error)) from error
+    if found != manifest.digests[PARAMS_NAME]:
         raise damaged(path, PARAMS_NAME, "its content differs from the digest in the manifest")
     # Builds are looked for where the bundle is, weights beside each other by name.
     place = str(weights.file) if builds else weights.file.name
@@ -144,8 +148,6 @@ def _unpack(
 def _shipped_build(archive: BundleArchive, manifest: Manifest, name: str) -> ShippedBuild:
     """A compiled model, whose content is compared with its digest when it is used."""
     part = archive.part(name)
-    if name not in manifest.digests:
-        raise damaged(archive.path, MANIFEST_NAME, f"it has no digest of {name}")
     return ShippedBuild(
         str(part.file),
         part.start,
@@ -175,25 +177,3 @@ def _checked(archive: BundleArchive, manifest: Manifest, name: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != manifest.digests[name]:
         raise damaged(archive.path, name, "its content differs from the digest in the manifest")
     return data
-
-
-def _digest(part: BundlePart, cache: Cache) -> str:
-    """SHA-256 of a large part, remembered while its file is unchanged."""
-    try:
-        whole = file_digest(part.file, cache=cache)
-        if part.start == 0 and part.size_bytes == part.file.stat().st_size:
-            return whole
-        key = content_key("bundle part", whole, str(part.start), str(part.size_bytes))
-        if (known := cache.load(key)) is not None and isinstance(known[1].get("sha256"), str):
-            return str(known[1]["sha256"])
-        total, left = hashlib.sha256(), part.size_bytes
-        with part.file.open("rb", buffering=0) as stream:
-            stream.seek(part.start)
-            while left and (block := stream.read(min(left, _BLOCK_BYTES))):
-                total.update(block)
-                left -= len(block)
-    except OSError as error:
-        raise ModelFormatError(f"the bundle {part.file} can't be read: {error}") from error
-    record = {"title": f"{part.file.name}, digest of its weights", "sha256": total.hexdigest()}
-    cache.store_if_writable(key, record)
-    return total.hexdigest()

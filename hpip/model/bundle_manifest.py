@@ -73,6 +73,11 @@ class Manifest:
         return tuple(step[key] for step in self.plan for key in _PROGRAM_KEYS if step.get(key))
 
     @property
+    def build_parts(self) -> dict[str, str]:
+        """Names of the parts with compiled models, by ONNX part."""
+        return _build_parts(self.builds)
+
+    @property
     def has_int8(self) -> bool:
         """Whether a segment is also there in int8."""
         return any(step.get(INT8_KEY) for step in self.plan)
@@ -145,8 +150,12 @@ def _manifest(record: dict[str, Any]) -> Manifest:
     )
 
 
+def _build_parts(builds: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in builds.items() if name != TARGET_KEY}
+
+
 def _check_builds(builds: Mapping[str, Any]) -> None:
-    parts = {name: part for name, part in builds.items() if name != TARGET_KEY}
+    parts = _build_parts(builds)
     _names(list(parts.values()), "builds")
     target = builds.get(TARGET_KEY, {})
     is_text = isinstance(target, dict) and all(isinstance(one, str) for one in target.values())

@@ -106,6 +106,15 @@ def is_model_path(model: str) -> bool:
     return path.is_dir() or os.sep in model or path.suffix == BUNDLE_SUFFIX
 
 
+def locate_model(model: str | Path) -> Path:
+    """The model directory or bundle that a user means by its path or its name.
+
+    Raises:
+        ModelNotFoundError, ModelFormatError: see `find_model`.
+    """
+    return find_model(str(model), model if is_model_path(str(model)) else None)
+
+
 def demo_images() -> list[str]:
     """Sorted paths of the demo model's images.
 

@@ -14,7 +14,7 @@ import pytest
 
 from hpip.common import digest
 from hpip.common.cache import Cache
-from hpip.common.digest import file_digest, files_digest
+from hpip.common.digest import file_digest, files_digest, region_digest
 
 SIZE = 3 << 20
 
@@ -143,8 +143,8 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
     }
     read = digest._digest
 
-    def read_and_change(stream):
-        found = read(stream)
+    def read_and_change(stream, *region):
+        found = read(stream, *region)
         changes[change]()
         return found
 
@@ -247,3 +247,15 @@ def test_files_have_one_digest_that_depends_on_where_each_ends(tmp_path: Path) -
             path.write_text(text)
         found.append(files_digest((first, second)))
     assert len(set(found)) == 3
+
+
+def test_the_digest_of_a_part_is_that_of_its_bytes(tmp_path: Path, fresh_cache: Path) -> None:
+    path = tmp_path / "weights.bin"
+    data = bytes(range(256)) * 12_000
+    path.write_bytes(data)
+    os.utime(path, (1, 1))
+    for start, size_bytes in ((0, None), (0, len(data)), (7, 1 << 20), (2_000_000, None), (5, 0)):
+        end = None if size_bytes is None else start + size_bytes
+        expected = hashlib.sha256(data[start:end]).hexdigest()
+        for _ in range(2):
+            assert region_digest(path, start, size_bytes) == expected

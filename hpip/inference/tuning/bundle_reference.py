@@ -53,23 +53,23 @@ def bundle_reference(
     """
     references = bundle.references()
     known = {result.image: result for result in references.results}
-    if images is None:
-        # Another decoder may read a JPEG differently by a level, so that one image may be unknown.
-        images = [image for image in shipped_images() if digest([image]) in known]
-    elif unknown := sum(digest([image]) not in known for image in images):
+    keyed = [(digest([image]), image) for image in (shipped_images() if images is None else images)]
+    # Another decoder may read a JPEG differently by a level, so that a shipped one may be unknown.
+    found = [(known[key], image) for key, image in keyed if key in known]
+    if images is not None and (unknown := len(keyed) - len(found)):
         raise InvalidInputError(
             f"expected images that were given to `hpip export --input`, because the bundle "
             f"{spec.model_dir} contains plain Paddle's results for those only; received {unknown} "
             "others. Tune without --input, or export the model again with these images."
         )
-    if not images:
+    if not found:
         raise InvalidInputError(
             f"the bundle {spec.model_dir} has no results for the images that come with this "
             "version of hpip. Export the model again."
         )
-    predictions = tuple(_prediction(known[digest([image])]) for image in images)
+    predictions = tuple(_prediction(result) for result, _ in found)
     preprocess = spec.resized(references.resize_hw).preprocess
-    return BundleReference(tuple(images), predictions, preprocess)
+    return BundleReference(tuple(image for _, image in found), predictions, preprocess)
 
 
 def no_valid_engine(spec: ModelSpec, trials: Sequence[Trial]) -> HpipError:

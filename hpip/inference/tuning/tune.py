@@ -21,11 +21,7 @@ from hpip.inference.tuning.budget import (
     default_limits,
     tell,
 )
-from hpip.inference.tuning.bundle_reference import (
-    BundleReference,
-    bundle_reference,
-    no_valid_engine,
-)
+from hpip.inference.tuning.bundle_reference import bundle_reference, no_valid_engine
 from hpip.inference.tuning.calibrate import Calibration
 from hpip.inference.tuning.candidates import TuningRequest, plain_paddle
 from hpip.inference.tuning.child_process import ChildStartError
@@ -35,6 +31,7 @@ from hpip.inference.tuning.records import EngineSelection, Verdict, label
 from hpip.inference.tuning.trial import Task
 from hpip.inference.tuning.truncation_check import compile_and_validate, small_input
 from hpip.inference.tuning.verdict_store import VerdictStore
+from hpip.model.bundle_file import Bundle
 from hpip.model.spec import ModelSpec
 from hpip.types import UInt8Array
 
@@ -188,16 +185,12 @@ class _Tuning:
         self._calibration = calibration
         self._again = again
         self._retry = retry or again
-        self._has_own_images = images is not None
-        bundle, spec = request.spec.bundle, request.spec
-        self._reference = None if bundle is None else bundle_reference(spec, bundle, images)
-        chosen = images or shipped_images() if self._reference is None else self._reference.images
-        self._images = list(chosen)[: 1 if clock.quick else None]
-        self._digest = digest(self._images)
+        self._given_images = images
 
     def remembered(self, *, defer: bool) -> Verdict | None:
         """The cached verdict, unless new images or more time could change it."""
-        found = None if self._has_own_images or self._again else self._store.verdict()
+        is_asked_anew = self._given_images is not None or self._again
+        found = None if is_asked_anew else self._store.verdict()
         if found is None or found.complete or defer:
             return found
         is_due = self._retry or found.is_due(self._clock.limits.budget_s)
@@ -212,8 +205,8 @@ class _Tuning:
             BackendUnavailableError, BackendError: no engine can run a bundle with valid results.
         """
         try:
-            if self._reference is not None:
-                return self._work_on_bundle(self._reference)
+            if (bundle := self._request.spec.bundle) is not None:
+                return self._work_on_bundle(bundle)
             return self._work()
         except ChildStartError as error:
             if self._request.baseline is None:
@@ -243,28 +236,34 @@ class _Tuning:
                 plan = TruncatedPlan(compiled)
                 program = "cut"
         spec = small_input(request.spec)
-        task = Task(plan, spec.preprocess, self._images, spec.score_threshold, self._calibration)
+        images = self._first(self._given_images or shipped_images())
+        task = Task(plan, spec.preprocess, images, spec.score_threshold, self._calibration)
         with EngineTrials(request, self._store, task, self._clock) as trials:
-            trials.run_all(self._digest, again=self._again, retry=self._retry)
+            trials.run_all(digest(images), again=self._again, retry=self._retry)
             verdict = trials.verdict(program, reason)
         return self._saved(verdict)
 
-    def _work_on_bundle(self, reference: BundleReference) -> Verdict:
+    def _first(self, images: Sequence[UInt8Array]) -> list[UInt8Array]:
+        """The images that there is time for: one with a budget of 0."""
+        return list(images)[: 1 if self._clock.quick else None]
+
+    def _work_on_bundle(self, bundle: Bundle) -> Verdict:
         """Try engines while there is time, but at least until one is valid."""
         request, spec = self._request, self._request.spec
+        reference = bundle_reference(spec, bundle, self._given_images)
+        images = self._first(reference.images)
         plan = TruncatedPlan(self._compiled)
-        task = Task(
-            plan, reference.preprocess, self._images, spec.score_threshold, self._calibration
-        )
-        results = reference.results_for(len(self._images))
+        task = Task(plan, reference.preprocess, images, spec.score_threshold, self._calibration)
+        results = reference.results_for(len(images))
+        key = digest(images)
         with EngineTrials(request, self._store, task, self._clock, results) as trials:
-            trials.run_all(self._digest, again=self._again, retry=self._retry)
+            trials.run_all(key, again=self._again, retry=self._retry)
             if trials.valid:
                 return self._saved(trials.verdict("cut", self._compiled.reason))
         # There is no baseline to run meanwhile, so that the first valid engine has all the time.
         clock = Clock(replace(self._clock.limits, budget_s=0.0))
         with EngineTrials(request, self._store, task, clock, results) as trials:
-            trials.run_all(self._digest, again=False, retry=True)
+            trials.run_all(key, again=False, retry=True)
             if not trials.valid:
                 raise no_valid_engine(spec, trials.trials)
             verdict = trials.verdict("cut", self._compiled.reason)
