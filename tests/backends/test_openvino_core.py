@@ -16,8 +16,9 @@ from hpip.backends.openvino_core import core
 from hpip.backends.registry import backend_named
 from hpip.errors import BackendError
 assert core() is core()
-if os.fork():
-    raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+# Not os.wait: OpenVINO starts a process of its own, which may end first.
+if child := os.fork():
+    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 probe = backend_named("openvino").probe()
 assert (probe.version, probe.broken) == (None, False)
 assert "forked" in probe.reason
